@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+#
+# as_test_user.sh COMMAND...: runs a command in the checkout, never as root, because PostgreSQL refuses root.
+#
+# Started by root, it runs as the system user dbkeeper-test in a copy of the checkout (which may lie below
+# /root), with a venv which that user can read; copy and leftover processes are gone afterwards.
+# The command finds:
+#   DBKEEPER_REPORT_DIR        what is written there ends up in build/reports
+#   DBKEEPER_TEST_POSTGRESQL   folders of PostgreSQL installations, separated by colons
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$here"
+reports=$here/build/reports
+mkdir -p "$reports"
+
+if [ "$(id -u)" != 0 ]; then
+    export DBKEEPER_REPORT_DIR=$reports PATH=$here/.venv/bin:$PATH
+    export ANSIBLE_COLLECTIONS_PATH=$here/build PYTHONPATH=$here/build
+    exec "$@"
+fi
+
+user=dbkeeper-test
+if ! id -u "$user" >/dev/null 2>&1; then
+    # Two runs may both find it missing; whoever comes second is content that it exists.
+    useradd --system --user-group --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin "$user" \
+        || id -u "$user" >/dev/null
+fi
+venv=$(tools/setup.sh test-venv)
+
+# Short: paths of Unix sockets end at 107 characters. Not /tmp, which may be a small file system in memory.
+find /var/tmp -maxdepth 1 -name 'dbk.*' -user "$user" -mmin +1440 -exec rm -rf {} +
+work=$(mktemp -d /var/tmp/dbk.XXXXXX)
+
+finish() {
+    trap - EXIT
+    local entry pids=()
+    # Servers that a killed test left behind work inside the copy: their current folder tells.
+    for entry in /proc/[0-9]*; do
+        case $(readlink "$entry/cwd" 2>/dev/null) in "$work"/*) pids+=("${entry#/proc/}") ;; esac
+    done
+    if [ ${#pids[@]} -gt 0 ]; then kill -KILL "${pids[@]}" 2>/dev/null || true; fi
+    if [ -d "$work/reports" ]; then cp -r "$work/reports/." "$reports/"; fi
+    if [ -n "${DBKEEPER_TEST_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+place=$(tools/copy.sh "$work")
+mkdir -p "$work/home" "$work/reports" "$work/tmp"
+chmod 755 "$work"
+chown -R "$user:" "$work"
+cd "$place"
+status=0
+runuser -u "$user" -- env \
+    HOME="$work/home" USER="$user" LOGNAME="$user" TMPDIR="$work/tmp" PYTEST_DEBUG_TEMPROOT="$work" \
+    PATH="$venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" VIRTUAL_ENV="$venv" \
+    ANSIBLE_COLLECTIONS_PATH="$work" ANSIBLE_LOCAL_TEMP="$work/tmp" PYTHONPATH="$work" \
+    PYTHONDONTWRITEBYTECODE=1 DBKEEPER_REPORT_DIR="$work/reports" "$@" || status=$?
+exit "$status"
