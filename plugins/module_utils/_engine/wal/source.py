@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Where archived WAL comes from: the one thing that the proof knows of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class StoredWal:
+    """One stored file: ``name`` as PostgreSQL calls it, without a suffix of compression.
+
+    ``signature`` changes whenever the file might have (size, mtime_ns, ctime_ns, inode); ``location`` is
+    for messages. A name may come twice (``.zst`` and plain): that is a fault to be told, not to be hidden.
+    """
+
+    name: str
+    stored_bytes: int
+    signature: str
+    location: str = ""
+
+
+class WalSource(Protocol):
+    """The archive of one system identifier."""
+
+    def list_files(self) -> Iterable[StoredWal]:
+        """All finished files: segments, ``.partial``, ``.history``, ``.backup``. Temporary ones are left out."""
+
+    def fetch(self, name: str, target_path: str) -> str:
+        """Write the plain bytes to a new file at ``target_path``; their SHA-256 in hex.
+
+        Needs no fsync. Raises KeeperError (``segment-unreadable``, ``segment-missing``, ``segment-corrupt``)
+        and leaves no file then. Called from several threads at once.
+        """
+
+    def read_history(self, timeline: int) -> str | None:
+        """The content of a history file, or None when there is none. Raises KeeperError (``history-damaged``)."""
