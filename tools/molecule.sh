@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+#
+# molecule.sh SCENARIO|all...: tests scenarios one after another, all of them even when one fails.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+scenarios=("$@")
+if [ "${1:-all}" = all ]; then
+    scenarios=()
+    for file in molecule/*/molecule.yml; do
+        folder=${file%/molecule.yml}
+        scenarios+=("${folder##*/}")
+    done
+fi
+bad=()
+for name in "${scenarios[@]}"; do
+    start=$SECONDS
+    molecule test -s "$name" || bad+=("$name")
+    echo "molecule scenario $name: $((SECONDS - start)) s"
+done
+if [ ${#bad[@]} -gt 0 ]; then echo "molecule scenarios that failed: ${bad[*]}" >&2; exit 1; fi
