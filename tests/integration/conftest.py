@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Fixtures of the integration tests: real servers, run by an ordinary user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.harness.cluster import Cluster
+from tests.integration.harness.installation import installations
+from tests.integration.harness.sandbox import Sandbox
+
+USER = "dbkeeper-test"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """PostgreSQL's server refuses to run as root, and so do these tests."""
+    config.addinivalue_line("markers", "slow: takes more than ten seconds")
+    if os.geteuid() == 0:
+        pytest.exit(
+            "The integration tests start PostgreSQL servers, which refuse to run as root. "
+            f"Run them as an ordinary user: make test-integration, or runuser -u {USER} -- pytest.",
+            returncode=2,
+        )
+    if not installations():
+        pytest.exit(
+            "The integration tests found no PostgreSQL programs: make test-integration gets them.",
+            returncode=2,
+        )
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A place on disk for one test; its servers are stopped and its files removed."""
+    place = Sandbox()
+    yield place
+    place.close()
+
+
+@pytest.fixture(scope="module")
+def module_sandbox() -> Iterator[Sandbox]:
+    """A place on disk for the tests of one module."""
+    place = Sandbox()
+    yield place
+    place.close()
+
+
+@pytest.fixture
+def make_cluster(sandbox: Sandbox) -> Callable[..., Cluster]:
+    """Make and start clusters; takes what :class:`Cluster` takes."""
+
+    def make(name: str = "main", **options: Any) -> Cluster:
+        return Cluster(sandbox, name, **options).start()
+
+    return make
+
+
+@pytest.fixture
+def cluster(make_cluster: Callable[..., Cluster]) -> Cluster:
+    """A running cluster that archives."""
+    return make_cluster()
