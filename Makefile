@@ -56,8 +56,9 @@ test-molecule: venv ## roles and playbooks on booted hosts (root); SCENARIO=name
 	@tools/molecule.sh $(SCENARIO)
 
 .PHONY: test
+test: export SCENARIO := all
 test: venv ## all test layers, with a table of their times at the end
-	@tools/layers.sh $(LAYERS)
+	+@tools/layers.sh $(LAYERS)
 
 .PHONY: bench
 bench: venv ## measure against the common script's way and pgBackRest; writes build/bench.json

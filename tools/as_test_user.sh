@@ -33,14 +33,21 @@ venv=$(tools/setup.sh test-venv)
 find /var/tmp -maxdepth 1 -name 'dbk.*' -user "$user" -mmin +1440 -exec rm -rf {} +
 work=$(mktemp -d /var/tmp/dbk.XXXXXX)
 
+# In PID and mount namespaces of its own, where they are allowed: nothing that a killed test started outlives
+# it, and orphans are reaped at once (a shell is their init), so that PostgreSQL sees that its postmaster died.
+contain=(unshare --pid --mount-proc --fork --kill-child -- bash -c '"$@"; exit $?' init)
+"${contain[@]}" true 2>/dev/null || contain=()
+
 finish() {
     trap - EXIT
-    local entry pids=()
-    # Servers that a killed test left behind work inside the copy: their current folder tells.
+    cd /
+    local entry
+    # Without namespaces, the current folder tells which servers were left behind: it is in the copy.
     for entry in /proc/[0-9]*; do
-        case $(readlink "$entry/cwd" 2>/dev/null) in "$work"/*) pids+=("${entry#/proc/}") ;; esac
+        case $(readlink "$entry/cwd" 2>/dev/null) in
+            "$work"/*) kill -KILL "${entry#/proc/}" 2>/dev/null || true ;;
+        esac
     done
-    if [ ${#pids[@]} -gt 0 ]; then kill -KILL "${pids[@]}" 2>/dev/null || true; fi
     if [ -d "$work/reports" ]; then cp -r "$work/reports/." "$reports/"; fi
     if [ -n "${DBKEEPER_TEST_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
 }
@@ -53,10 +60,8 @@ mkdir -p "$work/home" "$work/reports" "$work/tmp"
 chmod 755 "$work"
 chown -R "$user:" "$work"
 cd "$place"
-status=0
-runuser -u "$user" -- env \
+"${contain[@]}" runuser -u "$user" -- env \
     HOME="$work/home" USER="$user" LOGNAME="$user" TMPDIR="$work/tmp" PYTEST_DEBUG_TEMPROOT="$work" \
     PATH="$venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" VIRTUAL_ENV="$venv" \
     ANSIBLE_COLLECTIONS_PATH="$work" ANSIBLE_LOCAL_TEMP="$work/tmp" PYTHONPATH="$work" \
-    PYTHONDONTWRITEBYTECODE=1 DBKEEPER_REPORT_DIR="$work/reports" "$@" || status=$?
-exit "$status"
+    PYTHONDONTWRITEBYTECODE=1 DBKEEPER_REPORT_DIR="$work/reports" "$@"

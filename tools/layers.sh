@@ -5,7 +5,7 @@
 # layers.sh TARGET...: makes each target, all of them even when one fails; ends with a table of wall times,
 # one line that counts, and a status that says whether everything passed. Logs are in build/logs.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 mkdir -p build/logs
 rows=() bad=() total=$SECONDS
 passed=0 failed=0 skipped=0

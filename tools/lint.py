@@ -33,6 +33,13 @@ class Failed(Exception):
     """A command said no; its output is in the log of the check."""
 
 
+# What tools say while they work; nobody looks for an error in it.
+NOISE = re.compile(
+    r"\s*(Collecting |Downloading |Installing |Looking in |Requirement already|Running sanity test |"
+    r"Successfully |Using cached |WARNING: Location |See documentation for help: |━|$)"
+)
+
+
 class Log:
     """What one check printed; shown only if the check fails."""
 
@@ -40,6 +47,9 @@ class Log:
         self.path = path
         self.remark = ""
         path.write_text("")
+
+    def lines(self) -> list[str]:
+        return [line for line in self.path.read_text(errors="replace").splitlines() if not NOISE.match(line)]
 
     def run(self, command: list[str], cwd: Path, **environment: str) -> None:
         line = " ".join(command)
@@ -146,7 +156,7 @@ def oldest_python(site: Site, log: Log) -> None:
     """Compile and import with the oldest Python of managed hosts, where there is one."""
     interpreter = shutil.which(f"python{MANAGED_HOSTS}")
     # A shim of a version manager may be there without the interpreter behind it.
-    if not interpreter or subprocess.run([interpreter, "-c", ""], stderr=subprocess.DEVNULL).returncode:
+    if not interpreter or subprocess.call([interpreter, "-c", ""], stderr=subprocess.DEVNULL):
         log.remark = f"no Python {MANAGED_HOSTS} on this machine: vermin and ruff only read the code"
         return
     prepare_ansible_test(log)
@@ -265,8 +275,8 @@ def main(chosen: list[str]) -> None:
             print(line.rstrip(), flush=True)
             if problem:
                 failed.append(name)
-                text = log.path.read_text(errors="replace").strip()
-                print("    " + text.replace("\n", "\n    ") + f"\n    {problem}", flush=True)
+                for line in [*log.lines(), problem, f"everything it said is in {log.path}"]:
+                    print(f"    {line}", flush=True)
     summary = f"{len(names) - len(failed)} passed, {len(failed)} failed in {time.monotonic() - start:.1f}s"
     if failed:
         sys.exit(f"lint: {summary}: {', '.join(failed)}")

@@ -4,7 +4,7 @@
 #
 # molecule.sh SCENARIO|all...: tests scenarios one after another, all of them even when one fails.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 scenarios=("$@")
 if [ "${1:-all}" = all ]; then
     scenarios=()
