@@ -36,7 +36,7 @@ class Failed(Exception):
 # What tools say while they work; nobody looks for an error in it.
 NOISE = re.compile(
     r"\s*(Collecting |Downloading |Installing |Looking in |Requirement already|Running sanity test |"
-    r"Successfully |Using cached |WARNING: Location |See documentation for help: |━|$)"
+    r"Processing |Successfully |Using cached |WARNING: (Location|Using locale) |See documentation for help: |━|$)"
 )
 
 
@@ -279,8 +279,8 @@ def main(chosen: list[str]) -> None:
                     print(f"    {line}", flush=True)
     summary = f"{len(names) - len(failed)} passed, {len(failed)} failed in {time.monotonic() - start:.1f}s"
     if failed:
-        sys.exit(f"lint: {summary}: {', '.join(failed)}")
-    print(f"lint: {summary}")
+        sys.exit(f"{summary}: {', '.join(failed)}")
+    print(summary)
 
 
 if __name__ == "__main__":
