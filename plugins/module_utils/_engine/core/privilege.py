@@ -73,3 +73,8 @@ def as_root(when: bool = True) -> Iterator[None]:
         os.setgroups(list(owner.groups))
         os.setegid(owner.gid)
         os.seteuid(owner.uid)
+
+
+def current_user() -> str:
+    """The name of the effective user."""
+    return pwd.getpwuid(os.geteuid()).pw_name

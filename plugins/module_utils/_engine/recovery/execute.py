@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Doing what a plan says, step by step, with a journal. Decides nothing: a killed run is finished by the same code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..cluster.controldata import read_control_data
+from ..cluster.psql import query
+from ..core.clock import format_utc, label_time, parse_utc, utc_now
+from ..core.errors import Failed, KeeperError
+from ..core.journal import Journal
+from ..core.progress import Progress
+from ..repository.engine import BackupEngine
+from ..repository.evidence import write_evidence
+from ..repository.layout import Repository
+from ..repository.leases import release_lease, take_lease
+from ..wal.lsn import format_lsn
+from . import rearm, staging, steps
+from .plan import RestorePlan
+from .replay import Reached, StagedServer, promoted, reached, replay
+from .swap import swap
+
+JOURNAL = "restore.journal.json"
+
+
+def journal_path(config: ClusterConfig) -> str:
+    """Where the journal of a cluster's restore lies."""
+    return f"{config.state_directory}/{JOURNAL}"
+
+
+def boot_id() -> str:
+    """Which boot of this machine it is: a staged copy is not durable before it is settled."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
+        return handle.read().strip()
+
+
+class Execution:
+    """One restore on its way, from its first step or from where a killed run left it."""
+
+    def __init__(
+        self,
+        plan: RestorePlan,
+        config: ClusterConfig,
+        repository: Repository,
+        engine: BackupEngine,
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        self.plan = plan
+        self.config = config
+        self.repository = repository
+        self.engine = engine
+        self.journal = journal
+        self.progress = progress
+
+    def run(self) -> dict[str, Any]:
+        """All steps that are left. Raises :class:`Failed`; the journal then says what is done."""
+        try:
+            self._steps()
+        except KeeperError as error:
+            self._evidence("failed", error)
+            raise
+        return self._evidence("restored")
+
+    def _steps(self) -> None:
+        self._restage_after_reboot()
+        self._do(steps.LEASE, self._lease)
+        self._do(steps.STAGE, self._stage, total=self.plan.staged_bytes)
+        self._do(steps.CONFIGURE, lambda: staging.configure(self.plan, self.config))
+        self._replay_and_verify()
+        self._do(steps.SETTLE, lambda: staging.settle(self.plan, self.config))
+        swap(self.plan, self.config, self.journal, self._do)
+        self._evidence("restored")
+        self._do(steps.PROVE_ARCHIVING, self._prove_archiving)
+        if not self.plan.skip_backup:
+            self._do(steps.BACKUP, self._backup)
+        self._do(steps.CLEAN_UP, self._clean_up)
+        self.journal.finish("done")
+
+    def _do(self, name: str, action: Callable[[], None], total: int | None = None) -> None:
+        if self.journal.is_done(name):
+            return
+        self.progress.phase(name, total=total)
+        began = time.monotonic()
+        try:
+            self.journal.step(name, action)
+        finally:
+            seconds = dict(self.journal.data.get("seconds", {}))
+            seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - began, 3)
+            self.journal.note(seconds=seconds)
+
+    def _restage_after_reboot(self) -> None:
+        """Before it is settled the copy was only in memory for all we know: after another boot it is made again."""
+        journal = self.journal
+        if journal.data.get("boot_id") != boot_id() and not journal.is_done(steps.SETTLE):
+            journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY)
+        journal.note(boot_id=boot_id())
+
+    def _lease(self) -> None:
+        take_lease(
+            self.repository,
+            self.plan.id,
+            purpose=f"restore of {self.plan.cluster}",
+            label=self.plan.backup,
+            system_id=self.plan.system_id,
+            first_segment=self.plan.segments[0][0],
+            keep=True,
+        )
+
+    def _stage(self) -> None:
+        staging.stage(self.plan, self.engine, lambda done: self.progress.update(done))
+
+    def _replay_and_verify(self) -> None:
+        """One server does both; a run that was killed after the promotion only verifies."""
+        journal = self.journal
+        if journal.is_done(steps.VERIFY):
+            return
+        if not promoted(self.plan):
+            journal.reset(steps.REPLAY, steps.VERIFY)
+        elif journal.status(steps.REPLAY) == "begun":
+            self._note_reached(reached(self.plan))
+        with StagedServer(self.plan, self.config) as server:
+            self._do(steps.REPLAY, lambda: self._replay(server), total=self.plan.wal_bytes)
+            self._do(steps.VERIFY, lambda: self._verify(server))
+
+    def _replay(self, server: StagedServer) -> None:
+        self._note_reached(
+            replay(self.plan, server, lambda done, note: self.progress.update(done, note=note)),
+        )
+
+    def _note_reached(self, found: Reached) -> None:
+        self.journal.note(
+            reached={
+                "lsn": format_lsn(found.lsn),
+                "inclusive": found.inclusive,
+                "end_lsn": format_lsn(found.end_lsn),
+                "new_timeline": found.new_timeline,
+            }
+        )
+
+    def _verify(self, server: StagedServer) -> None:
+        """The success test (recovery-faults 4): out of recovery, right system, right timeline, nothing archived, clean stop."""
+        deadline = time.monotonic() + 60
+        while not server.ready():
+            status = server.ended()
+            if status is not None or time.monotonic() > deadline:
+                raise self._unfit(f"the staged server is not ready (status {status})")
+            time.sleep(0.05)
+        row = query(
+            self.config,
+            "SELECT pg_is_in_recovery(), system_identifier, pg_walfile_name(pg_current_wal_insert_lsn()), "
+            "current_setting('archive_command'), (SELECT archived_count FROM pg_stat_archiver) FROM pg_control_system()",
+            socket_directory=server.socket_directory,
+        )[0]
+        new_timeline = int(self.journal.data["reached"]["new_timeline"])
+        found = {
+            "in recovery": (row[0], "f"),
+            "system identifier": (row[1], self.plan.system_id),
+            "timeline": (int(str(row[2])[:8], 16), new_timeline),
+            "archived segments": (row[4], "0"),
+        }
+        wrong = [f"{name} is {value}, not {wanted}" for name, (value, wanted) in found.items() if value != wanted]
+        if wrong:
+            raise self._unfit("; ".join(wrong))
+        server.stop()
+        control = read_control_data(self.config.bin_directory, self.plan.staging)
+        if control.state != "shut down":
+            raise self._unfit(f"pg_control says {control.state!r} after a clean stop")
+
+    def _unfit(self, why: str) -> Failed:
+        return Failed(
+            "restored-copy-unfit",
+            attempted="verify the restored copy before it takes the live cluster's place",
+            happened=f"{why}; nothing was swapped, the live cluster is as it was",
+            remedy=f"Read {staging.log_path(self.plan)}; the copy is kept in {self.plan.work_directory}.",
+        )
+
+    def _prove_archiving(self) -> None:
+        self.journal.note(archived_segment=rearm.prove_archiving(self.plan, self.config, self.repository))
+
+    def _backup(self) -> None:
+        self.journal.note(new_backup=rearm.new_backup(self.config, self.repository, self.progress))
+
+    def _clean_up(self) -> None:
+        staging.clean_up(self.plan)
+        release_lease(self.repository, self.plan.id)
+
+    def _evidence(self, result: str, error: KeeperError | None = None) -> dict[str, Any]:
+        """What was asked, planned and reached, and how long it took: kept in the repository."""
+        data, plan = self.journal.data, self.plan
+        identity = f"{label_time(parse_utc(self.journal.record['begun']))}-restore-{plan.id}"
+        record = {
+            "result": result,
+            "error": error.to_dict() if error else None,
+            "cluster": plan.cluster,
+            "plan_id": plan.id,
+            "asked": plan.request,
+            "planned": plan.proof,
+            "backup": plan.backup,
+            "reached": data.get("reached"),
+            "begun": self.journal.record["begun"],
+            "ended": format_utc(utc_now()),
+            "seconds": data.get("seconds", {}),
+            "downtime_seconds": data.get("downtime_seconds"),
+            "staged_bytes": plan.staged_bytes,
+            "wal_bytes": plan.wal_bytes,
+            "lost": {**plan.lost, "unarchived_segments": data.get("unarchived_segments", [])},
+            "kept_directory": data.get("kept_directory"),
+            "archived_segment": data.get("archived_segment"),
+            "new_backup": data.get("new_backup"),
+            "versions": {"postgresql": self.config.version, "major": plan.major},
+            "steps": self.journal.record["steps"],
+        }
+        path = write_evidence(self.repository, identity, record)
+        return {**record, "id": identity, "path": path}

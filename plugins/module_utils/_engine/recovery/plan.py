@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The plan of a restore: request + proof + state -> every path, size, estimate and loss, or a refusal.
+
+Pure. Whoever reads the plan knows all that the restore will do; executing it decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..core.clock import format_utc, label_time
+from ..core.errors import Refused
+from ..core.sizes import format_bytes
+from ..repository.catalog import Backup
+from ..wal.facts import Proof
+from ..wal.lsn import format_lsn, parse_lsn
+from . import steps
+from .request import RestoreRequest
+from .state import HostState
+
+WORK_MARKER = ".dbkeeper-"
+KEPT_MARKER = ".before-"
+RESTORED_MARKER = ".restored-"
+
+#: Restored WAL stays in pg_wal until a restartpoint; the staged server's max_wal_size bounds it.
+STAGED_MAX_WAL_BYTES = 1 << 30
+PREFETCH_SEGMENTS = 8
+_MARGIN = 0.10
+# Speeds assumed where no restore on this host has been measured yet: a plain disk, an ordinary CPU.
+_DEFAULT_STAGE_RATE = 150e6
+_DEFAULT_REPLAY_RATE = 60e6
+_DEFAULT_DOWNTIME = 3.0
+_TEMPLATE_SETTINGS = (
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+)
+
+
+@dataclass(frozen=True)
+class TablespaceMove:
+    """Where a tablespace lay when the backup was taken, and where the restore puts it."""
+
+    oid: int
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """Everything that a restore will do. JSON values throughout, so that a journal can hold it whole."""
+
+    id: str
+    request: dict[str, Any]
+    request_identity: str
+    cluster: str
+    made_at: str
+    system_id: str
+    major: int
+    wal_segment_size: int
+    backup: str
+    backup_stopped_at: str
+    proof: dict[str, Any]
+    segments: list[list[str]]
+    histories: list[str]
+    data_directory: str
+    work_directory: str
+    kept_directory: str
+    tablespaces: list[dict[str, Any]]
+    settings: dict[str, int]
+    staged_bytes: int
+    wal_bytes: int
+    disk: list[dict[str, Any]]
+    live: dict[str, Any]
+    lost: dict[str, Any]
+    reachable: dict[str, Any]
+    estimate: dict[str, Any]
+    stop_first: bool
+    skip_backup: bool
+    steps: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def staging(self) -> str:
+        """The data directory while it is being made."""
+        return f"{self.work_directory}/data"
+
+    @property
+    def timeline(self) -> int:
+        """The timeline that recovery follows, as PostgreSQL wants it: a number."""
+        return int(self.proof["timeline"])
+
+    @property
+    def lsn(self) -> int:
+        """The record at which recovery stops (its start)."""
+        return parse_lsn(self.proof["lsn"])
+
+    @property
+    def inclusive(self) -> bool:
+        """Whether the record itself is replayed."""
+        return bool(self.proof["inclusive"])
+
+    @property
+    def immediate(self) -> bool:
+        """Whether recovery ends as soon as the backup is consistent."""
+        return bool(self.proof["target"]["kind"] == "immediate")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> RestorePlan:
+        """Back from :meth:`to_dict`."""
+        return cls(**value)
+
+
+def tablespace_moves(backup: Backup, mapping: Mapping[str, str], identity: str) -> list[TablespaceMove]:
+    """Each tablespace goes into a new sibling of the directory it had: the live one is never written to (C02)."""
+    moves = []
+    known = {tablespace.path for tablespace in backup.tablespaces}
+    unknown = sorted(set(mapping) - known)
+    if unknown:
+        raise Refused(
+            "tablespace-unknown",
+            attempted="map the tablespaces",
+            happened=f"backup {backup.label} has no tablespace at {', '.join(unknown)}",
+            remedy=f"Its tablespaces are: {', '.join(sorted(known)) or 'none'}.",
+        )
+    for tablespace in backup.tablespaces:
+        plain = re.sub(re.escape(RESTORED_MARKER) + r"[0-9a-f]{12}$", "", tablespace.path.rstrip("/"))
+        target = mapping.get(tablespace.path) or f"{plain}{RESTORED_MARKER}{identity}"
+        moves.append(TablespaceMove(tablespace.oid, tablespace.path, target.rstrip("/")))
+    targets = [move.target for move in moves]
+    if len(set(targets)) != len(targets):
+        raise Refused(
+            "tablespace-shared",
+            attempted="map the tablespaces",
+            happened="two tablespaces would go to one directory",
+            remedy="Give each tablespace a directory of its own.",
+            details={"targets": targets},
+        )
+    return moves
+
+
+def plan_id(system_id: str, proof: Proof, destination: str) -> str:
+    """The identity of a plan: same cluster, backup, timeline, position and destination (recovery-faults 8)."""
+    parts = (system_id, proof.backup, proof.timeline, format_lsn(proof.lsn), proof.inclusive, destination)
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]
+
+
+def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: HostState) -> RestorePlan:
+    """The whole plan. Raises :class:`Refused` when the host does not allow what the proof does (faults C*)."""
+    config = state.config
+    system_id = str(backup.system_id)
+    identity = plan_id(system_id, proof, config.data_directory)
+    moves = tablespace_moves(backup, request.tablespace_map, identity)
+    _check_host(state, backup, moves)
+    disk = _disk(backup, proof, moves, state)
+    stop_first = proof.target.kind == "latest" and state.live.status.running
+    stage_seconds = backup.plain_bytes / (state.measured.stage_bytes_per_second or _DEFAULT_STAGE_RATE)
+    replay_seconds = proof.wal_bytes / (state.measured.replay_bytes_per_second or _DEFAULT_REPLAY_RATE)
+    downtime = state.measured.downtime_seconds or _DEFAULT_DOWNTIME
+    if stop_first:
+        downtime += stage_seconds + replay_seconds
+    return RestorePlan(
+        id=identity,
+        request=request.to_dict(),
+        request_identity=request.identity,
+        cluster=config.cluster,
+        made_at=format_utc(state.now),
+        system_id=system_id,
+        major=backup.major,
+        wal_segment_size=backup.wal_segment_size,
+        backup=backup.label,
+        backup_stopped_at=format_utc(backup.stopped_at) if backup.stopped_at else "",
+        proof=proof.to_dict(),
+        segments=[[segment.name, segment.digest] for segment in proof.segments],
+        histories=list(proof.histories),
+        data_directory=config.data_directory,
+        work_directory=f"{config.data_directory}{WORK_MARKER}{identity}",
+        kept_directory=f"{config.data_directory}{KEPT_MARKER}{label_time(state.now)}-{identity}",
+        tablespaces=[asdict(move) for move in moves],
+        settings={name: int(backup.settings[name]) for name in _TEMPLATE_SETTINGS if name in backup.settings},
+        staged_bytes=backup.plain_bytes,
+        wal_bytes=proof.wal_bytes,
+        disk=disk,
+        live=_live(state),
+        lost=_lost(proof, state),
+        reachable=_reachable(proof, state),
+        estimate={
+            "stage_seconds": round(stage_seconds, 1),
+            "replay_seconds": round(replay_seconds, 1),
+            "total_seconds": round(stage_seconds + replay_seconds + downtime, 1),
+            "downtime_seconds": round(downtime, 1),
+            "source": state.measured.source or None,
+        },
+        stop_first=stop_first,
+        skip_backup=request.skip_backup,
+        steps=list(steps.RESTORE),
+        warnings=[*proof.warnings, *_warnings(state, moves)],
+    )
+
+
+def _check_host(state: HostState, backup: Backup, moves: list[TablespaceMove]) -> None:
+    config = state.config
+    attempted = f"plan a restore of cluster {config.cluster}"
+    if int(str(config.version).split(".")[0]) != backup.major:
+        raise Refused(
+            "version-mismatch",
+            attempted=attempted,
+            happened=f"backup {backup.label} is of PostgreSQL {backup.major}, the host has {config.version}",
+            remedy=f"Install PostgreSQL {backup.major} and correct bin_directory, or choose another backup.",
+        )
+    control = state.live.control
+    if control is not None and str(control.system_id) != str(backup.system_id):
+        raise Refused(
+            "system-mismatch",
+            attempted=attempted,
+            happened=(
+                f"{config.data_directory} holds system {control.system_id}, backup {backup.label} is of "
+                f"{backup.system_id}: another database lives here"
+            ),
+            remedy="Correct the repository or the cluster's name in the configuration.",
+        )
+    if state.running_as != state.owner:
+        raise Refused(
+            "wrong-owner",
+            attempted=attempted,
+            happened=f"this runs as {state.running_as}, but {config.data_directory} belongs to {state.owner}",
+            remedy=f"Run as root, or as {state.owner}.",
+        )
+    if not state.may_control_service:
+        raise Refused(
+            "needs-root",
+            attempted=attempted,
+            happened=f"{config.service.unit} is controlled by systemd, which takes orders from root only",
+            remedy="Run the same command as root: sudo dbkeeper restore …",
+        )
+    if not state.parent_writable:
+        raise Refused(
+            "parent-not-writable",
+            attempted=attempted,
+            happened=f"{state.owner} may not write in {os.path.dirname(config.data_directory)}",
+            remedy="Give the directory above the data directory to the cluster's owner: the swap renames inside it.",
+        )
+    for move in moves:
+        inside = f"{move.target}/".startswith(f"{config.data_directory}/")
+        if inside or move.target == move.source:
+            raise Refused(
+                "tablespace-target-forbidden",
+                attempted=attempted,
+                happened=f"tablespace {move.oid} would be restored into {move.target}, which is live",
+                remedy="Map it to a new directory outside the data directory.",
+            )
+
+
+def _disk(backup: Backup, proof: Proof, moves: list[TablespaceMove], state: HostState) -> list[dict[str, Any]]:
+    """Bytes needed on each file system; refuses when they are not free (fault C08)."""
+    inside = sum(tablespace.plain_bytes for tablespace in backup.tablespaces)
+    wal = min(proof.wal_bytes, STAGED_MAX_WAL_BYTES) + (PREFETCH_SEGMENTS + 4) * backup.wal_segment_size
+    needs = [(state.config.data_directory, backup.plain_bytes - inside + wal)]
+    sizes = {tablespace.oid: tablespace.plain_bytes for tablespace in backup.tablespaces}
+    needs += [(move.target, sizes[move.oid]) for move in moves]
+    grouped: dict[int, dict[str, Any]] = {}
+    for path, need in needs:
+        entry = grouped.setdefault(
+            state.devices[path], {"path": path, "needed_bytes": 0, "free_bytes": state.free_bytes[path]}
+        )
+        entry["needed_bytes"] += round(need * (1 + _MARGIN))
+    for entry in grouped.values():
+        if entry["needed_bytes"] > entry["free_bytes"]:
+            raise Refused(
+                "disk-too-small",
+                attempted=f"plan a restore of cluster {state.config.cluster}",
+                happened=(
+                    f"the file system of {entry['path']} has {format_bytes(entry['free_bytes'])} free; "
+                    f"{format_bytes(entry['needed_bytes'])} are needed beside the live data"
+                ),
+                remedy="Free space there (directories of earlier restores end in .before-…), or enlarge it.",
+                details=entry,
+            )
+    return list(grouped.values())
+
+
+def _live(state: HostState) -> dict[str, Any]:
+    control = state.live.control
+    return {
+        "exists": state.live.exists,
+        "running": state.live.status.running,
+        "timeline": control.timeline if control else None,
+        "unarchived_segments": list(state.live.ready_segments),
+    }
+
+
+def _lost(proof: Proof, state: HostState) -> dict[str, Any]:
+    """What the live cluster has and the restored one will not have."""
+    newest, following = proof.newest_reachable, proof.next_commit
+    return {
+        "from": format_utc(following.time) if following else None,
+        "until": format_utc(newest.time) if newest and following else None,
+        "archived_wal_bytes": max(0, newest.lsn - proof.end_lsn) if newest and following else 0,
+        "unarchived_segments": list(state.live.ready_segments),
+        "since_the_archive_ends": state.live.status.running and proof.target.kind != "latest",
+    }
+
+
+def _reachable(proof: Proof, state: HostState) -> dict[str, Any]:
+    oldest = min((b.stopped_at for b in state.catalog.usable() if b.stopped_at), default=None)
+    newest = proof.newest_reachable
+    return {
+        "oldest": format_utc(oldest) if oldest else None,
+        "newest": format_utc(newest.time) if newest else None,
+    }
+
+
+def _warnings(state: HostState, moves: list[TablespaceMove]) -> list[str]:
+    warnings = []
+    if state.repository_device in state.devices.values():
+        warnings.append("The repository and the data directory are on one file system: one disk can take both.")
+    if not state.live.exists:
+        warnings.append(f"There is no live data directory at {state.config.data_directory}; nothing will be kept.")
+    warnings += [f"Tablespace {move.oid} moves from {move.source} to {move.target}." for move in moves]
+    return warnings

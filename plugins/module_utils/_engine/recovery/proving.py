@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""From a request to a plan: ask the state, prove the target, and plan. Reads; touches nothing but the WAL index."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from ..cluster.config import ClusterConfig
+from ..cluster.instance import Instance
+from ..cluster.psql import query
+from ..core.errors import Refused
+from ..repository.archive import push
+from ..repository.catalog import Backup, read_catalog
+from ..repository.engine import NativeEngine
+from ..repository.layout import Repository
+from ..wal.facts import Target
+from ..wal.index import WalIndex
+from ..wal.proof import prove
+from .plan import RestorePlan, make_plan
+from .request import RestoreRequest
+from .state import HostState, ask_state, live_cluster, ready_segments
+
+#: Where waiting for the archive helps: WAL with the target may not have arrived yet.
+_MAY_NOT_BE_ARCHIVED_YET = ("target-after-last-commit", "xid-not-in-archive", "restore-point-unknown", "lsn-out-of-range")
+_ARCHIVE_PATIENCE_SECONDS = 120.0
+
+
+def plan_restore(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> RestorePlan:
+    """The whole plan, or :class:`Refused` with the nearest valid choice."""
+    state = ask_state(config, repository, _locations(config, repository, request))
+    candidates = state.catalog.usable()
+    if request.backup:
+        candidates = [state.catalog.find(request.backup)]
+    if not candidates:
+        raise Refused(
+            "no-backup",
+            attempted=f"choose a base backup of cluster {config.cluster}",
+            happened="the repository holds no verified base backup",
+            remedy="dbkeeper info shows what there is; take one with dbkeeper backup.",
+        )
+    system_id = _system_id(state, candidates)
+    candidates = [backup for backup in candidates if str(backup.system_id) == system_id]
+    proof = prove(
+        [backup.facts() for backup in candidates],
+        _on_live_timeline(request.target, state),
+        index=WalIndex(repository.index(system_id)),
+        source=NativeEngine(repository).wal_source(system_id),
+        bin_directory=config.bin_directory,
+        now=state.now,
+    )
+    chosen = next(backup for backup in candidates if backup.label == proof.backup)
+    return make_plan(request, proof, chosen, state)
+
+
+def _locations(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> tuple[str, ...]:
+    """Every directory that some backup would be restored into."""
+    from .plan import tablespace_moves
+
+    found = [config.data_directory]
+    for backup in read_catalog(repository).usable():
+        wanted = {
+            path: target
+            for path, target in request.tablespace_map.items()
+            if path in {tablespace.path for tablespace in backup.tablespaces}
+        }
+        # The plan's id is not known yet; it changes the last name only, never the file system.
+        found += [move.target for move in tablespace_moves(backup, wanted, "0" * 12)]
+    return tuple(dict.fromkeys(found))
+
+
+def _system_id(state: HostState, candidates: list[Backup]) -> str:
+    """The live cluster says which system it is; without one, all backups must agree (fault B07)."""
+    if state.live.control is not None:
+        return str(state.live.control.system_id)
+    systems = sorted({str(backup.system_id) for backup in candidates})
+    if len(systems) > 1:
+        raise Refused(
+            "system-ambiguous",
+            attempted="tell which database to restore",
+            happened=f"the repository holds backups of {len(systems)} systems and there is no live cluster to compare",
+            remedy="Name a backup; 'dbkeeper info' lists them with their system identifiers.",
+            details={"system_ids": systems},
+        )
+    return systems[0]
+
+
+def _on_live_timeline(target: Target, state: HostState) -> Target:
+    """``latest`` means the newest of the cluster that lives here, not of a branch that somebody else made (A14)."""
+    if target.kind == "latest" and target.timeline is None and state.live.control is not None:
+        return replace(target, timeline=state.live.control.timeline)
+    return target
+
+
+def plan_after_archiving(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> RestorePlan:
+    """Plan; when the target may lie in WAL that has not been archived yet, have it archived and plan again.
+
+    Switching to a new segment is the one thing done to the live cluster, and only if the target was not found.
+    """
+    try:
+        return plan_restore(config, repository, request)
+    except Refused as error:
+        if error.code not in _MAY_NOT_BE_ARCHIVED_YET or not Instance(config).status().running:
+            raise
+    archive_now(config)
+    return plan_restore(config, repository, request)
+
+
+def archive_now(config: ClusterConfig) -> None:
+    """Close the live cluster's current segment and wait until nothing waits to be archived."""
+    from .waiting import wait_for
+
+    query(config, "SELECT pg_logical_emit_message(false, 'dbkeeper', 'close the segment')")
+    name = str(query(config, "SELECT pg_walfile_name(pg_switch_wal())")[0][0])
+
+    def archived() -> bool:
+        row = query(config, "SELECT coalesce(last_archived_wal, '') >= :'name' FROM pg_stat_archiver", values={"name": name})
+        return row[0][0] == "t" and name not in ready_segments(config.data_directory)
+
+    wait_for(
+        archived,
+        _ARCHIVE_PATIENCE_SECONDS,
+        code="archive-behind",
+        attempted=f"have segment {name} archived before the target is proven",
+        remedy="Look at the server's log for the words of archive_command; 'dbkeeper check' shows the archiver.",
+    )
+
+
+def stop_and_archive(config: ClusterConfig, repository: Repository, accept_unarchived: bool) -> None:
+    """Before ``latest``: a clean stop archives the last segment; what is left over is pushed by us.
+
+    Raises :class:`Refused` (``live-wal-not-archived``) when a crashed cluster holds WAL that never left it.
+    """
+    instance = Instance(config)
+    if instance.status().running:
+        instance.stop()
+    live = live_cluster(config)
+    for name in live.ready_segments:
+        push(repository, f"{config.data_directory}/pg_wal/{name}")
+        status = f"{config.data_directory}/pg_wal/archive_status/{name}"
+        os.rename(f"{status}.ready", f"{status}.done")
+    crashed = live.control is not None and live.control.state not in ("shut down", "shut down in recovery")
+    if crashed and not accept_unarchived:
+        raise Refused(
+            "live-wal-not-archived",
+            attempted="restore to the latest commit",
+            happened=(
+                f"the cluster in {config.data_directory} crashed (pg_control says {live.control.state!r}): its last "
+                "segment was never archived, so commits in it would be lost"
+                if live.control
+                else "unknown"
+            ),
+            remedy=(
+                "Start the cluster once so that crash recovery finishes and the segment is archived; if it cannot "
+                "start, repeat with accept_unarchived (--accept-unarchived) and lose what only it holds."
+            ),
+        )

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Replay on a private socket up to the planned record, and the proof that it was reached.
+
+PostgreSQL itself says where it stopped: the history file of the timeline that the promotion made. A server
+that starts proves nothing (recovery-faults 0.5); only that line does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..cluster.config import ClusterConfig
+from ..core.errors import Failed
+from ..core.run import start, stop_group
+from ..wal.history import parse_history
+from ..wal.lsn import format_lsn, parse_lsn
+from ..wal.segment import first_lsn, is_history_name, parse_segment
+from .plan import RestorePlan
+from .staging import log_path, socket_directory, stop_left_behind
+
+Report = Callable[[int, str], None]
+_STOPPED = re.compile(r"^(before|after) LSN ([0-9A-F]{1,8}/[0-9A-F]{1,8})$")
+_TITLE = re.compile(r"startup\s+(?:recovering|waiting for)\s+([0-9A-F]{24})")
+_STALLED_AFTER_SECONDS = 900.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Where recovery ended: the record it stopped at, the end of what it replayed, and the new timeline."""
+
+    lsn: int
+    inclusive: bool
+    immediate: bool
+    end_lsn: int
+    new_timeline: int
+
+
+class StagedServer:
+    """The server of a staged data directory; ours alone, and gone when the block ends."""
+
+    def __init__(self, plan: RestorePlan, config: ClusterConfig) -> None:
+        self._plan = plan
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> StagedServer:
+        plan = self._plan
+        stop_left_behind(plan)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{plan.work_directory}/spool/fault.json")
+        with open(log_path(plan), "ab") as log:
+            self._process = start(
+                [
+                    f"{self._config.bin_directory}/postgres",
+                    "-D",
+                    plan.staging,
+                    "-c",
+                    f"config_file={plan.work_directory}/staged.conf",
+                ],
+                stdout=log.fileno(),
+                stderr=log.fileno(),
+                cwd=plan.staging,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            stop_group(process, grace=30.0)
+
+    @property
+    def pid(self) -> int:
+        """The postmaster."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def socket_directory(self) -> str:
+        """Where it can be asked, once it is ready."""
+        return socket_directory(self._plan)
+
+    def ended(self) -> int | None:
+        """Its exit status, or None while it lives."""
+        assert self._process is not None
+        return self._process.poll()
+
+    def ready(self) -> bool:
+        """Whether it takes connections: with hot standby off that is after the promotion.
+
+        Source: the eighth line of postmaster.pid (PostgreSQL manual, "Database File Layout").
+        """
+        try:
+            with open(f"{self._plan.staging}/postmaster.pid", encoding="utf-8", errors="replace") as handle:
+                lines = handle.read().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0].strip() == str(self.pid) and lines[7].strip() == "ready"
+
+    def segment(self) -> str | None:
+        """The segment that the startup process works on, from its title."""
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as handle:
+                children = handle.read().split()
+            for child in children:
+                with contextlib.suppress(OSError), open(f"/proc/{child}/cmdline", "rb") as handle:
+                    match = _TITLE.search(handle.read().replace(b"\0", b" ").decode(errors="replace"))
+                if match:
+                    return match[1]
+        return None
+
+    def stop(self, patience: float = 600.0) -> None:
+        """A clean, fast shutdown. Raises :class:`Failed` (``staged-server-stuck``)."""
+        stop_left_behind(self._plan, patience)
+        assert self._process is not None
+        self._process.wait(timeout=patience)
+
+
+def replay(plan: RestorePlan, server: StagedServer, report: Report) -> Reached:
+    """Wait until the server has replayed and promoted, telling progress; then say where it stopped.
+
+    Raises :class:`Failed`: the fault that archive-get left (a planned segment could not be delivered),
+    ``replay-server-died``, ``replay-stalled`` (no progress, fault D09), ``target-not-reached``.
+    """
+    order = {name: position for position, (name, _) in enumerate(plan.segments)}
+    seen: tuple[str | None, int] = (None, 0)
+    moved = time.monotonic()
+    while not server.ready():
+        status = server.ended()
+        if status is not None:
+            raise _died(plan, status)
+        name = server.segment()
+        if name in order:
+            number = parse_segment(str(name), plan.wal_segment_size).number
+            note = f"at {format_lsn(first_lsn(number, plan.wal_segment_size))}"
+            report(order[str(name)] * plan.wal_segment_size, note)
+        now = (name, os.path.getsize(log_path(plan)))
+        if now != seen:
+            seen, moved = now, time.monotonic()
+        elif time.monotonic() - moved > _STALLED_AFTER_SECONDS:
+            raise Failed(
+                "replay-stalled",
+                attempted="replay WAL in the staged copy",
+                happened=f"no progress for {_STALLED_AFTER_SECONDS:.0f} s at segment {name}; nothing was swapped",
+                remedy=f"Look at {log_path(plan)}; run the same command again to continue.",
+            )
+        time.sleep(_POLL_SECONDS)
+    report(len(order) * plan.wal_segment_size, f"at {plan.proof['lsn']}")
+    return reached(plan)
+
+
+def promoted(plan: RestorePlan) -> bool:
+    """Whether an earlier run got as far as the promotion."""
+    return not os.path.exists(f"{plan.staging}/recovery.signal") and _new_timeline(plan) is not None
+
+
+def reached(plan: RestorePlan) -> Reached:
+    """Read where recovery stopped and hold it against the plan. Raises :class:`Failed` (``target-not-reached``)."""
+    found = _new_timeline(plan)
+    if found is None:
+        raise _not_reached(plan, "the server promoted nothing")
+    new_timeline, text = found
+    fork = parse_history(new_timeline, text).forks[-1]
+    match = _STOPPED.match(fork.reason)
+    immediate = fork.reason == "reached consistency"
+    if fork.timeline != plan.timeline:
+        raise _not_reached(plan, f"recovery followed timeline {fork.timeline}")
+    if immediate and plan.immediate:
+        return Reached(plan.lsn, plan.inclusive, True, fork.lsn, new_timeline)
+    if not match or plan.immediate:
+        raise _not_reached(plan, f"recovery ended at {format_lsn(fork.lsn)}: {fork.reason}")
+    lsn, inclusive = parse_lsn(match[2]), match[1] == "after"
+    if lsn != plan.lsn or inclusive != plan.inclusive:
+        raise _not_reached(plan, f"recovery stopped {fork.reason}")
+    if (fork.lsn > plan.lsn) is not inclusive:
+        raise _not_reached(plan, f"recovery stopped {fork.reason}, but replayed up to {format_lsn(fork.lsn)}")
+    return Reached(lsn, inclusive, False, fork.lsn, new_timeline)
+
+
+def _new_timeline(plan: RestorePlan) -> tuple[int, str] | None:
+    """The newest timeline in the staged pg_wal that is not one of the archive's."""
+    newest = None
+    for name in os.listdir(f"{plan.staging}/pg_wal"):
+        if is_history_name(name) and name not in plan.histories and int(name[:8], 16) > plan.timeline:
+            status = f"{plan.staging}/pg_wal/archive_status/{name}"
+            made_here = os.path.exists(f"{status}.ready")
+            if made_here and (newest is None or name > newest):
+                newest = name
+    if newest is None:
+        return None
+    with open(f"{plan.staging}/pg_wal/{newest}", encoding="utf-8") as handle:
+        return int(newest[:8], 16), handle.read()
+
+
+def _not_reached(plan: RestorePlan, why: str) -> Failed:
+    side = "after" if plan.inclusive else "before"
+    return Failed(
+        "target-not-reached",
+        attempted=f"replay up to {side} LSN {plan.proof['lsn']} on timeline {plan.timeline}",
+        happened=f"{why}; nothing was swapped, the live cluster is as it was",
+        remedy=f"Keep {plan.work_directory} and its server.log for inquiry, and run dbkeeper plan again.",
+    )
+
+
+def _died(plan: RestorePlan, status: int) -> Failed:
+    attempted = f"replay WAL up to {plan.proof['lsn']} in the staged copy"
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        with open(f"{plan.work_directory}/spool/fault.json", encoding="utf-8") as handle:
+            fault = json.load(handle)
+        return Failed(
+            str(fault["code"]),
+            attempted=attempted,
+            happened=f"{fault['text']}; nothing was swapped, the live cluster is as it was",
+            remedy="Run dbkeeper plan: it names the last commit that can still be reached.",
+            details={"fault": fault},
+        )
+    return Failed(
+        "replay-server-died",
+        attempted=attempted,
+        happened=f"the staged server ended with status {status}: {_last_words(plan)}; nothing was swapped",
+        remedy=f"Read {log_path(plan)}; run the same command again to continue from where it was.",
+    )
+
+
+def _last_words(plan: RestorePlan) -> str:
+    with contextlib.suppress(OSError), open(log_path(plan), "rb") as handle:
+        handle.seek(max(0, os.path.getsize(log_path(plan)) - 8192))
+        lines = handle.read().decode(errors="replace").splitlines()
+        telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "ERROR"))]
+        return " / ".join((telling or lines)[-3:])
+    return "it left no log"

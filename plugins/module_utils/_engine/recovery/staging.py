@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The staged copy: a data directory beside the live one, with a configuration that is wholly our own.
+
+Nothing of the copied configuration is believed while staged: it may point into production's paths (fault C13),
+set another target (C16), load what is not installed (C11) or archive what must not be archived yet (C14).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable
+
+from ..cluster.config import ClusterConfig
+from ..core.errors import Failed
+from ..core.files import fsync_directory, make_directory, remove_tree, sync_filesystem, write_durable, write_json
+from ..core.locks import process_start
+from ..repository.engine import BackupEngine
+from .plan import PREFETCH_SEGMENTS, RESTORED_MARKER, STAGED_MAX_WAL_BYTES, WORK_MARKER, RestorePlan
+
+_CONFIGURATION = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "conf.d")
+_AUTO = "postgresql.auto.conf"
+_RECOVERY_SETTING = re.compile(
+    r"^\s*(recovery_target\w*|restore_command|recovery_end_command|archive_cleanup_command|primary_conninfo|"
+    r"primary_slot_name|promote_trigger_file|standby_mode)\b",
+    re.IGNORECASE,
+)
+_LOG = "server.log"
+
+
+def log_path(plan: RestorePlan) -> str:
+    """The staged server's own log."""
+    return f"{plan.work_directory}/{_LOG}"
+
+
+def socket_directory(plan: RestorePlan) -> str:
+    """Private to the owner; short enough for a socket's path wherever possible."""
+    beside = f"{plan.work_directory}/socket"
+    return beside if len(beside) < 85 else f"/tmp/dbkeeper-{os.geteuid()}-{plan.id}"
+
+
+def stage(plan: RestorePlan, engine: BackupEngine, progress: Callable[[int], None]) -> None:
+    """Fetch the backup into a fresh staging directory; what a killed attempt left there is removed first."""
+    discard(plan)
+    make_directory(plan.work_directory, 0o700)
+    engine.fetch_backup(
+        plan.backup,
+        plan.staging,
+        tablespace_map={int(move["oid"]): str(move["target"]) for move in plan.tablespaces},
+        progress=progress,
+    )
+
+
+def exists(plan: RestorePlan) -> bool:
+    """Whether something is left of the work directory."""
+    return os.path.isdir(plan.work_directory)
+
+
+def discard(plan: RestorePlan, *, keep_tablespaces: bool = False) -> None:
+    """Remove everything of ours that is staged, and nothing else; ends a server left behind by a killed run.
+
+    ``keep_tablespaces``: the restored data directory that uses them has been put aside, not thrown away.
+    """
+    stop_left_behind(plan)
+    remove_tree(plan.work_directory, made_by_us=WORK_MARKER)
+    for move in () if keep_tablespaces else plan.tablespaces:
+        target = str(move["target"])
+        if RESTORED_MARKER in os.path.basename(target):
+            remove_tree(target, made_by_us=RESTORED_MARKER)
+        else:
+            _empty(target)
+    if socket_directory(plan).startswith("/tmp/"):
+        shutil.rmtree(socket_directory(plan), ignore_errors=True)
+
+
+def _empty(directory: str) -> None:
+    """A directory that the user mapped a tablespace to: only PostgreSQL's own subdirectory in it is ours."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            if name.startswith("PG_"):
+                shutil.rmtree(f"{directory}/{name}")
+
+
+def stop_left_behind(plan: RestorePlan, patience: float = 60.0) -> None:
+    """A staged server outlives a killed dbkeeper: stop it by the pid that it wrote, after proving that it is it."""
+    pid = staged_pid(plan)
+    if pid is None:
+        return
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + patience
+        while process_start(pid) is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if process_start(pid) is None:
+            return
+    raise Failed(
+        "staged-server-stuck",
+        attempted="stop the staged server that an earlier run left behind",
+        happened=f"process {pid} in {plan.staging} does not end",
+        remedy=f"Look at {log_path(plan)}, end process {pid}, and run the same command again.",
+    )
+
+
+def staged_pid(plan: RestorePlan) -> int | None:
+    """The staged postmaster's pid when it is alive and really works in the staging directory."""
+    try:
+        with open(f"{plan.staging}/postmaster.pid", encoding="utf-8", errors="replace") as handle:
+            pid = int(handle.readline())
+        if process_start(pid) is None or os.readlink(f"/proc/{pid}/cwd") != os.path.realpath(plan.staging):
+            return None
+    except (OSError, ValueError):
+        return None
+    return pid
+
+
+def configure(plan: RestorePlan, config: ClusterConfig) -> None:
+    """Write the staged server's whole configuration, the plan for archive-get, and the recovery signal."""
+    work, staging = plan.work_directory, plan.staging
+    for directory in (f"{work}/spool", socket_directory(plan)):
+        make_directory(directory, 0o700)
+    saved = f"{work}/{_AUTO}"
+    if not os.path.exists(saved) and os.path.exists(f"{staging}/{_AUTO}"):
+        os.rename(f"{staging}/{_AUTO}", saved)
+    write_durable(f"{staging}/{_AUTO}", b"", 0o600)
+    for leftover in ("standby.signal", "recovery.conf"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{staging}/{leftover}")
+    write_json(
+        f"{work}/plan.json",
+        {
+            "format": 1,
+            "plan_id": plan.id,
+            "repository": config.repository,
+            "cluster": plan.cluster,
+            "system_id": plan.system_id,
+            "timeline": plan.timeline,
+            "wal_segment_size": plan.wal_segment_size,
+            "segments": plan.segments,
+            "histories": plan.histories,
+            "spool": f"{work}/spool",
+            "prefetch": PREFETCH_SEGMENTS,
+        },
+        0o600,
+    )
+    # The socket lies in a directory that only the owner can enter.
+    write_durable(f"{work}/staged_hba.conf", b"local all all trust\n", 0o600)
+    write_durable(f"{work}/staged_ident.conf", b"", 0o600)
+    lines = [f"{name} = {_quoted(str(value))}" for name, value in settings(plan, config).items()]
+    write_durable(f"{work}/staged.conf", ("\n".join(lines) + "\n").encode(), 0o600)
+    # Last: without the signal the server would start from the backup's checkpoint and forget the target.
+    write_durable(f"{staging}/recovery.signal", b"", 0o600)
+    fsync_directory(staging)
+
+
+def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
+    """Every setting of the staged server that matters (PostgreSQL manual, "Continuous Archiving", "Recovery Target").
+
+    ``archive_mode=on`` with an empty command keeps the new timeline's files as .ready until the swapped cluster
+    archives them. ``fsync=off``: the copy is made durable as a whole before the swap, and staged again after a
+    reboot. ``hot_standby=off``: nobody can look at a half-recovered database, and none of the primary's limits bind.
+    """
+    command = f"{config.command} archive-get --plan {plan.work_directory}/plan.json %f %p"
+    target: dict[str, str | int]
+    if plan.immediate:
+        target = {"recovery_target": "immediate"}
+    else:
+        target = {
+            "recovery_target_lsn": str(plan.proof["lsn"]),
+            "recovery_target_inclusive": "on" if plan.inclusive else "off",
+        }
+    return {
+        "listen_addresses": "",
+        "port": config.port,
+        "unix_socket_directories": socket_directory(plan),
+        "unix_socket_permissions": "0700",
+        "hba_file": f"{plan.work_directory}/staged_hba.conf",
+        "ident_file": f"{plan.work_directory}/staged_ident.conf",
+        "external_pid_file": "",
+        "ssl": "off",
+        "logging_collector": "off",
+        "log_destination": "stderr",
+        "log_line_prefix": "%m [%p] ",
+        "log_min_messages": "warning",
+        "log_timezone": "UTC",
+        "timezone": "UTC",
+        "lc_messages": "C",
+        "archive_mode": "on",
+        "archive_command": "",
+        "restore_command": command,
+        **target,
+        "recovery_target_timeline": plan.timeline,
+        "recovery_target_action": "promote",
+        "hot_standby": "off",
+        "wal_level": "replica",
+        "shared_preload_libraries": "",
+        "session_preload_libraries": "",
+        "local_preload_libraries": "",
+        "max_logical_replication_workers": 0,
+        "autovacuum": "off",
+        "fsync": "off",
+        "full_page_writes": "on",
+        "huge_pages": "off",
+        "shared_buffers": f"{_shared_buffers() >> 20}MB",
+        "checkpoint_timeout": "30min",
+        "max_wal_size": f"{max(STAGED_MAX_WAL_BYTES, 4 * plan.wal_segment_size) >> 20}MB",
+        "min_wal_size": f"{max(2 * plan.wal_segment_size, 32 << 20) >> 20}MB",
+        "maintenance_io_concurrency": 64,
+        **plan.settings,
+    }
+
+
+def settle(plan: RestorePlan, config: ClusterConfig) -> None:
+    """Give the proven copy the configuration it will live with, and make all of it durable.
+
+    The server's configuration is the host's, not the backup's: a person who restores data at night does not
+    want last week's port and access rules with it. The backup's files stay beside as ``*.from-backup``.
+    """
+    staging = plan.staging
+    live_configuration = config.config_file is None and os.path.isdir(plan.data_directory)
+    if live_configuration:
+        for name in _CONFIGURATION:
+            _take_over(f"{plan.data_directory}/{name}", f"{staging}/{name}")
+    elif os.path.exists(f"{plan.data_directory}/{_AUTO}"):
+        _take_over(f"{plan.data_directory}/{_AUTO}", f"{staging}/{_AUTO}")
+    elif os.path.exists(f"{plan.work_directory}/{_AUTO}"):
+        shutil.copyfile(f"{plan.work_directory}/{_AUTO}", f"{staging}/{_AUTO}")
+    _strip_recovery_settings(f"{staging}/{_AUTO}")
+    _forget_partial(plan)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{staging}/postmaster.opts")
+    for directory in [staging, *(str(move["target"]) for move in plan.tablespaces)]:
+        sync_filesystem(directory)
+
+
+def _take_over(live: str, staged: str) -> None:
+    if not os.path.lexists(live):
+        return
+    if os.path.lexists(staged):
+        kept = f"{staged}.from-backup"
+        if os.path.isdir(kept):
+            shutil.rmtree(kept)
+        os.rename(staged, kept)
+    if os.path.isdir(live):
+        shutil.copytree(live, staged)
+    else:
+        shutil.copy2(live, staged)
+
+
+def _strip_recovery_settings(path: str) -> None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+            lines = handle.readlines()
+    except FileNotFoundError:
+        lines = []
+    kept = "".join(line for line in lines if not _RECOVERY_SETTING.match(line))
+    write_durable(path, kept.encode(errors="surrogateescape"), 0o600)
+
+
+def _forget_partial(plan: RestorePlan) -> None:
+    """The parent timeline's last segment, cut short by the promotion, must not be archived.
+
+    The archive holds the whole segment (the proof read it); a second restore that forks in the same segment
+    would archive other bytes under the same name and block the archiver for ever.
+    """
+    status = f"{plan.staging}/pg_wal/archive_status"
+    for name in os.listdir(status):
+        if name.endswith(".partial.ready"):
+            os.rename(f"{status}/{name}", f"{status}/{name[: -len('.ready')]}.done")
+
+
+def _shared_buffers() -> int:
+    """An eighth of the memory that is free now, between 32 MB and 2 GB: the live server keeps its own."""
+    available = 256 << 20
+    with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as handle:
+        for line in handle:
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) << 10
+    return min(max(available // 8, 32 << 20), 2 << 30)
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def clean_up(plan: RestorePlan) -> None:
+    """Remove the work directory after the swap; the data directory has moved out of it."""
+    remove_tree(plan.work_directory, made_by_us=WORK_MARKER)
+    if socket_directory(plan).startswith("/tmp/"):
+        shutil.rmtree(socket_directory(plan), ignore_errors=True)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What a restore finds: the live cluster, the disks, the catalog and what earlier restores measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..cluster.controldata import ControlData, read_control_data
+from ..cluster.instance import Instance, InstanceStatus
+from ..core.clock import utc_now
+from ..core.errors import KeeperError
+from ..repository.catalog import Catalog, read_catalog
+from ..repository.evidence import list_evidence
+from ..repository.layout import Repository
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures from the newest restore on this host, or None where there was none."""
+
+    stage_bytes_per_second: float | None = None
+    replay_bytes_per_second: float | None = None
+    downtime_seconds: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class LiveCluster:
+    """The cluster that a restore would replace. ``control`` is None when there is no readable pg_control."""
+
+    exists: bool
+    status: InstanceStatus
+    control: ControlData | None
+    ready_segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostState:
+    """All that a plan needs to know; asked once, changed by nobody."""
+
+    now: datetime
+    config: ClusterConfig
+    catalog: Catalog
+    live: LiveCluster
+    owner: str
+    running_as: str
+    may_control_service: bool
+    parent_writable: bool
+    free_bytes: Mapping[str, int] = field(default_factory=dict)
+    devices: Mapping[str, int] = field(default_factory=dict)
+    repository_device: int | None = None
+    measured: Measured = Measured()
+
+
+def live_cluster(config: ClusterConfig) -> LiveCluster:
+    """Look at the live data directory and its server without touching either."""
+    directory = config.data_directory
+    instance = Instance(config)
+    status = instance.status()
+    control = None
+    if os.path.isfile(f"{directory}/global/pg_control"):
+        try:
+            control = read_control_data(config.bin_directory, directory)
+        except KeeperError:
+            # A damaged pg_control is a reason to restore, not a reason to refuse to.
+            control = None
+    return LiveCluster(os.path.isdir(directory), status, control, ready_segments(directory))
+
+
+def ready_segments(data_directory: str) -> tuple[str, ...]:
+    """WAL that the server has finished and not archived yet, from pg_wal/archive_status."""
+    try:
+        names = os.listdir(f"{data_directory}/pg_wal/archive_status")
+    except OSError:
+        return ()
+    return tuple(sorted(name[: -len(".ready")] for name in names if name.endswith(".ready")))
+
+
+def measured(repository: Repository) -> Measured:
+    """What the newest finished restore says of speeds and downtime."""
+    done = [item for item in list_evidence(repository) if item.get("result") == "restored"]
+    if not done:
+        return Measured()
+    last = max(done, key=lambda item: str(item.get("ended", "")))
+    seconds = last.get("seconds", {})
+
+    def rate(amount: Any, phase: str) -> float | None:
+        spent = seconds.get(phase)
+        return amount / spent if amount and spent else None
+
+    return Measured(
+        stage_bytes_per_second=rate(last.get("staged_bytes"), "stage"),
+        replay_bytes_per_second=rate(last.get("wal_bytes"), "replay"),
+        downtime_seconds=last.get("downtime_seconds"),
+        source=str(last.get("id", "")),
+    )
+
+
+def existing_parent(path: str) -> str:
+    """The nearest directory above (or at) a path that is there."""
+    path = os.path.abspath(path)
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def free_bytes(path: str) -> int:
+    """Bytes that an ordinary user may still write on the path's file system."""
+    facts = os.statvfs(existing_parent(path))
+    return facts.f_bavail * facts.f_frsize
+
+
+def device(path: str) -> int:
+    """The path's file system."""
+    return os.stat(existing_parent(path)).st_dev
+
+
+def ask_state(config: ClusterConfig, repository: Repository, locations: tuple[str, ...]) -> HostState:
+    """Ask everything. ``locations`` are the directories that the restore would write below."""
+    from ..core import privilege
+
+    catalog = read_catalog(repository)
+    parent = os.path.dirname(config.data_directory.rstrip("/"))
+    owner = privilege.owner_of(config.data_directory if os.path.isdir(config.data_directory) else parent)
+    assumed = privilege.real_owner()
+    return HostState(
+        now=utc_now(),
+        config=config,
+        catalog=catalog,
+        live=live_cluster(config),
+        owner=owner.name,
+        running_as=assumed.name if assumed else privilege.current_user(),
+        may_control_service=config.service.manager != "systemd" or privilege.started_as_root(),
+        parent_writable=os.access(parent, os.W_OK | os.X_OK, effective_ids=True),
+        free_bytes={path: free_bytes(path) for path in locations},
+        devices={path: device(path) for path in locations},
+        repository_device=device(repository.path),
+        measured=measured(repository),
+    )

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The swap: stop, rename, rename, start. Every step can be done again, and gone back on, from either side.
+
+Downtime is what happens here; nothing here depends on the size of the database.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from ..cluster.config import ClusterConfig
+from ..cluster.instance import Instance
+from ..core.errors import Failed, KeeperError
+from ..core.files import rename_durable
+from ..core.journal import Journal
+from . import steps
+from .plan import RestorePlan
+from .state import ready_segments
+
+Do = Callable[[str, Callable[[], None]], None]
+
+
+def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> None:
+    """Replace the live data directory by the proven one; the old one is kept.
+
+    Raises :class:`Failed` (``new-cluster-did-not-start``) after having put the old one back.
+    """
+    instance = Instance(config)
+
+    def stop_live() -> None:
+        journal.note(down_since=journal.data.get("down_since") or time.time())
+        if instance.status().running:
+            instance.stop()
+        journal.note(unarchived_segments=list(ready_segments(plan.data_directory)))
+
+    def keep_old() -> None:
+        move(plan.data_directory, plan.kept_directory)
+        journal.note(kept_directory=plan.kept_directory if os.path.isdir(plan.kept_directory) else None)
+
+    def place_new() -> None:
+        move(plan.staging, plan.data_directory)
+
+    def start_new() -> None:
+        try:
+            if not instance.status().running:
+                instance.start()
+        except KeeperError as error:
+            raise _put_back(plan, instance, journal, error) from error
+        journal.note(downtime_seconds=round(time.time() - float(journal.data["down_since"]), 3))
+
+    do(steps.STOP_LIVE, stop_live)
+    do(steps.KEEP_OLD, keep_old)
+    do(steps.PLACE_NEW, place_new)
+    do(steps.START_NEW, start_new)
+
+
+def move(source: str, target: str) -> None:
+    """Rename unless a run before this one has done it; never onto something."""
+    if not os.path.lexists(source):
+        return
+    if os.path.lexists(target):
+        raise Failed(
+            "swap-blocked",
+            attempted=f"rename {source} to {target}",
+            happened=f"{target} is there already; nothing was renamed",
+            remedy="Something else made that directory during the restore: move it away and run the same command again.",
+        )
+    rename_durable(source, target)
+
+
+def _put_back(plan: RestorePlan, instance: Instance, journal: Journal, cause: KeeperError) -> Failed:
+    """The new cluster does not start: go back to the old one, keep the staged copy, and say why."""
+    if instance.status().running:
+        instance.stop(mode="immediate")
+    if os.path.isdir(plan.kept_directory):
+        move(plan.data_directory, plan.staging)
+        move(plan.kept_directory, plan.data_directory)
+    journal.reset(steps.STOP_LIVE, steps.KEEP_OLD, steps.PLACE_NEW, steps.START_NEW)
+    journal.note(down_since=None, kept_directory=None)
+    after = "the old cluster is in its place again"
+    if journal.data.get("live_was_running"):
+        try:
+            instance.start()
+            after = "the old cluster is running again"
+        except KeeperError as error:
+            after = f"the old cluster is in its place again, but does not start either: {error.happened}"
+    return Failed(
+        "new-cluster-did-not-start",
+        attempted="start the restored cluster in the place of the old one",
+        happened=f"{cause.happened}; {after}",
+        remedy="Mend what the server's words name (most often its configuration), then run the same command again.",
+        details={"cause": cause.to_dict()},
+    )
