@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The catalog: what each base backup is and whether it may be trusted.
+
+An entry is written before its backup starts (status ``running``), so that a backup that was killed is
+known as such and never chosen (fault B22), and no clean-up takes one that is being written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ..core.clock import format_utc, label_time, parse_utc
+from ..core.errors import Failed, KeeperError, Refused
+from ..core.files import make_directory, read_json, write_json
+from ..wal.lsn import format_lsn, parse_lsn
+from .layout import Repository
+
+if TYPE_CHECKING:
+    from ..wal.facts import BackupFacts
+
+FORMAT = 1
+ENTRY = "backup.json"
+MANIFEST = "backup_manifest"
+
+RUNNING = "running"
+VERIFIED = "verified"
+FAILED = "failed"
+EXPIRED = "expired"
+STATUSES = (RUNNING, VERIFIED, FAILED, EXPIRED)
+_LABEL = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Tablespace:
+    """A tablespace other than the two that every cluster has: where it lay when the backup was taken."""
+
+    oid: int
+    path: str
+    name: str = ""
+    plain_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the backup as it lies in the repository; ``digest`` is SHA-256 in hex of the stored bytes."""
+
+    name: str
+    stored_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One base backup. Facts that are known only at its end are None while it is ``running``.
+
+    ``settings`` holds what a server needs to replay it (``max_connections`` and the like, from pg_control,
+    fault C12); ``seconds`` the duration of each phase; ``owner`` who made it (see core.locks.owner_record).
+    """
+
+    label: str
+    status: str
+    started_at: datetime
+    system_id: int
+    major: int
+    wal_segment_size: int
+    kind: str = "full"
+    version: str = ""
+    timeline: int | None = None
+    start_lsn: int | None = None
+    stop_lsn: int | None = None
+    stopped_at: datetime | None = None
+    tablespaces: tuple[Tablespace, ...] = ()
+    files: tuple[StoredFile, ...] = ()
+    plain_bytes: int = 0
+    stored_bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    owner: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    failure: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a restore may start from it."""
+        return self.status == VERIFIED
+
+    def facts(self) -> BackupFacts:
+        """What a proof needs to know. Raises :class:`Refused` ``backup-not-verified``."""
+        from ..wal.facts import BackupFacts
+
+        attempted = f"use backup {self.label}"
+        if not self.usable:
+            raise Refused(
+                "backup-not-verified",
+                attempted=attempted,
+                happened=f"its status is {self.status}" + (f": {self.failure}" if self.failure else ""),
+                remedy="Choose a verified backup (dbkeeper info lists them), or take one: dbkeeper backup.",
+                details={"label": self.label, "status": self.status},
+            )
+        if None in (self.timeline, self.start_lsn, self.stop_lsn) or self.stopped_at is None:
+            raise _damaged(
+                self.label, attempted, "it is verified, yet timeline, LSNs or stop time are missing"
+            )
+        return BackupFacts(
+            label=self.label,
+            timeline=self.timeline,
+            start_lsn=self.start_lsn,
+            stop_lsn=self.stop_lsn,
+            stopped_at=self.stopped_at,
+            system_id=self.system_id,
+            wal_segment_size=self.wal_segment_size,
+            major=self.major,
+        )
+
+    def changed(self, **values: Any) -> Backup:
+        """The same backup with other values."""
+        return replace(self, **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: LSNs as ``X/Y``, times in UTC, the system identifier as text (it needs 64 bits)."""
+        value = asdict(self)
+        value["system_id"] = str(self.system_id)
+        for name in ("start_lsn", "stop_lsn"):
+            value[name] = None if value[name] is None else format_lsn(value[name])
+        for name in ("started_at", "stopped_at"):
+            value[name] = None if value[name] is None else format_utc(value[name])
+        return {
+            "format": FORMAT,
+            **value,
+            "tablespaces": list(value["tablespaces"]),
+            "files": list(value["files"]),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Any, *, label: str) -> Backup:
+        """Back from :meth:`to_dict`. Raises :class:`Failed` ``backup-entry-damaged``."""
+        attempted = f"read the catalog entry of backup {label}"
+        try:
+            data = dict(value)
+            if data.pop("format") != FORMAT:
+                raise _damaged(label, attempted, f"it is not of format {FORMAT}")
+            data["system_id"] = int(data["system_id"])
+            for name in ("start_lsn", "stop_lsn"):
+                data[name] = None if data[name] is None else parse_lsn(data[name])
+            for name in ("started_at", "stopped_at"):
+                data[name] = None if data[name] is None else parse_utc(data[name])
+            data["tablespaces"] = tuple(Tablespace(**item) for item in data["tablespaces"])
+            data["files"] = tuple(StoredFile(**item) for item in data["files"])
+            backup = cls(**data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(label, attempted, f"{type(error).__name__}: {error}") from error
+        if backup.label != label or backup.status not in STATUSES:
+            raise _damaged(label, attempted, f"it calls itself {backup.label!r}, status {backup.status!r}")
+        return backup
+
+
+@dataclass(frozen=True)
+class DamagedEntry:
+    """A directory under ``base/`` that is no readable backup, and why."""
+
+    label: str
+    error: KeeperError
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All backups of a repository, oldest first, and what could not be read."""
+
+    backups: tuple[Backup, ...]
+    damaged: tuple[DamagedEntry, ...]
+
+    def usable(self) -> list[Backup]:
+        """The verified ones, oldest first."""
+        return [backup for backup in self.backups if backup.usable]
+
+    def find(self, label: str) -> Backup:
+        """The backup of that label. Raises :class:`Refused` ``backup-unknown``, or its entry's error."""
+        for backup in self.backups:
+            if backup.label == label:
+                return backup
+        for entry in self.damaged:
+            if entry.label == label:
+                raise entry.error
+        labels = [backup.label for backup in self.usable()]
+        raise Refused(
+            "backup-unknown",
+            attempted=f"find backup {label}",
+            happened="no backup of that label in the repository",
+            remedy=f"Choose one of: {', '.join(labels)}." if labels else "Take a backup: dbkeeper backup.",
+            details={"labels": labels},
+        )
+
+
+def backup_label(moment: datetime, kind: str = "full") -> str:
+    """``20261121T031500Z-full``."""
+    return f"{label_time(moment)}-{kind}"
+
+
+def check_label(label: str) -> str:
+    """The label, if it can be the name of a directory. Raises :class:`Refused` ``label-malformed``."""
+    if not _LABEL.fullmatch(label):
+        raise Refused(
+            "label-malformed",
+            attempted=f"use the label {label!r}",
+            happened="a label is 1 to 63 letters, digits, '-', '_', '.', and begins with a letter or a digit",
+            remedy="Choose such a label, or leave it out: it is then made from the time.",
+        )
+    return label
+
+
+def read_catalog(repository: Repository) -> Catalog:
+    """List the backups; damaged entries are listed, not raised. Raises as :meth:`Repository.require`."""
+    repository.require("list the backups")
+    backups: list[Backup] = []
+    damaged: list[DamagedEntry] = []
+    try:
+        names = sorted(os.listdir(repository.base))
+    except OSError as error:
+        raise Failed(
+            "repository-unreadable",
+            attempted="list the backups",
+            happened=f"{repository.base}: {error.strerror}",
+            remedy=f"Give the cluster's owner access to {repository.path}, or mend its mount.",
+        ) from error
+    for name in names:
+        if name.startswith(".") or not os.path.isdir(repository.backup(name)):
+            continue
+        try:
+            backups.append(read_backup(repository, name))
+        except KeeperError as error:
+            damaged.append(DamagedEntry(name, error))
+    backups.sort(key=lambda backup: (backup.started_at, backup.label))
+    return Catalog(tuple(backups), tuple(damaged))
+
+
+def read_backup(repository: Repository, label: str) -> Backup:
+    """One entry. Raises :class:`Refused` ``backup-unknown``, :class:`Failed` ``backup-entry-damaged``."""
+    path = f"{repository.backup(check_label(label))}/{ENTRY}"
+    attempted = f"read the catalog entry of backup {label}"
+    try:
+        value = read_json(path, attempted=attempted)
+    except FileNotFoundError as error:
+        if os.path.isdir(repository.backup(label)):
+            raise _damaged(label, attempted, f"{path} is not there") from error
+        raise Refused(
+            "backup-unknown",
+            attempted=attempted,
+            happened=f"{repository.backup(label)} is not there",
+            remedy="Choose a backup that dbkeeper info lists.",
+        ) from error
+    except (OSError, Failed) as error:
+        raise _damaged(label, attempted, str(error)) from error
+    return Backup.from_dict(value, label=label)
+
+
+def write_backup(repository: Repository, backup: Backup) -> None:
+    """Write an entry durably, making its directory. Raises :class:`Failed` ``repository-not-writable``."""
+    directory = repository.backup(check_label(backup.label))
+    try:
+        make_directory(directory)
+        write_json(f"{directory}/{ENTRY}", backup.to_dict())
+    except OSError as error:
+        raise Failed(
+            "repository-not-writable",
+            attempted=f"write the catalog entry of backup {backup.label}",
+            happened=f"{directory}: {error.strerror}",
+            remedy=f"Let the cluster's owner write below {repository.path}, and see that it has space.",
+        ) from error
+
+
+def _damaged(label: str, attempted: str, happened: str) -> Failed:
+    return Failed(
+        "backup-entry-damaged",
+        attempted=attempted,
+        happened=happened,
+        remedy="Bring its directory back from a copy, or move it out of base/ and take a new backup.",
+        details={"label": label},
+    )

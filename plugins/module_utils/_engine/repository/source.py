@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The native archive as a source of WAL: what is stored, and its plain bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ..core.errors import Failed, KeeperError, Refused
+from ..wal.segment import history_name, is_backup_name, is_history_name, is_partial_name, is_segment_name
+from ..wal.source import StoredWal
+from .compression import Damaged, plain_digest
+from .layout import Repository
+
+# Others may have been put there by hand; they are listed so that a second copy of a segment is seen (B14).
+_SUFFIXES = (".zst", ".gz", ".lz4", ".xz")
+_READABLE = (".zst", "")
+
+
+class NativeWalSource:
+    """The archive of one system identifier in a repository; a :class:`WalSource`."""
+
+    def __init__(self, repository: Repository, system_id: int) -> None:
+        self.repository = repository
+        self.system_id = system_id
+        self._directory = repository.wal(system_id)
+
+    def list_files(self) -> Iterator[StoredWal]:
+        """All finished files, ordered by directory and name, without hidden ones (temporary, conflicts).
+
+        Raises :class:`Refused` ``repository-missing``, :class:`Failed` ``repository-unreadable``.
+        """
+        self.repository.require("list the WAL archive")
+        try:
+            for name in sorted(os.listdir(self._directory)):
+                path = f"{self._directory}/{name}"
+                if is_history_name(name):
+                    yield _stored(name, path, os.stat(path))
+                elif len(name) == 8 and os.path.isdir(path):
+                    yield from _segments(path, name)
+        except FileNotFoundError:
+            # No archive of this system yet; the marker said that the repository itself is there.
+            return
+        except OSError as error:
+            raise Failed(
+                "repository-unreadable",
+                attempted="list the WAL archive",
+                happened=f"{error.filename or self._directory}: {error.strerror}",
+                remedy=f"Give the cluster's owner access to {self._directory}, or mend its mount.",
+            ) from error
+
+    def fetch(self, name: str, target_path: str) -> str:
+        """Write the plain bytes of ``name`` to a new file; their SHA-256 in hex. See :class:`WalSource`.
+
+        Raises :class:`Refused` ``segment-missing``, ``segment-unreadable``, ``segment-corrupt`` (zstd cannot
+        unpack it) or ``segment-duplicate`` (two stored forms whose contents differ, B14);
+        :class:`Failed` ``segment-write-failed`` when the target takes no more bytes.
+        """
+        attempted = f"read {name} from the archive"
+        paths = [path for path in self._candidates(name) if os.path.lexists(path)]
+        if not paths:
+            raise self._missing(name, attempted)
+        digest = self._read(name, paths[0], target_path, attempted)
+        for path in paths[1:]:
+            if self._read(name, path, None, attempted) != digest:
+                os.unlink(target_path)
+                raise Refused(
+                    "segment-duplicate",
+                    attempted=attempted,
+                    happened=f"it is there twice with different content: {' and '.join(paths)}",
+                    remedy="Find out which of the two belongs to this cluster's history, and move the other "
+                    "one out of the repository.",
+                    details={"name": name, "paths": paths},
+                )
+        return digest
+
+    def read_history(self, timeline: int) -> str | None:
+        """A history file's text, or None when the archive has none.
+
+        Raises :class:`Refused` ``repository-missing`` (then nobody can say that there is none),
+        ``history-unreadable``, ``history-damaged`` (not text).
+        """
+        name = history_name(timeline)
+        attempted = f"read {name} from the archive"
+        path = self.repository.history(self.system_id, timeline)
+        try:
+            with open(path, "rb") as handle:
+                return handle.read().decode("utf-8")
+        except FileNotFoundError:
+            self.repository.require(attempted)
+            return None
+        except UnicodeDecodeError as error:
+            raise Refused(
+                "history-damaged",
+                attempted=attempted,
+                happened=f"{path} is not text",
+                remedy="Bring it back from pg_wal of the server that made the timeline, or from a copy.",
+                details={"name": name},
+            ) from error
+        except OSError as error:
+            raise Refused(
+                "history-unreadable",
+                attempted=attempted,
+                happened=f"{path}: {error.strerror}",
+                remedy="Give the cluster's owner access to the file, or mend the repository's mount.",
+                details={"name": name},
+            ) from error
+
+    def _candidates(self, name: str) -> list[str]:
+        directory = self._directory if is_history_name(name) else f"{self._directory}/{name[:8]}"
+        plain = is_history_name(name) or is_backup_name(name)
+        return [f"{directory}/{name}{suffix}" for suffix in (("",) if plain else _READABLE)]
+
+    def _read(self, name: str, path: str, target_path: str | None, attempted: str) -> str:
+        target = None
+        written = False
+        try:
+            # Opened before the target is, so that the errors of the two cannot be taken for each other.
+            os.close(os.open(path, os.O_RDONLY))
+            if target_path is not None:
+                target = _open_target(target_path, attempted)
+            digest, _ = plain_digest(path, target)
+            written = True
+        except FileNotFoundError as error:
+            raise self._missing(name, attempted) from error
+        except Damaged as error:
+            raise Refused(
+                "segment-corrupt",
+                attempted=attempted,
+                happened=f"{path} cannot be unpacked: {error}",
+                remedy="Bring the file back from a copy of the archive, or choose a target before it.",
+                details={"name": name, "path": path},
+            ) from error
+        except OSError as error:
+            raise Refused(
+                "segment-unreadable",
+                attempted=attempted,
+                happened=f"{path}: {error.strerror}",
+                remedy="Give the cluster's owner access to the file, mend the repository's mount, and see "
+                "that there is space for the unpacked file.",
+                details={"name": name, "path": path},
+            ) from error
+        finally:
+            if target is not None:
+                os.close(target)
+                if not written and target_path is not None:
+                    os.unlink(target_path)
+        return digest
+
+    def _missing(self, name: str, attempted: str) -> KeeperError:
+        self.repository.require(attempted)
+        return Refused(
+            "segment-missing",
+            attempted=attempted,
+            happened=f"{name} is not in {self._directory}",
+            remedy="Bring it back from a copy of the archive or from pg_wal of the server, or choose a target "
+            "before it.",
+            details={"name": name},
+        )
+
+
+def _open_target(path: str, attempted: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Failed(
+            "segment-write-failed",
+            attempted=attempted,
+            happened=f"{path}: {error.strerror}",
+            remedy="See that the target directory exists, is writable for the cluster's owner and has space.",
+        ) from error
+
+
+def _segments(directory: str, timeline: str) -> Iterator[StoredWal]:
+    with os.scandir(directory) as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            name, suffix = os.path.splitext(entry.name)
+            if suffix not in _SUFFIXES:
+                name = entry.name
+            known = is_segment_name(name) or is_partial_name(name) or is_backup_name(name)
+            if known and name.startswith(timeline):
+                try:
+                    yield _stored(name, entry.path, entry.stat())
+                except FileNotFoundError:
+                    # Expired while we looked: gone is gone.
+                    continue
+
+
+def _stored(name: str, path: str, status: os.stat_result) -> StoredWal:
+    signature = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+    return StoredWal(name, status.st_size, signature, path)
