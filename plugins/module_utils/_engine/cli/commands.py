@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The commands that a person runs: arguments in, one result out, as text or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..backup.base import BackupRequest, backup
+from ..backup.info import check, information
+from ..cluster.config import ClusterConfig
+from ..core import privilege
+from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused
+from ..core.sizes import parse_duration
+from ..recovery.card import done_card, error_card, plan_card
+from ..recovery.operation import restore, show_plan, undo
+from ..recovery.request import RestoreRequest, target_from
+from ..repository.engine import NativeEngine
+from ..repository.layout import Repository
+from ..wal.index import WalIndex
+from . import show
+
+CONFIGURATION_DIRECTORY = "/etc/dbkeeper"
+Outcome = tuple[dict[str, Any], list[str]]
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Parse, run, print. Every error comes out as code, attempted, happened, remedy."""
+    options = _parser().parse_args(arguments)
+    language = options.lang or _language_of_environment()
+    cluster = options.cluster or "?"
+    try:
+        config = load_configuration(options.cluster, options.config)
+        cluster = config.cluster
+        language = options.lang or config.language or language
+        act_as_owner(config)
+        command: Callable[[argparse.Namespace, ClusterConfig, str], Outcome] = options.command
+        result, lines = command(options, config, language)
+    except KeeperError as error:
+        if options.json:
+            print(json.dumps({"changed": False, "error": error.to_dict()}, indent=2, ensure_ascii=False))
+        print("\n".join(error_card(error.to_dict(), cluster, language)), file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        return EXIT_FAILED
+    print(json.dumps(result, indent=2, ensure_ascii=False) if options.json else "\n".join(lines))
+    return int(result.get("exit_status", EXIT_DONE))
+
+
+def load_configuration(cluster: str | None, path: str | None) -> ClusterConfig:
+    """The configuration named on the command line; without a name, the only one there is."""
+    if path is not None:
+        return ClusterConfig.load(path)
+    if cluster is not None:
+        return ClusterConfig.load(f"{CONFIGURATION_DIRECTORY}/{cluster}.json")
+    try:
+        names = sorted(name[:-5] for name in os.listdir(CONFIGURATION_DIRECTORY) if name.endswith(".json"))
+    except FileNotFoundError:
+        names = []
+    if len(names) != 1:
+        raise Refused(
+            "cluster-missing",
+            attempted="find the cluster's configuration",
+            happened=f"{len(names)} clusters are configured in {CONFIGURATION_DIRECTORY}: {', '.join(names) or 'none'}",
+            remedy="Name one with --cluster; the backup role writes the configuration.",
+        )
+    return ClusterConfig.load(f"{CONFIGURATION_DIRECTORY}/{names[0]}.json")
+
+
+def act_as_owner(config: ClusterConfig) -> None:
+    """From here on be the owner of the data directory (or of the directory above, when it is gone)."""
+    directory = config.data_directory.rstrip("/")
+    privilege.assume(privilege.owner_of(directory if os.path.isdir(directory) else os.path.dirname(directory)))
+
+
+def _language_of_environment() -> str:
+    return "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
+
+
+def _repository(config: ClusterConfig) -> Repository:
+    repository = Repository(config.repository, config.cluster)
+    repository.require("use the repository")
+    return repository
+
+
+def _info(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    result = information(config, _repository(config))
+    return result, show.information(result)
+
+
+def _check(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    result = check(config, _repository(config))
+    return result, show.check(result)
+
+
+def _backup(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    age = parse_duration(options.max_age, attempted="understand --max-age") if options.max_age else None
+    request = BackupRequest(label=options.label, max_age_seconds=age)
+    result = backup(config, _repository(config), request, check=options.check)
+    return result, show.backup(result)
+
+
+def _request(options: argparse.Namespace) -> RestoreRequest:
+    target, asked = target_from(
+        time=options.target_time,
+        lsn=options.target_lsn,
+        xid=options.target_xid,
+        name=options.target_name,
+        latest=options.latest,
+        immediate=options.immediate,
+        inclusive=not options.exclusive,
+        timeline=options.timeline,
+        allow_idle_gap=options.allow_idle_gap,
+    )
+    mapping = dict(item.split("=", 1) for item in options.tablespace or [] if "=" in item)
+    if len(mapping) != len(options.tablespace or []):
+        raise Refused(
+            "tablespace-malformed",
+            attempted="understand --tablespace",
+            happened="a mapping is not of the form OLD=NEW",
+            remedy="Write --tablespace /old/directory=/new/directory.",
+        )
+    return RestoreRequest(
+        target,
+        asked,
+        backup=options.backup,
+        tablespace_map=mapping,
+        again=options.again,
+        accept_unarchived=options.accept_unarchived,
+        skip_backup=options.skip_backup,
+    )
+
+
+def _plan(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    result = show_plan(config, _request(options))
+    return result, plan_card(result, language)
+
+
+def _restore(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    if options.check:
+        return _plan(options, config, language)
+    result = restore(config, _request(options), confirm=options.confirm)
+    return result, done_card(result, language) if result["executed"] else plan_card(result, language)
+
+
+def _undo(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    result = undo(config, confirm=options.confirm, check=options.check)
+    return result, show.undo(result)
+
+
+def _index(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    repository = _repository(config)
+    result: dict[str, Any] = {"changed": False, "archives": {}}
+    for system_id in repository.system_ids():
+        index = WalIndex(repository.index(system_id))
+        source = NativeEngine(repository).wal_source(system_id)
+        act = index.rebuild if options.rebuild else index.refresh
+        found = act(source, config.bin_directory)
+        result["archives"][system_id] = found.to_dict()
+        result["changed"] = result["changed"] or found.indexed > 0
+    return result, show.index(result)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dbkeeper", description="Back up PostgreSQL, prove what can be restored, and restore it."
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--cluster", help="name of the cluster; its configuration is /etc/dbkeeper/NAME.json")
+    common.add_argument("--config", metavar="FILE", help="a configuration file, instead of --cluster")
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    common.add_argument("--lang", choices=("en", "ja"), help="language of the text")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[..., Outcome], text: str, parents: Sequence[Any] = ()) -> Any:
+        sub = commands.add_parser(name, help=text, description=text, parents=[common, *parents])
+        sub.set_defaults(command=command)
+        return sub
+
+    target = _target_options()
+    add("info", _info, "show backups, recovery windows, gaps, and what is running")
+    add("check", _check, "hold the facts against the objectives; exit 3 when they are not met")
+    sub = add("backup", _backup, "take a base backup")
+    sub.add_argument("--label", help="a name of your own; done when a verified backup has it")
+    sub.add_argument("--max-age", metavar="DURATION", help="nothing to do if a verified backup is younger: 24h, 7d")
+    sub.add_argument("--check", action="store_true", help="show the plan only")
+    add("plan", _plan, "prove that a target can be reached and show what a restore would do", [target])
+    sub = add("restore", _restore, "restore beside the live cluster, prove it, and swap", [target])
+    sub.add_argument("--confirm", metavar="NAME", help="the cluster's name, to say that you mean it")
+    sub.add_argument("--check", action="store_true", help="the same as plan")
+    sub = add("undo", _undo, "put back what the last restore replaced, or abandon a half-done one")
+    sub.add_argument("--confirm", metavar="NAME", help="the cluster's name, to say that you mean it")
+    sub.add_argument("--check", action="store_true", help="show what would be done")
+    sub = add("index", _index, "bring the WAL index up to date")
+    sub.add_argument("--rebuild", action="store_true", help="read the whole archive again")
+    commands.add_parser("archive-push", help="archive_command: --cluster NAME %%p")
+    commands.add_parser("archive-get", help="restore_command of a staged restore: --plan FILE %%f %%p")
+    return parser
+
+
+def _target_options() -> argparse.ArgumentParser:
+    target = argparse.ArgumentParser(add_help=False)
+    target.add_argument("--target-time", metavar="TIME", help="with offset or zone: '2026-11-21 03:04:05 Asia/Tokyo'")
+    target.add_argument("--target-lsn", metavar="LSN", help="a position: 0/3000060")
+    target.add_argument("--target-xid", metavar="XID", help="a transaction id")
+    target.add_argument("--target-name", metavar="NAME", help="a restore point")
+    target.add_argument("--latest", action="store_true", help="the newest commit of this cluster; stops it first")
+    target.add_argument("--immediate", action="store_true", help="as soon as the backup is consistent")
+    target.add_argument("--exclusive", action="store_true", help="stop before the target instead of after it")
+    target.add_argument("--timeline", type=int, metavar="N", help="the branch on which the target lies")
+    target.add_argument("--allow-idle-gap", action="store_true", help="take the end of the archive if nothing follows")
+    target.add_argument("--backup", metavar="LABEL", help="start from this backup")
+    target.add_argument("--tablespace", action="append", metavar="OLD=NEW", help="put a tablespace elsewhere")
+    target.add_argument("--again", action="store_true", help="repeat a restore that was done before")
+    target.add_argument("--accept-unarchived", action="store_true", help="latest: lose what a crash left unarchived")
+    target.add_argument("--skip-backup", action="store_true", help="no new base backup at the end")
+    return target

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Building the host command: the engine, as it is imported here and now, in one file that Python runs.
+
+No copy of the engine is kept anywhere: the sources come from whoever imported us, be it a checkout, an installed
+collection or the archive that Ansible sends to a host. Byte code goes in beside them, because the server
+calls the command for every segment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import pkgutil
+import py_compile
+import stat
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from ..core.errors import Failed
+from ..core.files import make_directory, write_durable
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_MEMBER = "dbkeeper_engine"
+_STAMP = "stamp"
+_MAIN = f"import sys\nfrom {_MEMBER}.cli.main import main\nsys.exit(main())\n"
+_MODE = 0o755
+
+
+def engine_sources() -> dict[str, str]:
+    """Path inside the archive -> source, of every module of the engine."""
+    package = __name__.rsplit(".", 2)[0]
+    found = dict(_sources(package))
+    if f"{_MEMBER}/cli/main.py" not in found:
+        raise Failed(
+            "engine-incomplete",
+            attempted="build the host command",
+            happened=f"{package} has no cli/main.py",
+            remedy="Install the collection again.",
+        )
+    return found
+
+
+def _sources(package: str) -> Iterator[tuple[str, str]]:
+    yield _source(package, package, is_package=True)
+    root = importlib.util.find_spec(package)
+    locations = root.submodule_search_locations if root else None
+    for module in pkgutil.walk_packages(locations, prefix=f"{package}."):
+        yield _source(module.name, package, is_package=module.ispkg)
+
+
+def _source(name: str, package: str, *, is_package: bool) -> tuple[str, str]:
+    spec = importlib.util.find_spec(name)
+    loader: Any = spec.loader if spec else None
+    text = loader.get_source(name) if loader else None
+    path = (_MEMBER + name[len(package) :]).replace(".", "/")
+    return f"{path}/__init__.py" if is_package else f"{path}.py", text or ""
+
+
+def build(sources: dict[str, str], interpreter: str) -> tuple[bytes, str]:
+    """The archive and its stamp; equal stamps mean equal sources for the same Python."""
+    stamp = hashlib.sha256(repr((sorted(sources.items()), interpreter, sys.version_info[:3])).encode()).hexdigest()
+    buffer = io.BytesIO()
+    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path, source in sorted({**sources, "__main__.py": _MAIN}.items()):
+            _add(archive, path, source.encode())
+            _add(archive, f"{path}c", _byte_code(scratch, path, source))
+        _add(archive, _STAMP, stamp.encode())
+    return f"#!{interpreter} -I\n".encode() + buffer.getvalue(), stamp
+
+
+def _byte_code(scratch: str, path: str, source: str) -> bytes:
+    """Unchecked byte code: valid for this Python only; another one falls back to the source."""
+    plain, compiled = f"{scratch}/module.py", f"{scratch}/module.pyc"
+    with open(plain, "w", encoding="utf-8") as handle:
+        handle.write(source)
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(plain, compiled, dfile=path, doraise=True, invalidation_mode=mode)
+    with open(compiled, "rb") as result:
+        return result.read()
+
+
+def _add(archive: zipfile.ZipFile, path: str, data: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(path, _EPOCH), data)
+
+
+def installed_stamp(path: str) -> str | None:
+    """The stamp of the archive at ``path``, or None when there is none that can be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(_STAMP).decode()
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def install(path: str, link: str, interpreter: str, *, check: bool) -> dict[str, Any]:
+    """Install or update the command; no change when the same one is there.
+
+    ``path`` is the archive, ``link`` the name on the PATH that leads to it.
+    """
+    data, stamp = build(engine_sources(), interpreter)
+    before = installed_stamp(path)
+    usable = before == stamp and stat.S_IMODE(os.stat(path).st_mode) == _MODE
+    linked = os.path.islink(link) and os.readlink(link) == path
+    steps = [] if usable else [f"write {path}"]
+    steps += [] if linked else [f"link {link} to it"]
+    if steps and not check:
+        if not usable:
+            make_directory(os.path.dirname(path), 0o755)
+            write_durable(path, data, _MODE)
+        if not linked:
+            make_directory(os.path.dirname(link), 0o755)
+            temporary = f"{link}.{os.getpid()}"
+            os.symlink(path, temporary)
+            os.rename(temporary, link)
+    return {
+        "changed": bool(steps),
+        "executed": bool(steps) and not check,
+        "plan": steps,
+        "path": path,
+        "stamp": stamp,
+        "diff": {"before": {"stamp": before}, "after": {"stamp": stamp}},
+    }

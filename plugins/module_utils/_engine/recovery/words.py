@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The decision card's words, in English and Japanese. One table, so that a missing translation is seen at once."""
+
+from __future__ import annotations
+
+LANGUAGES = ("en", "ja")
+
+WORDS: dict[str, tuple[str, str]] = {
+    "title": ("RESTORE PLAN · cluster {cluster} · plan {id}", "リストア計画 · クラスタ {cluster} · 計画 {id}"),
+    "title_resume": (
+        "RESTORE TO BE FINISHED · cluster {cluster} · plan {id}",
+        "未完了リストアの続行 · クラスタ {cluster} · 計画 {id}",
+    ),
+    "title_done": (
+        "RESTORE DONE · cluster {cluster} · plan {id}",
+        "リストア完了 · クラスタ {cluster} · 計画 {id}",
+    ),
+    "title_nothing": (
+        "NOTHING TO DO · this restore was done before · cluster {cluster} · plan {id}",
+        "実行不要 · 同じリストアは完了済み · クラスタ {cluster} · 計画 {id}",
+    ),
+    "asked": ("Asked for", "指定された目標"),
+    "resolved": ("Resolved to", "確定した復旧点"),
+    "resolved_value": ("{side} LSN {lsn}, timeline {timeline}", "タイムライン {timeline} の LSN {lsn} {side}"),
+    "before": ("just before", "の直前"),
+    "after": ("just after", "の直後"),
+    "consistency": ("as soon as backup {backup} is consistent", "バックアップ {backup} が整合した時点"),
+    "in_utc": ("Target in UTC", "目標時刻 (UTC)"),
+    "last_commit": ("Last commit that will be there", "復旧後に残る最後のコミット"),
+    "next_commit": ("First commit that will NOT be there", "復旧後に失われる最初のコミット"),
+    "none": ("none", "なし"),
+    "commit_value": ("{time} (xid {xid}, LSN {lsn})", "{time} (xid {xid}, LSN {lsn})"),
+    "backup": ("Base backup", "ベースバックアップ"),
+    "backup_value": (
+        "{label}, the newest verified one that ends before the target ({stopped})",
+        "{label} (目標より前に完了した最新の検証済みバックアップ、{stopped})",
+    ),
+    "backup_pinned": ("{label}, as asked ({stopped})", "{label} (指定による、{stopped})"),
+    "wal": ("WAL, every segment proven", "WAL (全セグメント検証済み)"),
+    "wal_value": ("{count} segments, {size}, {first} … {last}", "{count} 個、{size}、{first} … {last}"),
+    "reachable": ("Reachable now", "現在到達可能な範囲"),
+    "reachable_value": ("{oldest} … {newest}", "{oldest} 〜 {newest}"),
+    "disk": ("Disk", "ディスク"),
+    "disk_value": ("{path}: {needed} needed, {free} free", "{path}: 必要 {needed}、空き {free}"),
+    "time": ("Expected time", "予想所要時間"),
+    "time_value": (
+        "{total}, of which downtime {downtime} ({source})",
+        "{total}、うち停止時間 {downtime} ({source})",
+    ),
+    "source_measured": ("from restore {name} on this host", "このホストでの実績 {name} による"),
+    "source_default": ("default figures: no restore measured here yet", "既定値: このホストでの実績なし"),
+    "kept": ("Will be kept", "保存されるもの"),
+    "kept_value": ("the live data directory, as {path}", "現在のデータディレクトリ ({path})"),
+    "kept_nothing": ("nothing: there is no live data directory", "なし: 現在のデータディレクトリがありません"),
+    "lost": ("Will be lost", "失われるもの"),
+    "lost_value": (
+        "commits from {start} until {end} ({size} of archived WAL)",
+        "{start} から {end} までのコミット (アーカイブ済み WAL {size})",
+    ),
+    "lost_nothing": ("no archived commit", "アーカイブ済みのコミットは失われません"),
+    "lost_unarchived": (
+        "{count} finished segments that were never archived (they stay in the kept directory)",
+        "未アーカイブのセグメント {count} 個 (保存されるディレクトリに残ります)",
+    ),
+    "lost_since": (
+        "and whatever is committed from now until the swap",
+        "および現在から切り替えまでにコミットされるもの",
+    ),
+    "stop_first": (
+        "The cluster is stopped FIRST, so that its last WAL is archived; downtime is the whole restore.",
+        "最後の WAL をアーカイブするため、最初にクラスタを停止します。停止時間はリストア全体です。",
+    ),
+    "warning": ("Mind", "注意"),
+    "reached": ("Reached", "到達した復旧点"),
+    "downtime": ("Downtime", "停止時間"),
+    "seconds": ("Seconds by step", "工程別の秒数"),
+    "archived": ("Archiving proven by", "アーカイブの確認"),
+    "new_backup": ("New base backup", "新しいベースバックアップ"),
+    "evidence": ("Evidence", "証跡"),
+    "undo": ("To undo", "元に戻すには"),
+    "failed_title": ("RESTORE NOT FINISHED · {code}", "リストア未完了 · {code}"),
+    "refused_title": ("REFUSED, NOTHING WAS TOUCHED · {code}", "拒否 · 何も変更していません · {code}"),
+    "attempted": ("Attempted", "試みたこと"),
+    "happened": ("Happened", "起きたこと"),
+    "remedy": ("What to do", "対処"),
+    "state": ("State now", "現在の状態"),
+    "state_running": ("the cluster is running", "クラスタは稼働中"),
+    "state_stopped": ("the cluster is stopped", "クラスタは停止中"),
+    "state_old": ("with its old data: nothing was swapped", "データは元のまま (切り替え前)"),
+    "state_new": ("with the restored data; the old data is in {kept}", "データは復旧後 (元のデータ: {kept})"),
+    "next": ("Safe next commands", "安全な次の手順"),
+    "next_again": ("run the same command again: it continues", "同じコマンドを再実行 (続きから実行されます)"),
+}
+
+
+def say(key: str, language: str, **values: object) -> str:
+    """A text in the language asked for; English where another one is asked for than we have."""
+    position = LANGUAGES.index(language) if language in LANGUAGES else 0
+    return WORDS[key][position].format(**values)
