@@ -123,8 +123,9 @@ class Proof:
     Recovery with ``recovery_target_lsn = lsn``, ``recovery_target_inclusive = inclusive`` and the numeric
     ``timeline`` reaches it, reading only ``segments`` (in WAL order) and ``histories``. ``lsn`` is the start
     of a record. ``last_commit`` is the newest commit that will be there, ``next_commit`` the first that
-    will not; ``first_commit`` is the oldest from the backup's start on. ``newest_reachable`` is the last archived commit
-    on the target's branch. ``end_lsn`` is where the last record needed ends.
+    will not; ``first_commit`` is the oldest from the backup's start on. ``newest_reachable`` is the last
+    archived commit on the target's branch, timeline ``branch``. ``end_lsn`` is where the last record needed
+    ends.
     """
 
     backup: str

@@ -18,6 +18,10 @@ from .segment import history_name
 
 _LINE = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})(?:\s+(.*))?$")
 
+_BRING_BACK = (
+    "Bring the file back from pg_wal of the server that made the timeline, or from a copy of the archive."
+)
+
 
 @dataclass(frozen=True)
 class Fork:
@@ -57,7 +61,7 @@ def parse_history(timeline: int, text: str) -> History:
             "history-damaged",
             attempted=f"read the history of timeline {timeline}",
             happened=f"{history_name(timeline)} {why}",
-            remedy="Bring the file back from pg_wal of the server that made the timeline, or from a copy of the archive.",
+            remedy=_BRING_BACK,
             details={"name": history_name(timeline), "timeline": timeline},
         )
 
@@ -82,26 +86,37 @@ def parse_history(timeline: int, text: str) -> History:
 class Timelines:
     """All timelines of an archive."""
 
-    def __init__(self, histories: Mapping[int, History], seen: frozenset[int] = frozenset()) -> None:
-        """``seen`` are the timelines that segment names tell of, with or without a history."""
+    def __init__(
+        self,
+        histories: Mapping[int, History],
+        seen: frozenset[int] = frozenset(),
+        damaged: Mapping[int, Refused] | None = None,
+    ) -> None:
+        """``seen`` are the timelines that segment names tell of, with or without a history.
+
+        ``damaged`` are the refusals of histories that cannot be read; they are raised when one is needed.
+        """
         self.histories = dict(histories)
+        self.damaged = dict(damaged or {})
         self.known = frozenset(self.histories) | {t for t in seen if t == 1}
         self.without_history = frozenset(t for t in seen if t != 1 and t not in self.histories)
 
     def lineage(self, timeline: int) -> tuple[Span, ...]:
         """The spans that lead to the open end of a timeline, oldest first; empty ones are left out.
 
-        Raises :class:`Refused` (``history-missing``, fault B11).
+        Raises :class:`Refused` (``history-missing``, fault B11, or ``history-damaged``, fault B13).
         """
         if timeline == 1:
             return (Span(1, 0, None),)
+        if timeline in self.damaged:
+            raise self.damaged[timeline]
         history = self.histories.get(timeline)
         if history is None:
             raise Refused(
                 "history-missing",
                 attempted=f"follow timeline {timeline} back to its beginning",
-                happened=f"{history_name(timeline)} is not in the archive: where the timeline left its parent is unknown",
-                remedy="Bring the file back from pg_wal of the server that made the timeline, or from a copy of the archive.",
+                happened=f"{history_name(timeline)}, which says where it left its parent, is not there",
+                remedy=_BRING_BACK,
                 details={"name": history_name(timeline), "timeline": timeline},
             )
         spans: list[Span] = []

@@ -93,7 +93,8 @@ def check_segment_header(
         )
     if header.segment_bytes != size:
         raise SegmentFault(
-            "segment-wrong-size", f"it is of a cluster with wal_segment_size {header.segment_bytes}, not {size}"
+            "segment-wrong-size",
+            f"it is of a cluster with wal_segment_size {header.segment_bytes}, not {size}",
         )
     if header.page_lsn != first_lsn(segment.number, size):
         held = segment_name(Segment(segment.timeline, header.page_lsn // size), size)
@@ -103,6 +104,7 @@ def check_segment_header(
         )
     if not 0 < header.timeline <= segment.timeline:
         raise SegmentFault(
-            "segment-wrong-content", f"its first page is of timeline {header.timeline}, its name says {segment.timeline}"
+            "segment-wrong-content",
+            f"its first page is of timeline {header.timeline}, not {segment.timeline} or before",
         )
     return header

@@ -27,7 +27,7 @@ class WalSource(Protocol):
     """The archive of one system identifier."""
 
     def list_files(self) -> Iterable[StoredWal]:
-        """All finished files: segments, ``.partial``, ``.history``, ``.backup``. Temporary ones are left out."""
+        """All finished files: segments, ``.partial``, ``.history``, ``.backup``; no temporary ones."""
 
     def fetch(self, name: str, target_path: str) -> str:
         """Write the plain bytes to a new file at ``target_path``; their SHA-256 in hex.
@@ -37,4 +37,4 @@ class WalSource(Protocol):
         """
 
     def read_history(self, timeline: int) -> str | None:
-        """The content of a history file, or None when there is none. Raises KeeperError (``history-damaged``)."""
+        """A history file's content, or None when there is none. Raises KeeperError (``history-damaged``)."""
