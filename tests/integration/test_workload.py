@@ -12,7 +12,7 @@ from .harness.cluster import Cluster
 from .harness.waiting import wait_for
 from .harness.workload import Workload, recovered_rows, server_commits
 
-MIX = "--rollbacks=0.1 --savepoints=0.3 --prepared=0.1 --ddl=0.05".split()
+MIX = ["--rollbacks=0.1", "--savepoints=0.3", "--prepared=0.1", "--ddl=0.05"]
 
 
 @pytest.fixture

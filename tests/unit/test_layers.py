@@ -125,9 +125,9 @@ def code_lines(path: Path) -> int:
         ):
             prose.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     for statement in tree.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            if statement.targets[0].id in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
-                prose.update(range(statement.lineno, (statement.end_lineno or statement.lineno) + 1))
+        blocks = ("DOCUMENTATION", "EXAMPLES", "RETURN")
+        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") in blocks:
+            prose.update(range(statement.lineno, (statement.end_lineno or statement.lineno) + 1))
     lines = enumerate(text.splitlines(), 1)
     return sum(1 for number, line in lines if number not in prose and line.strip() and line.strip()[0] != "#")
 
