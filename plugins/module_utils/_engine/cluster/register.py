@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Making a cluster known to the host command: its description, its state directory, its repository.
+
+Done by root, because the description belongs to root: the cluster's owner may read it, not change it.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import Refused
+from ..core.files import make_directory, read_json, write_json
+from ..core.privilege import assume, owner_of, started_as_root
+from ..repository.layout import Repository
+from .config import ClusterConfig
+
+_DESCRIPTION_MODE = 0o640
+_DIRECTORY_MODE = 0o750
+
+
+@dataclass(frozen=True)
+class Node:
+    """A file or directory with who may use it."""
+
+    path: str
+    uid: int | None
+    gid: int | None
+    mode: int
+
+    def fits(self) -> bool:
+        """Whether it is there as wanted."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        return stat.S_IMODE(found.st_mode) == self.mode and (
+            self.uid is None or (found.st_uid, found.st_gid) == (self.uid, self.gid)
+        )
+
+    def apply(self) -> None:
+        """Give it to whom it belongs."""
+        if self.uid is not None and self.gid is not None:
+            os.chown(self.path, self.uid, self.gid)
+        os.chmod(self.path, self.mode)
+
+
+def register(description: Mapping[str, Any], path: str, *, user: str, check: bool) -> dict[str, Any]:
+    """Bring description, directories and repository into being; empty plan when all is there.
+
+    ``user`` is the operating system user that owns the cluster. Raises what :meth:`ClusterConfig.from_dict`
+    and :meth:`Repository.create` raise, and :class:`Refused` ``user-unknown``.
+    """
+    ClusterConfig.from_dict(description, source=path)
+    before = _described(path)
+    uid, gid = _ids(user, check)
+    root = 0 if uid is not None else None
+    file = Node(path, root, gid, _DESCRIPTION_MODE)
+    directories = [
+        Node(os.path.dirname(path), root, gid, _DIRECTORY_MODE),
+        Node(str(description["repository"]), uid, gid, _DIRECTORY_MODE),
+        Node(str(description["state_directory"]), uid, gid, _DIRECTORY_MODE),
+    ]
+    repository = Repository(str(description["repository"]), str(description["cluster"]))
+    plan = [f"make directory {node.path}" for node in directories if not node.fits()]
+    if before != description or not file.fits():
+        plan.append(f"write {path}")
+    if not repository.exists():
+        plan.append(f"make repository {repository.path}")
+    if plan and not check:
+        for node in directories:
+            make_directory(node.path, 0o755)
+            node.apply()
+        write_json(path, description, _DESCRIPTION_MODE)
+        file.apply()
+        if uid is not None:
+            assume(owner_of(directories[1].path))
+        repository.create()
+    return {
+        "changed": bool(plan),
+        "executed": bool(plan) and not check,
+        "plan": plan,
+        "diff": {"before": before, "after": dict(description), "before_header": path, "after_header": path},
+    }
+
+
+def _described(path: str) -> dict[str, Any]:
+    try:
+        value = read_json(path, attempted="read the cluster's description")
+    except FileNotFoundError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _ids(user: str, check: bool) -> tuple[int | None, int | None]:
+    """The user's numbers; None when they play no part: not root, or the user is still to come (check mode)."""
+    if not started_as_root():
+        return None, None
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError as error:
+        if check:
+            return None, None
+        raise Refused(
+            "user-unknown",
+            attempted="make a cluster known to the host command",
+            happened=f"there is no operating system user {user}",
+            remedy="Install PostgreSQL first (the role dbkeeper.ops.postgresql), or name the cluster's owner.",
+        ) from error
+    return entry.pw_uid, entry.pw_gid

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What every module shares: option fragments, the owner's identity, waiting for a busy one, errors, results.
+
+The only place where an engine error becomes ``fail_json``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ._engine.cluster.config import ClusterConfig
+from ._engine.core.errors import KeeperError, Refused
+from ._engine.core.privilege import assume, owner_of, started_as_root
+
+CONFIG_DIRECTORY = "/etc/dbkeeper"
+_POLL_SECONDS = 0.5
+
+CLUSTER_OPTIONS: dict[str, Any] = {
+    "cluster": {"type": "str", "default": "main"},
+    "config": {"type": "path"},
+}
+
+INSTANCE_OPTIONS: dict[str, Any] = {
+    "cluster": {"type": "str", "required": True},
+    "version": {"type": "str", "required": True},
+    "data_directory": {"type": "path", "required": True},
+    "bin_directory": {"type": "path", "required": True},
+    "config_file": {"type": "path"},
+    "socket_directory": {"type": "path", "required": True},
+    "port": {"type": "int", "default": 5432},
+    "superuser": {"type": "str", "default": "postgres"},
+    "service": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "manager": {"type": "str", "required": True, "choices": ["systemd", "pg_ctlcluster", "pg_ctl"]},
+            "unit": {"type": "str"},
+        },
+    },
+}
+
+
+def config_path(params: dict[str, Any]) -> str:
+    """The file that describes the cluster."""
+    return params["config"] or f"{CONFIG_DIRECTORY}/{params['cluster']}.json"
+
+
+def load_config(params: dict[str, Any]) -> ClusterConfig:
+    """The cluster that O(instance) describes, or that the host command knows by its name."""
+    if params.get("instance"):
+        return ClusterConfig.from_dict({"format": 1, **params["instance"]}, source="the option instance")
+    return ClusterConfig.load(config_path(params))
+
+
+def become_owner(config: ClusterConfig) -> None:
+    """Work as the owner of the cluster from here on; root's powers stay for service control only."""
+    directory = config.data_directory
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    assume(owner_of(directory))
+
+
+def serve(
+    module: AnsibleModule,
+    operation: Callable[[], dict[str, Any]],
+    *,
+    wait_seconds: int = 0,
+    explain: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> NoReturn:
+    """Do the operation and leave the module with its result, or with its error in Ansible's shape.
+
+    An operation refused as ``busy`` is tried again until ``wait_seconds`` have passed: after a lost connection
+    the one that is still running does the work, and the second try finds it done. ``explain``
+    makes more results from an error's data.
+    """
+    try:
+        result = _patiently(operation, wait_seconds)
+    except KeeperError as error:
+        _back_to_root()
+        data = error.to_dict()
+        module.fail_json(
+            msg=f"{error.attempted}: {error.happened}. {error.remedy}",
+            error=data,
+            **(explain(data) if explain else {}),
+        )
+    _back_to_root()
+    if not module._diff:
+        result.pop("diff", None)
+    module.exit_json(**result)
+
+
+def _patiently(operation: Callable[[], dict[str, Any]], wait_seconds: int) -> dict[str, Any]:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return operation()
+        except Refused as error:
+            if error.code != "busy" or time.monotonic() >= deadline:
+                raise
+        time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def _back_to_root() -> None:
+    """Ansible removes its temporary files when the module ends; they belong to whom it was started as."""
+    if started_as_root():
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups([0])

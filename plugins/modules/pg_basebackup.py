@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# Copyright: dbkeeper.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes a base backup, or finds that one is there."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_basebackup
+short_description: Take a base backup into the repository
+version_added: 0.1.0
+author:
+  - dbkeeper.ops contributors
+description:
+  - Takes a base backup of a running cluster, verifies it against its manifest, and waits until its WAL is archived.
+  - A backup that was interrupted is never chosen for a restore, and is cleared away by the next run.
+  - Runs on the host by itself while the controller shows its progress, and goes on when the connection is lost.
+extends_documentation_fragment:
+  - dbkeeper.ops._attributes
+  - dbkeeper.ops._attributes.action_group
+  - dbkeeper.ops._cluster
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details:
+      - With O(label) or O(max_age), a backup that satisfies it is enough. With neither, every run takes one.
+options:
+  label:
+    description:
+      - Name of the backup. When a verified backup has it, nothing is done.
+      - If not set, it is the time in UTC, such as C(20261121T031500Z-full).
+    type: str
+  max_age:
+    description:
+      - Do nothing when a verified backup is no older than this, such as V(36h), V(7d) or V(any).
+    type: str
+  wait_seconds:
+    description:
+      - How long to wait for a backup that runs already, before this one looks whether it is still needed.
+    type: int
+    default: 86400
+seealso:
+  - module: dbkeeper.ops.pg_backup_info
+  - module: dbkeeper.ops.pg_pitr
+"""
+
+EXAMPLES = r"""
+- name: Take a base backup unless there is one of today
+  dbkeeper.ops.pg_basebackup:
+    cluster: main
+    max_age: 24h
+"""
+
+RETURN = r"""
+plan:
+  description: What was done, or would be done in check mode. Empty when nothing is to do.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+executed:
+  description: Whether the plan was executed. False in check mode.
+  returned: success
+  type: bool
+  sample: true
+backup:
+  description: The backup that satisfies the request, empty in check mode when there is none yet.
+  returned: success
+  type: dict
+  sample:
+    label: 20261121T031500Z-full
+    status: verified
+    stored_bytes: 104857600
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup.base import BackupRequest, backup
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.sizes import parse_duration
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
+from ansible_collections.dbkeeper.ops.plugins.module_utils._module import (
+    CLUSTER_OPTIONS,
+    become_owner,
+    load_config,
+    serve,
+)
+
+
+ANY_AGE_SECONDS = 100 * 366 * 86400
+
+
+def max_age_seconds(text: str | None) -> int | None:
+    if not text:
+        return None
+    return ANY_AGE_SECONDS if text == "any" else parse_duration(text, attempted="read max_age")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **CLUSTER_OPTIONS,
+            "label": {"type": "str"},
+            "max_age": {"type": "str"},
+            "wait_seconds": {"type": "int", "default": 86400},
+        },
+        mutually_exclusive=[("label", "max_age")],
+        supports_check_mode=True,
+    )
+
+    def operation() -> dict[str, object]:
+        config = load_config(module.params)
+        become_owner(config)
+        age = max_age_seconds(module.params["max_age"])
+        request = BackupRequest(label=module.params["label"], max_age_seconds=age)
+        return backup(config, Repository(config.repository, config.cluster), request, check=module.check_mode)
+
+    serve(module, operation, wait_seconds=0 if module.check_mode else module.params["wait_seconds"])
+
+
+if __name__ == "__main__":
+    main()
