@@ -13,7 +13,8 @@ ONLY ?=
 # What tools find in a checkout: its venv first, and the collection by its name below build/.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build
-export PYTHONPATH := $(CURDIR)/build
+# Ansible looks for collections on Python's path, too, and would find older copies there.
+unexport PYTHONPATH
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .PHONY: help
@@ -26,13 +27,20 @@ venv: ## set up .venv, with everything that the other targets need from PyPI
 	@tools/setup.sh venv
 	@tools/setup.sh link
 
+# Playbooks need a tenth of what the tests need, and somebody may be waiting for their first look.
+.PHONY: runtime
+runtime:
+	@tools/setup.sh packages venv
+	@tools/setup.sh venv run
+	@tools/setup.sh link
+
 .PHONY: quickstart
-quickstart: venv ## lose a table under load on this machine, and get it back (root)
+quickstart: runtime ## lose a table under load on this machine, and get it back (root)
 	@tools/setup.sh packages quickstart
 	@ansible-playbook playbooks/quickstart.yml -i inventories/quickstart
 
 .PHONY: quickstart-clean
-quickstart-clean: venv ## remove everything that quickstart made
+quickstart-clean: runtime ## remove everything that quickstart made
 	@ansible-playbook playbooks/quickstart_clean.yml -i inventories/quickstart
 
 .PHONY: lint

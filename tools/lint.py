@@ -35,8 +35,8 @@ class Failed(Exception):
 
 # What tools say while they work; nobody looks for an error in it.
 NOISE = re.compile(
-    r"\s*(Collecting |Downloading |Installing |Looking in |Requirement already|Running sanity test |"
-    r"Processing |Successfully |Using cached |WARNING: (Location|Using locale) |See documentation for help: |━|$)"
+    r"\s*(Collecting |Downloading |Installing |Looking in |Processing |Requirement already |Successfully |"
+    r"Running sanity test |See documentation for help: |Using cached |WARNING: (Location|Using locale) |━|$)"
 )
 
 
@@ -59,7 +59,8 @@ class Log:
             done = subprocess.run(
                 command,
                 cwd=cwd,
-                env={**os.environ, **environment},
+                # Without PYTHONPATH, where Ansible would find the checkout in place of the copy.
+                env={**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -200,6 +201,8 @@ def installed(site: Site, log: Log) -> None:
     for kind, folder in (("module", "modules"), ("filter", "filter"), ("callback", "callback")):
         paths = (tree / "plugins" / folder).glob("[!_]*.py")
         names[kind] = sorted(path.stem for path in paths if path.stem != "__init__")
+    if not (tree / "MANIFEST.json").is_file():
+        raise Failed("the archive was not installed where it should be")
     # A filter may be documented beside the file that defines it.
     names["filter"] = sorted(path.stem for path in (tree / "plugins/filter").glob("*.yml")) or names["filter"]
     names["role"] = sorted(path.parent.parent.name for path in tree.glob("roles/*/meta/argument_specs.yml"))

@@ -5,7 +5,7 @@
 # Prepares this machine for one of the Makefile's targets. Says nothing when there is nothing to do.
 #
 #   setup.sh packages SET...   Debian packages (root installs them, others are told their names)
-#   setup.sh venv              .venv with everything in requirements*.txt
+#   setup.sh venv [run]        .venv with everything in requirements*.txt; run: only what playbooks need
 #   setup.sh test-venv         prints the folder of a venv that ordinary users can read, made if missing
 #   setup.sh link              build/ansible_collections/dbkeeper/ops, so that Ansible finds the checkout
 set -euo pipefail
@@ -102,14 +102,18 @@ find_python() {
     die "no Python 3.11 or newer with venv was found"
 }
 
-# make_venv FOLDER REQUIREMENTS...: stamped with what went in, so an unchanged one costs one checksum.
+# make_venv FOLDER REQUIREMENTS...: stamped with what went in, so a complete one costs one checksum.
 make_venv() {
-    local folder=$1 python base wanted
+    local folder=$1 python base wanted=() file
     shift
     python=$(find_python)
     base="$folder $python $("$python" -V)"
-    wanted=$(cat "$@" requirements-constraints.txt | sha256sum | cut -c1-64)
-    is_current() { [ "$(cat "$folder/.stamp" 2>/dev/null)" = "$base"$'\n'"$wanted" ]; }
+    for file in "$@"; do wanted+=("$(cat "$file" requirements-constraints.txt | sha256sum | cut -c1-64) $file"); done
+    is_current() {
+        local line
+        [ "$(head -n 1 "$folder/.stamp" 2>/dev/null)" = "$base" ] || return 1
+        for line in "${wanted[@]}"; do grep -qxF "$line" "$folder/.stamp" || return 1; done
+    }
     if is_current; then return 0; fi
     mkdir -p "${folder%/*}"
     exec 9>"$folder.lock"
@@ -122,9 +126,15 @@ make_venv() {
         quietly "installing Python packages into ${folder#"$root"/}" "$root/build/logs/pip.log" \
             "$folder/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
             "${@/#/-r}" -c requirements-constraints.txt
-        printf '%s\n%s\n' "$base" "$wanted" >"$folder/.stamp"
+        printf '%s\n' "$base" "${wanted[@]}" >"$folder/.stamp"
     fi
     exec 9>&-
+}
+
+venv() {
+    local requirements=(requirements.txt)
+    if [ "${1:-}" != run ]; then requirements+=(requirements-test.txt requirements-lint.txt); fi
+    make_venv "$root/.venv" "${requirements[@]}"
 }
 
 test_venv() {
@@ -146,7 +156,7 @@ command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
     packages) packages "$@" ;;
-    venv) make_venv "$root/.venv" requirements.txt requirements-test.txt requirements-lint.txt ;;
+    venv) venv "$@" ;;
     test-venv) test_venv ;;
     link) link ;;
     *) die "what? packages, venv, test-venv or link" ;;
