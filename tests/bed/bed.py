@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import cgroups, image, machine, network
 from .addresses import pick_address
-from .host import Host, destroy_directory, mounts_below
+from .host import Host, destroy_directory, make_key, mounts_below
 from .names import Site, check_group
 from .process import BedError, ProcessId, run
 from .store import locked
@@ -48,7 +48,9 @@ class Bed:
 
     # -- up and down -----------------------------------------------------------------
 
-    def up(self, group: str, wanted: Sequence[tuple[str, str]], owner: ProcessId | None) -> tuple[list[Host], bool]:
+    def up(
+        self, group: str, wanted: Sequence[tuple[str, str]], owner: ProcessId | None
+    ) -> tuple[list[Host], bool]:
         """Make the hosts and wait for ssh; hosts that are there already stay as they are."""
         check_group(group)
         machine.prepare()
@@ -86,7 +88,7 @@ class Bed:
     def _make_key(self) -> None:
         key = self.site.private_key
         if not key.exists():
-            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.site.bridge, "-f", key)
+            make_key(key, self.site.bridge)
 
     def down(self, group: str, names: Sequence[str] = ()) -> list[str]:
         """Destroy hosts; those that are not there are fine."""
@@ -142,17 +144,19 @@ class Bed:
             host.shut_down() if clean else host.cut_power()
 
     def power_on(self, hosts: Sequence[Host]) -> None:
-        for host in hosts:
-            host.power_on()
+        # Locked, or somebody else's sweep could meet a host that is neither off nor on.
+        with self._locked():
+            for host in hosts:
+                host.power_on()
         for host in hosts:
             host.wait_ready()
 
     def reboot(self, hosts: Sequence[Host], hard: bool) -> None:
+        if hard:
+            self.power_off(hosts, clean=False)
+            self.power_on(hosts)
+            return
         for host in hosts:
-            if hard:
-                host.cut_power()
-                host.power_on()
-            else:
-                host.reboot()
+            host.reboot()
         for host in hosts:
             host.wait_ready()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
@@ -18,7 +17,7 @@ _WANTED = ("", "name=systemd", "memory", "pids", "cpu", "cpuacct")
 
 
 def own_groups(unit: str) -> list[Path]:
-    """Where a group called ``unit`` belongs: below the caller's own group in every hierarchy, never above it."""
+    """Where a group called ``unit`` belongs: below the caller's own, in every hierarchy."""
     mounts = _mounts()
     found: list[Path] = []
     for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
@@ -107,15 +106,3 @@ def strays(prefix: str) -> list[Path]:
             found += [Path(folder) / name for name in names if name.startswith(prefix)]
             names[:] = [name for name in names if not name.startswith(prefix)]
     return found
-
-
-def limit_memory(groups: Iterable[Path], size: int) -> bool:
-    """Cap a whole host's memory, as a machine with less memory would; False where the kernel offers no way."""
-    done = False
-    for group in groups:
-        for knob in ("memory.limit_in_bytes", "memory.max"):
-            with contextlib.suppress(FileNotFoundError):
-                if (group / knob).exists():
-                    (group / knob).write_text(str(size), encoding="ascii")
-                    done = True
-    return done

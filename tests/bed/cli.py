@@ -22,22 +22,23 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.bed", description="Real systemd hosts for the tests.")
+    about = "Real systemd hosts for the tests."
+    parser = argparse.ArgumentParser(prog="python3 -m tests.bed", description=about)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=text)
 
     def with_hosts(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        one.add_argument("--group", default="manual", help="hosts live in groups, molecule's are the scenario names")
+        one.add_argument("--group", default="manual", help="molecule's are the scenario names")
         one.add_argument("names", nargs="*", metavar="NAME", help="default: all hosts of the group")
         return one
 
     one = verb("up", "make hosts, boot them, wait for ssh")
     one.add_argument("--group", default="manual")
-    one.add_argument("--owner", metavar="PID", help="`sweep` removes the hosts once this process is dead; "
-                     "`molecule-test`: the `molecule test` that called us, if one did")  # fmt: skip
-    one.add_argument("hosts", nargs="+", metavar="NAME=RELEASE", help=f"releases: {', '.join(image.RELEASES)}")
+    owner = "the hosts may go once this process is dead; `molecule-test` looks for the one that called us"
+    one.add_argument("--owner", metavar="PID", help=owner)
+    one.add_argument("hosts", nargs="+", metavar="NAME=RELEASE", help=", ".join(image.RELEASES))
     with_hosts(verb("down", "destroy hosts"))
     one = with_hosts(verb("poweroff", "pull the plug, keep the disk"))
     one.add_argument("--clean", action="store_true", help="shut down in order instead")

@@ -66,7 +66,7 @@ class Host:
             groups=tuple(Path(path) for path in state["cgroups"]),
         )
 
-    def save(self) -> None:
+    def _save(self) -> None:
         write_json(
             self.directory / "state.json",
             {
@@ -124,7 +124,7 @@ class Host:
         """Disk and identity; the host is off afterwards."""
         for folder in ("upper", "work", "root"):
             (self.directory / folder).mkdir(parents=True)
-        self.save()
+        self._save()
         layers = f"lowerdir={image_root},upperdir={self.directory}/upper,workdir={self.directory}/work"
         run("mount", "-t", "overlay", "overlay", "-o", layers, self.root)
         etc = self.root / "etc"
@@ -136,7 +136,7 @@ class Host:
             f"[Match]\nName=host0\n\n[Network]\nAddress={self.address}/{net.prefixlen}\nGateway={gateway(net)}\n"
             "LinkLocalAddressing=no\nIPv6AcceptRA=no\n",
         )
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.name, "-f", etc / "ssh/ssh_host_ed25519_key")
+        make_key(etc / "ssh/ssh_host_ed25519_key", self.name)
         allowed = self.site.private_key.with_suffix(".pub").read_text(encoding="utf-8")
         for account in ("root", "home/admin"):
             home = self.root / account
@@ -176,6 +176,7 @@ class Host:
                 stderr=console,
                 start_new_session=True,
             )
+
         def started() -> bool:
             if process.poll() is not None:
                 raise BedError(f"{self.group}/{self.name} did not start:\n{self.console_tail()}")
@@ -189,7 +190,7 @@ class Host:
                 raise BedError(f"{self.group}/{self.name} ended while booting:\n{self.console_tail()}")
             return network.ssh_answers(self.address)
 
-        wait_until(ready, BOOT_SECONDS, f"ssh on {self.group}/{self.name}; its console:\n{self.console_tail()}")
+        wait_until(ready, BOOT_SECONDS, f"ssh on {self.group}/{self.name}")
 
     def cut_power(self) -> None:
         """The plug is pulled. Killing nspawn instead would leave the host running as an orphan."""
@@ -207,9 +208,11 @@ class Host:
     def reboot(self) -> None:
         before = self.process("leader")
         self._tell_init(signal.SIGRTMIN + 5)  # systemd: start reboot.target
-        wait_until(
-            lambda: self.process("leader") not in (None, before), BOOT_SECONDS, f"{self.group}/{self.name} to reboot"
-        )
+
+        def restarted() -> bool:
+            return self.process("leader") not in (None, before)
+
+        wait_until(restarted, BOOT_SECONDS, f"{self.group}/{self.name} to reboot")
 
     def _tell_init(self, signum: int) -> None:
         leader = self.process("leader")
@@ -231,12 +234,16 @@ def destroy_directory(directory: Path, groups: Iterable[Path]) -> None:
         process = ProcessId.load(running.get(role))
         if process is not None:
             process.send(signal.SIGKILL)
-            wait_until(lambda process=process: not process.alive(), 30, f"{role} {process.pid} to end")  # type: ignore[misc]
+            process.wait(30)
     cgroups.empty(groups)
     for mount in mounts_below(directory):
         run("umount", mount)
     shutil.rmtree(directory)
     cgroups.remove(groups)
+
+
+def make_key(path: Path, comment: str) -> None:
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path)
 
 
 def mounts_below(directory: Path) -> list[str]:

@@ -21,17 +21,38 @@ from .store import locked, write_json, write_text
 RECIPE = 2  # raise it when the steps below change
 
 # What a managed host has before any role runs: an init, ssh, Python, sudo.
-BASE = (
-    "systemd", "systemd-sysv", "dbus", "libpam-systemd", "python3", "python3-apt", "sudo",
-    "openssh-server", "iproute2", "ca-certificates", "procps",
-)  # fmt: skip
+BASE = [
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "libpam-systemd",
+    "openssh-server",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "iproute2",
+    "ca-certificates",
+    "procps",
+]
 # Tools that tests need and roles do not.
-TEST_TOOLS = ("curl", "faketime", "iputils-ping", "nftables", "openssl")
+TEST_TOOLS = ["curl", "faketime", "iputils-ping", "nftables", "openssl"]
 # Only downloaded: a role's install is then a real one, but independent of the mirror's mood.
-CACHED = (
-    "postgresql", "postgresql-common", "postgresql-contrib", "postgresql-client", "python3-psycopg", "zstd",
-    "cron", "logrotate", "pgbackrest", "pgbouncer", "acl", "rsync", "locales", "ssl-cert",
-)  # fmt: skip
+CACHED = [
+    "postgresql",
+    "postgresql-common",
+    "postgresql-contrib",
+    "postgresql-client",
+    "python3-psycopg",
+    "zstd",
+    "cron",
+    "logrotate",
+    "pgbackrest",
+    "pgbouncer",
+    "acl",
+    "rsync",
+    "locales",
+    "ssl-cert",
+]
 
 _APT = """\
 APT::Install-Recommends "false";
@@ -90,17 +111,15 @@ def _build(root: Path, wanted: Release, mirror: machine.Mirror, lock: int) -> No
     def private(*command: str | Path) -> None:
         # Own mount and process namespaces: whatever is mounted or started ends with the command.
         wrapper = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-        run(*wrapper, *command, env={"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}, pass_fds=(lock,))
+        run(*wrapper, *command, env=machine.QUIET, pass_fds=(lock,))
 
     def inside(*command: str | Path) -> None:
         script = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
         private("sh", "-c", script, root, *command)
 
     script = (f"/usr/share/debootstrap/scripts/{wanted.script}",) if wanted.script else ()
-    private(
-        "debootstrap", "--variant=minbase", "--merged-usr", f"--include={','.join(BASE)}",
-        wanted.name, root, mirror.archive, *script,
-    )  # fmt: skip
+    options = ("--variant=minbase", "--merged-usr", f"--include={','.join(BASE)}")
+    private("debootstrap", *options, wanted.name, root, mirror.archive, *script)
 
     etc = root / "etc"
     (etc / "resolv.conf").unlink(missing_ok=True)
@@ -111,7 +130,7 @@ def _build(root: Path, wanted: Release, mirror: machine.Mirror, lock: int) -> No
     policy = root / "usr/sbin/policy-rc.d"
     write_text(policy, "#!/bin/sh\nexit 101\n", mode=0o755)
     inside("apt-get", "-q", "update")
-    inside("apt-get", "-q", "-y", "dist-upgrade")
+    inside("apt-get", "-q", "-y", "dist-upgrade")  # debootstrap knows neither -updates nor -security
     inside("apt-get", "-q", "-y", "install", *TEST_TOOLS)
     inside("apt-get", "-q", "-y", "install", "--download-only", *CACHED)
     # As Debian's cloud images do; without it clusters would be made with SQL_ASCII.

@@ -23,8 +23,13 @@ NEEDED = {
     "unshare": "util-linux",
 }
 # What a host must copy from the machine's apt settings to reach the same mirror.
-_APT_SETTINGS = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http::Proxy", "Acquire::https::Proxy")
-_QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+_APT_SETTINGS = [
+    "Acquire::Check-Valid-Until",
+    "Acquire::Check-Date",
+    "Acquire::http::Proxy",
+    "Acquire::https::Proxy",
+]
+QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
 @dataclass(frozen=True)
@@ -38,17 +43,17 @@ def prepare() -> None:
     """Refuse what cannot work, install what is missing."""
     if os.geteuid() != 0:
         raise BedError("the test bed mounts, makes bridges and boots containers: run it as root")
+    # Not everybody's PATH has the folders where nft and debootstrap live.
+    os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
     missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
     if not missing:
         return
     if shutil.which("apt-get") is None:
         raise BedError("missing " + ", ".join(missing) + ", and this machine has no apt-get to install them")
-    run("apt-get", "-q", "update", env=_QUIET)
+    run("apt-get", "-q", "update", env=QUIET)
     # The keyring comes along because an old one does not know the newer releases.
-    run(
-        "apt-get", "-q", "-y", "--no-install-recommends", "install", *missing, "debian-archive-keyring",
-        env=_QUIET,
-    )  # fmt: skip
+    packages = (*missing, "debian-archive-keyring")
+    run("apt-get", "-q", "-y", "--no-install-recommends", "install", *packages, env=QUIET)
 
 
 def mirror() -> Mirror:
@@ -57,12 +62,12 @@ def mirror() -> Mirror:
     found = _repositories()
     if codename not in found:
         # apt lists only what it has fetched once.
-        run("apt-get", "-q", "update", env=_QUIET)
+        run("apt-get", "-q", "update", env=QUIET)
         found = _repositories()
     if codename not in found:
         raise BedError(f"apt knows no Debian archive for {codename!r}: the test bed needs a Debian machine")
     archive = found[codename]
-    settings = "".join(f"{line}\n" for name in _APT_SETTINGS for line in run("apt-config", "dump", name).splitlines())
+    settings = "".join(run("apt-config", "dump", name) for name in _APT_SETTINGS)
     return Mirror(archive, found.get(f"{codename}-security", archive.rstrip("/") + "-security/"), settings)
 
 
@@ -87,4 +92,4 @@ def resolver() -> str:
         servers = [line.split()[1] for line in text.splitlines() if line.startswith("nameserver ")]
         if servers and not any(server.startswith("127.") or server == "::1" for server in servers):
             return text
-    raise BedError("no name server outside the loopback found in /etc/resolv.conf: hosts could not resolve names")
+    raise BedError("/etc/resolv.conf names no server outside the loopback: hosts could not resolve names")

@@ -24,7 +24,9 @@ def subnet(site: Site) -> Network:
         known = {
             key: entry
             for key, entry in known.items()
-            if key == site.key or Path(entry["checkout"]).is_dir() or any(site.state_root.glob(f"{key}/hosts/*/*"))
+            if key == site.key
+            or Path(entry["checkout"]).is_dir()
+            or any(site.state_root.glob(f"{key}/hosts/*/*"))
         }
         if site.key not in known:
             taken = [Network(entry["subnet"]) for entry in known.values()] + _on_this_machine()

@@ -79,7 +79,9 @@ class ProcessId:
 
     @classmethod
     def load(cls, data: Mapping[str, object] | None) -> ProcessId | None:
-        return None if data is None else cls(int(str(data["pid"])), int(str(data["started"])), str(data["boot"]))
+        if data is None:
+            return None
+        return cls(int(str(data["pid"])), int(str(data["started"])), str(data["boot"]))
 
     def alive(self) -> bool:
         stat = _stat(self.pid)
@@ -101,6 +103,9 @@ class ProcessId:
             return False
         finally:
             os.close(handle)
+
+    def wait(self, seconds: float) -> None:
+        wait_until(lambda: not self.alive(), seconds, f"process {self.pid} to end")
 
 
 def children(pid: int) -> list[int]:
@@ -143,6 +148,6 @@ def molecule_test_ancestor() -> ProcessId | None:
         if program is None:
             continue
         arguments = words[program + 1 :]
-        keeps = any(word.startswith("--destroy") and "never" in word for word in arguments) or "never" in arguments
+        keeps = any(word in ("never", "--destroy=never") for word in arguments)
         return ProcessId.of(pid) if "test" in arguments and not keeps else None
     return None

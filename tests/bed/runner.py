@@ -24,10 +24,13 @@ REBOOT_WANTED = 133  # nspawn's exit status with --keep-unit when the host asked
 
 def nspawn_command(root: Path, state: dict[str, Any]) -> list[str]:
     return [
-        "systemd-nspawn", "--quiet", f"--directory={root}", "--boot", f"--machine={state['unit']}",
-        f"--hostname={state['name']}", "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
-        "--link-journal=no", "--kill-signal=SIGRTMIN+3", f"--network-bridge={state['bridge']}",
-    ]  # fmt: skip
+        *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
+        *("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--kill-signal=SIGRTMIN+3"),
+        f"--directory={root}",
+        f"--machine={state['unit']}",
+        f"--hostname={state['name']}",
+        f"--network-bridge={state['bridge']}",
+    ]
 
 
 def _identity(pid: int) -> dict[str, Any] | None:
@@ -55,13 +58,21 @@ def hold(directory: Path) -> int:
     while True:
         nspawn = subprocess.Popen(nspawn_command(directory / "root", state), env=environment)
         boots += 1
-        running = {"boots": boots, "runner": _identity(os.getpid()), "nspawn": _identity(nspawn.pid), "leader": None}
+        running = {
+            "boots": boots,
+            "runner": _identity(os.getpid()),
+            "nspawn": _identity(nspawn.pid),
+            "leader": None,
+        }
         write_json(directory / "running.json", running)
         leader = _leader(nspawn)
         if leader is not None:
             running["leader"] = _identity(leader)
             write_json(directory / "running.json", running)
         status = nspawn.wait()
+        if status == 0:
+            # Shut down from inside, say by a test: off on purpose, so not a leftover.
+            (directory / "off").touch()
         if status != REBOOT_WANTED:
             print(f"runner: the host ended with status {status}", flush=True)
             return 0 if status == 0 else 1
