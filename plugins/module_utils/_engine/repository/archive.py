@@ -157,7 +157,7 @@ def _open_source(path: str, attempted: str) -> int:
             "wal-file-missing" if isinstance(error, FileNotFoundError) else "wal-file-unreadable",
             attempted=attempted,
             happened=f"{path}: {error.strerror}",
-            remedy="Run archive-push in the data directory as the cluster's owner, with %p as PostgreSQL has it.",
+            remedy="Run archive-push in the data directory as the cluster's owner, with %p as the path.",
         ) from error
 
 
@@ -282,7 +282,7 @@ def _again(source: int, final: str, name: str, *, attempted: str, level: int, pl
         attempted=attempted,
         happened=f"{seen}; nothing was overwritten, the new file is kept as {kept}",
         remedy="Find out which of two servers writes this timeline, and stop it archiving here. If "
-        f"{final} is the wrong or damaged one, move it out of the repository: the server sends its own again.",
+        f"{final} is the wrong or damaged one, move it out of the repository: the server's own follows.",
         details={"archived": final, "archived_digest": theirs or None, "offered_digest": ours, "kept": kept},
     )
 

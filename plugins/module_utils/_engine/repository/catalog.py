@@ -102,10 +102,10 @@ class Backup:
                 remedy="Choose a verified backup (dbkeeper info lists them), or take one: dbkeeper backup.",
                 details={"label": self.label, "status": self.status},
             )
-        if None in (self.timeline, self.start_lsn, self.stop_lsn) or self.stopped_at is None:
-            raise _damaged(
-                self.label, attempted, "it is verified, yet timeline, LSNs or stop time are missing"
-            )
+        if self.timeline is None or self.start_lsn is None:
+            raise _damaged(self.label, attempted, "it is verified, yet timeline or start LSN is missing")
+        if self.stop_lsn is None or self.stopped_at is None:
+            raise _damaged(self.label, attempted, "it is verified, yet stop LSN or stop time is missing")
         return BackupFacts(
             label=self.label,
             timeline=self.timeline,

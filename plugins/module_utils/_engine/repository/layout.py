@@ -50,19 +50,19 @@ class Repository:
         """The directory of one base backup."""
         return f"{self.base}/{label}"
 
-    def wal(self, system_id: int) -> str:
+    def wal(self, system_id: int | str) -> str:
         """The archive of one system identifier: its history files and a directory for each timeline."""
         return f"{self.path}/wal/{system_id}"
 
-    def timeline(self, system_id: int, timeline: int) -> str:
+    def timeline(self, system_id: int | str, timeline: int) -> str:
         """The directory of one timeline's segments."""
         return f"{self.wal(system_id)}/{timeline:08X}"
 
-    def history(self, system_id: int, timeline: int) -> str:
+    def history(self, system_id: int | str, timeline: int) -> str:
         """The history file of a timeline."""
         return f"{self.wal(system_id)}/{timeline:08X}.history"
 
-    def index(self, system_id: int) -> str:
+    def index(self, system_id: int | str) -> str:
         """The directory of the WAL index; can be rebuilt from the archive."""
         return f"{self.path}/index/{system_id}"
 
@@ -148,7 +148,7 @@ class Repository:
                 "repository-not-writable",
                 attempted=f"make the repository {self.path}",
                 happened=f"{error.filename or self.path}: {error.strerror}",
-                remedy=f"Let the cluster's owner write below {self.root}; see that it is mounted and has space.",
+                remedy=f"Let the cluster's owner write below {self.root}; see that it has space.",
                 details={"repository": self.path},
             ) from error
         return True

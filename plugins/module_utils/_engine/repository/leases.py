@@ -31,7 +31,7 @@ class Lease:
     id: str
     purpose: str
     label: str | None
-    system_id: int | None
+    system_id: int | str | None
     first_segment: str | None
     keep: bool
     owner: dict[str, Any]
@@ -53,7 +53,7 @@ def take_lease(
     *,
     purpose: str,
     label: str | None = None,
-    system_id: int | None = None,
+    system_id: int | str | None = None,
     first_segment: str | None = None,
     keep: bool = False,
 ) -> Lease:

@@ -154,7 +154,7 @@ class NativeWalSource:
             "segment-missing",
             attempted=attempted,
             happened=f"{name} is not in {self._directory}",
-            remedy="Bring it back from a copy of the archive or from pg_wal of the server, or choose a target "
+            remedy="Bring it back from a copy of the archive or from the server's pg_wal, or choose a target "
             "before it.",
             details={"name": name},
         )
