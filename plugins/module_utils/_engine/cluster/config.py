@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Where a cluster is and what is wanted of it: ``/etc/dbkeeper/<cluster>.json``, read strictly.
+
+A description with a wrong key is worse than none: a misspelt ``repository`` must not become a default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+from ..core.errors import Refused
+
+FORMAT = 1
+DIRECTORY = "/etc/dbkeeper"
+MANAGERS = ("systemd", "pg_ctlcluster", "pg_ctl")
+LANGUAGES = ("en", "ja")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_ROLE = re.compile(r"[^\x00-\x1f]{1,63}")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What starts and stops the server. ``unit`` is the systemd unit; needed by that manager only."""
+
+    manager: str
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """What the owner of the data asks for: how much may be lost, how long a restore may take (seconds)."""
+
+    rpo_seconds: int = 900
+    rto_seconds: int = 1800
+
+
+@dataclass(frozen=True)
+class BackupSettings:
+    """How base backups are taken.
+
+    ``compression_level`` is zstd's (1 to 19); ``max_rate_kbytes`` limits what is read a second (None: no limit).
+    """
+
+    compression_level: int = 1
+    max_rate_kbytes: int | None = None
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """One cluster on this host. Paths are absolute.
+
+    ============================ ==========================================================================
+    ``cluster``                  its name; also the name of its directory in the repository
+    ``version``                  major version of PostgreSQL, as text: ``"15"``
+    ``data_directory``           the data directory (PGDATA)
+    ``bin_directory``            programs of exactly that major version
+    ``config_file``              ``postgresql.conf`` where it is not in the data directory (Debian), else None
+    ``socket_directory``         where the server's Unix socket is
+    ``port``                     the port that names the socket
+    ``superuser``                role that the owner of the data directory may connect as
+    ``backup_user``              role with LOGIN and REPLICATION that base backups connect as
+    ``service``                  :class:`Service`
+    ``repository``               root of the repository; the cluster's part is ``<repository>/<cluster>``
+    ``state_directory``          locks, journals and progress of operations on this host
+    ``objectives``               :class:`Objectives`
+    ``backup``                   :class:`BackupSettings`
+    ``command``                  path of the host command, for ``archive_command`` and ``restore_command``
+    ``language``                 of texts for people: ``en`` or ``ja``
+    ============================ ==========================================================================
+    """
+
+    cluster: str
+    version: str
+    data_directory: str
+    bin_directory: str
+    socket_directory: str
+    service: Service
+    config_file: str | None = None
+    port: int = 5432
+    superuser: str = "postgres"
+    backup_user: str = "dbkeeper"
+    repository: str = "/var/lib/dbkeeper/repository"
+    state_directory: str = ""
+    objectives: Objectives = field(default_factory=Objectives)
+    backup: BackupSettings = field(default_factory=BackupSettings)
+    command: str = "/usr/local/bin/dbkeeper"
+    language: str = "en"
+
+    @property
+    def major(self) -> int:
+        """The major version as a number."""
+        return int(self.version)
+
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs."""
+        return f"{self.bin_directory}/{name}"
+
+    @classmethod
+    def load(cls, path: str) -> ClusterConfig:
+        """Read a description.
+
+        Raises :class:`Refused`: ``configuration-missing``, ``configuration-unreadable``,
+        ``configuration-format`` (written by a newer version) and ``configuration-invalid``.
+        """
+        attempted = f"read the description of a cluster, {path}"
+        try:
+            with open(path, encoding="utf-8") as handle:
+                value = json.load(handle)
+        except FileNotFoundError as error:
+            raise Refused(
+                "configuration-missing",
+                attempted=attempted,
+                happened="there is no such file",
+                remedy=f"{_known_clusters(path)}The backup role writes it: ansible-playbook dbkeeper.ops.site.",
+            ) from error
+        except OSError as error:
+            raise Refused(
+                "configuration-unreadable",
+                attempted=attempted,
+                happened=str(error.strerror),
+                remedy="Run the command as root or as the cluster's owner.",
+            ) from error
+        except ValueError as error:
+            raise _invalid(path, f"it is not JSON: {error}") from error
+        return cls.from_dict(value, source=path)
+
+    @classmethod
+    def from_dict(cls, value: Any, *, source: str) -> ClusterConfig:
+        """Make sure of every key. Raises :class:`Refused` as :meth:`load` does."""
+        data = _object(value, source, "the description")
+        if data.pop("format", None) != FORMAT:
+            raise Refused(
+                "configuration-format",
+                attempted=f"read the description of a cluster, {source}",
+                happened=f"its format is {value.get('format')!r}, this version knows {FORMAT} only",
+                remedy="Use the version of dbkeeper that wrote it, or run the backup role again to write it anew.",
+            )
+        read = _Reader(data, source)
+        cluster = read.text("cluster", pattern=_NAME)
+        service = _Reader(_object(data.pop("service", None), source, "service"), source, "service.")
+        objectives = _Reader(_object(data.pop("objectives", {}), source, "objectives"), source, "objectives.")
+        backup = _Reader(_object(data.pop("backup", {}), source, "backup"), source, "backup.")
+        config = cls(
+            cluster=cluster,
+            version=read.text("version", pattern=re.compile(r"1[4-9]|[2-9]\d")),
+            data_directory=read.path("data_directory"),
+            bin_directory=read.path("bin_directory"),
+            config_file=read.optional(read.path, "config_file"),
+            socket_directory=read.path("socket_directory"),
+            port=read.number("port", 1, 65535, default=cls.port),
+            superuser=read.text("superuser", pattern=_ROLE, default=cls.superuser),
+            backup_user=read.text("backup_user", pattern=_ROLE, default=cls.backup_user),
+            repository=read.path("repository", default=cls.repository),
+            state_directory=read.path("state_directory", default=f"/var/lib/dbkeeper/state/{cluster}"),
+            command=read.path("command", default=cls.command),
+            language=read.choice("language", LANGUAGES, default=cls.language),
+            service=Service(
+                manager=service.choice("manager", MANAGERS),
+                unit=service.optional(service.text, "unit"),
+            ),
+            objectives=Objectives(
+                rpo_seconds=objectives.number("rpo_seconds", 1, default=Objectives.rpo_seconds),
+                rto_seconds=objectives.number("rto_seconds", 1, default=Objectives.rto_seconds),
+            ),
+            backup=BackupSettings(
+                compression_level=backup.number(
+                    "compression_level", 1, 19, default=BackupSettings.compression_level
+                ),
+                # pg_basebackup takes 32 kB to 1 GB a second.
+                max_rate_kbytes=backup.optional(
+                    lambda key: backup.number(key, 32, 1048576), "max_rate_kbytes"
+                ),
+            ),
+        )
+        for part in (read, service, objectives, backup):
+            part.finish()
+        if config.service.manager == "systemd" and not config.service.unit:
+            raise _invalid(source, "service.unit is missing, and the manager is systemd")
+        return config
+
+
+class _Reader:
+    """Takes keys out of an object one by one; what is left over at the end is unknown."""
+
+    def __init__(self, data: dict[str, Any], source: str, prefix: str = "") -> None:
+        self._data = data
+        self._source = source
+        self._prefix = prefix
+
+    def _take(self, key: str, default: Any) -> Any:
+        value = self._data.pop(key, None)
+        if value is not None:
+            return value
+        if default is None:
+            raise _invalid(self._source, f"{self._prefix}{key} is missing")
+        return default
+
+    def _wrong(self, key: str, value: Any, wanted: str) -> Refused:
+        return _invalid(self._source, f"{self._prefix}{key} is {value!r}; it must be {wanted}")
+
+    def text(
+        self, key: str, *, pattern: re.Pattern[str] = re.compile(r".+"), default: str | None = None
+    ) -> str:
+        value = self._take(key, default)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise self._wrong(key, value, f"a text like {pattern.pattern}")
+        return value
+
+    def path(self, key: str, *, default: str | None = None) -> str:
+        value = self._take(key, default)
+        if not isinstance(value, str) or not os.path.isabs(value) or os.path.normpath(value) == "/":
+            raise self._wrong(key, value, "an absolute path")
+        return os.path.normpath(value)
+
+    def number(self, key: str, least: int, most: int | None = None, *, default: int | None = None) -> int:
+        value = self._take(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
+            raise self._wrong(key, value, f"a whole number from {least}" + (f" to {most}" if most else ""))
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...], *, default: str | None = None) -> str:
+        value = self._take(key, default)
+        if value not in choices:
+            raise self._wrong(key, value, f"one of {', '.join(choices)}")
+        return str(value)
+
+    def optional(self, reader: Callable[[str], Any], key: str) -> Any:
+        if self._data.get(key) is None:
+            self._data.pop(key, None)
+            return None
+        return reader(key)
+
+    def finish(self) -> None:
+        if self._data:
+            names = ", ".join(f"{self._prefix}{key}" for key in sorted(self._data))
+            raise _invalid(self._source, f"unknown: {names}")
+
+
+def _object(value: Any, source: str, name: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _invalid(source, f"{name} is not an object")
+    return dict(value)
+
+
+def _invalid(source: str, happened: str) -> Refused:
+    return Refused(
+        "configuration-invalid",
+        attempted=f"read the description of a cluster, {source}",
+        happened=happened,
+        remedy="Correct it, or run the backup role again, which writes it.",
+        details={"source": source},
+    )
+
+
+def _known_clusters(path: str) -> str:
+    """'This host has: main. ' for somebody who mistyped a name."""
+    try:
+        names = os.listdir(os.path.dirname(path) or ".")
+    except OSError:
+        return ""
+    known = sorted(name[: -len(".json")] for name in names if name.endswith(".json"))
+    return f"This host has: {', '.join(known)}. " if known else ""
