@@ -28,7 +28,8 @@ notes:
 options:
   instance:
     description:
-      - Where the cluster is, as the fact C(postgresql_location) of the role P(dbkeeper.ops.postgresql#role) says it.
+      - Where the cluster is, as the fact C(postgresql_location) of the role P(dbkeeper.ops.postgresql#role)
+        says it.
     type: dict
     required: true
     suboptions:

@@ -24,7 +24,8 @@ options:
     type: str
     required: true
   archive_timeout:
-    description: Archive timeout given by hand. Empty means a third of the recovery point objective, an hour at most.
+    description: Archive timeout given by hand. Empty means a third of the recovery point objective, an hour
+      at most.
     type: str
     default: ""
   interval:
@@ -41,7 +42,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Objectives and settings. Durations are in seconds, C(hours) are those at which a base backup starts.
+  description: Objectives and settings. Durations are in seconds, C(hours) are those at which a base backup
+    starts.
   type: dict
   sample:
     rpo_seconds: 900

@@ -75,7 +75,8 @@ def serve(
 ) -> NoReturn:
     """Do the operation and leave the module with its result, or with its error in Ansible's shape.
 
-    An operation refused as ``busy`` is tried again until ``wait_seconds`` have passed: after a lost connection
+    An operation refused as ``busy`` is tried again until ``wait_seconds`` have passed: after a lost
+    connection
     the one that is still running does the work, and the second try finds it done. ``explain``
     makes more results from an error's data.
     """

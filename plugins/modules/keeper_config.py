@@ -81,8 +81,8 @@ executed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.register import register
-from ansible_collections.dbkeeper.ops.plugins.module_utils._module import CONFIG_DIRECTORY, serve
+from ..module_utils._engine.cluster.register import register
+from ..module_utils._module import CONFIG_DIRECTORY, serve
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ version_added: 0.1.0
 author:
   - dbkeeper.ops contributors
 description:
-  - Lists the base backups of a cluster, the windows of time that each timeline can be restored to, gaps in the
+  - Lists the base backups of a cluster, the windows of time that each timeline can be restored to, gaps in
+    the
     archive, and how fresh the backups are compared with the objectives.
   - Needs the repository only. The server may be down.
 extends_documentation_fragment:
@@ -46,9 +47,9 @@ backups:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup.info import information
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
-from ansible_collections.dbkeeper.ops.plugins.module_utils._module import (
+from ..module_utils._engine.backup.info import information
+from ..module_utils._engine.repository.layout import Repository
+from ..module_utils._module import (
     CLUSTER_OPTIONS,
     become_owner,
     load_config,

@@ -13,9 +13,11 @@ version_added: 0.1.0
 author:
   - dbkeeper.ops contributors
 description:
-  - Takes a base backup of a running cluster, verifies it against its manifest, and waits until its WAL is archived.
+  - Takes a base backup of a running cluster, verifies it against its manifest, and waits until its WAL is
+    archived.
   - A backup that was interrupted is never chosen for a restore, and is cleared away by the next run.
-  - Runs on the host by itself while the controller shows its progress, and goes on when the connection is lost.
+  - Runs on the host by itself while the controller shows its progress, and goes on when the connection is
+    lost.
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.action_group
@@ -80,16 +82,15 @@ backup:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup.base import BackupRequest, backup
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.sizes import parse_duration
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
-from ansible_collections.dbkeeper.ops.plugins.module_utils._module import (
+from ..module_utils._engine.backup.base import BackupRequest, backup
+from ..module_utils._engine.core.sizes import parse_duration
+from ..module_utils._engine.repository.layout import Repository
+from ..module_utils._module import (
     CLUSTER_OPTIONS,
     become_owner,
     load_config,
     serve,
 )
-
 
 ANY_AGE_SECONDS = 100 * 366 * 86400
 

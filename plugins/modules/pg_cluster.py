@@ -14,7 +14,8 @@ author:
   - dbkeeper.ops contributors
 description:
   - Brings one cluster into the wanted state through its service manager, and waits until it has got there.
-  - Works where P(ansible.builtin.service#module) cannot, such as with C(pg_ctlcluster) on a host without systemd.
+  - Works where P(ansible.builtin.service#module) cannot, such as with C(pg_ctlcluster) on a host without
+    systemd.
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.action_group
@@ -87,8 +88,8 @@ pending_restart:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.desired import converge
-from ansible_collections.dbkeeper.ops.plugins.module_utils._module import (
+from ..module_utils._engine.cluster.desired import converge
+from ..module_utils._module import (
     INSTANCE_OPTIONS,
     become_owner,
     load_config,

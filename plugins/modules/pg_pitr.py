@@ -17,7 +17,8 @@ description:
     replays there, verifies, and swaps the two by renaming. The old data directory is kept.
   - Check mode returns the plan and the decision card, and needs no O(confirm).
   - A run that was killed is finished by running the same again. A restore that has been done is not repeated.
-  - Runs on the host by itself while the controller shows its progress, and goes on when the connection is lost.
+  - Runs on the host by itself while the controller shows its progress, and goes on when the connection is
+    lost.
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.action_group
@@ -43,7 +44,8 @@ options:
     type: str
   target_time:
     description:
-      - The last moment to keep, with an offset or the name of a zone, such as C(2026-11-21 03:04:05 Asia/Tokyo).
+      - The last moment to keep, with an offset or the name of a zone, such as C(2026-11-21 03:04:05
+        Asia/Tokyo).
     type: str
   target_lsn:
     description: The position in the WAL to stop at.
@@ -79,7 +81,8 @@ options:
     type: dict
     default: {}
   accept_unarchived:
-    description: Whether V(latest) may go on although a crashed cluster holds WAL that never reached the archive.
+    description: Whether V(latest) may go on although a crashed cluster holds WAL that never reached the
+      archive.
     type: bool
     default: false
   again:
@@ -91,7 +94,8 @@ options:
     type: bool
     default: false
   wait_seconds:
-    description: How long to wait for a restore that runs already, before this one looks whether it is still needed.
+    description: How long to wait for a restore that runs already, before this one looks whether it is still
+      needed.
     type: int
     default: 86400
 seealso:
@@ -164,11 +168,11 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.card import done_card, error_card, plan_card
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.operation import restore, show_plan, undo
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.request import RestoreRequest, target_from
-from ansible_collections.dbkeeper.ops.plugins.module_utils._module import (
+from ..module_utils._engine.cluster.config import ClusterConfig
+from ..module_utils._engine.recovery.card import done_card, error_card, plan_card
+from ..module_utils._engine.recovery.operation import restore, show_plan, undo
+from ..module_utils._engine.recovery.request import RestoreRequest, target_from
+from ..module_utils._module import (
     CLUSTER_OPTIONS,
     become_owner,
     load_config,

@@ -82,8 +82,8 @@ line:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.progress import describe, read_progress
-from ansible_collections.dbkeeper.ops.plugins.module_utils._module import CLUSTER_OPTIONS, load_config, serve
+from ..module_utils._engine.core.progress import describe, read_progress
+from ..module_utils._module import CLUSTER_OPTIONS, load_config, serve
 
 
 def main() -> None:

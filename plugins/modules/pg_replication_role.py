@@ -56,8 +56,8 @@ executed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.replication_role import ensure_role
-from ansible_collections.dbkeeper.ops.plugins.module_utils._module import (
+from ..module_utils._engine.cluster.replication_role import ensure_role
+from ..module_utils._module import (
     INSTANCE_OPTIONS,
     become_owner,
     load_config,

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Runs a long module on its host, tells its progress line by line, and returns its result as if it had been waited for.
+"""Runs a long module on its host, tells its progress line by line, and returns its result as if it had been
+waited for.
 
-The module runs under Ansible's own asynchronous wrapper, so it goes on when the controller's connection is lost.
+The module runs under Ansible's own asynchronous wrapper, so it goes on when the controller's connection is
+lost.
 Controller only.
 """
 
@@ -17,7 +19,8 @@ from ansible.utils.display import Display
 
 from ..module_utils._engine.core.progress import describe
 
-_JOB_KEYS = ("ansible_job_id", "finished", "started", "results_file", "stdout", "stdout_lines", "stderr", "stderr_lines")
+_JOB_KEYS = ("ansible_job_id", "finished", "started", "results_file")
+_JOB_STREAMS = ("stdout", "stdout_lines", "stderr", "stderr_lines")
 _LONGEST_RUN_SECONDS = 14 * 86400
 _FIRST_WAIT_SECONDS = 0.3
 _LONGEST_WAIT_SECONDS = 3.0
@@ -25,7 +28,8 @@ _RECONNECT_SECONDS = 300.0
 
 
 class FollowedAction(ActionBase):
-    """An action whose module writes progress to the state directory of the cluster given as ``cluster`` or ``config``."""
+    """An action whose module writes progress to the state directory of the cluster given as ``cluster`` or
+    ``config``."""
 
     TRANSFERS_FILES = False
     _supports_async = True
@@ -68,7 +72,7 @@ class FollowedAction(ActionBase):
                 answer = self._job(job, "status", variables)
                 if answer.get("finished"):
                     self._job(job, "cleanup", variables)
-                    return {key: value for key, value in answer.items() if key not in _JOB_KEYS}
+                    return {key: value for key, value in answer.items() if key not in _JOB_KEYS + _JOB_STREAMS}
                 shown = self._show(shown, variables)
                 lost_since = None
             except AnsibleConnectionFailure as error:

@@ -24,8 +24,10 @@ _FIRST_HOUR = 2
 def backup_objectives(rpo: str, rto: str, archive_timeout: str = "", interval: str = "") -> dict[str, Any]:
     """Objectives and pinned values (durations such as ``15m``) as settings.
 
-    ``hours`` are the hours of the day at which a base backup starts. An interval pinned to something that does
-    not divide a day is rounded down to one that does, at least an hour. Raises Refused ``duration-malformed``.
+    ``hours`` are the hours of the day at which a base backup starts. An interval pinned to something that
+    does
+    not divide a day is rounded down to one that does, at least an hour. Raises Refused
+    ``duration-malformed``.
     """
     rpo_seconds = parse_duration(rpo, attempted="read the objective backup_rpo")
     rto_seconds = parse_duration(rto, attempted="read the objective backup_rto")

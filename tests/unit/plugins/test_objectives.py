@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
-from ansible_collections.dbkeeper.ops.plugins.plugin_utils._objectives import backup_objectives
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils._objectives import backup_objectives
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,9 @@ from hypothesis import strategies as st
         ("2s", "1m", 1, 1, list(range(24))),
     ],
 )
-def test_settings_follow(rpo: str, rto: str, archive_timeout: int, interval_hours: int, hours: list[int]) -> None:
+def test_settings_follow(
+    rpo: str, rto: str, archive_timeout: int, interval_hours: int, hours: list[int]
+) -> None:
     goals = backup_objectives(rpo, rto)
     assert goals["archive_timeout_seconds"] == archive_timeout
     assert goals["interval_seconds"] == interval_hours * 3600

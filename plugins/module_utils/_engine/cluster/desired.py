@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Bringing a server into a wanted state: the smallest set of actions, and a restart only where it is allowed."""
+"""Bringing a server into a wanted state: the smallest set of actions, and a restart only where it is
+allowed."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _RELOAD_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Server:
-    """What a server looks like: does it run, which settings wait for a restart, how many clients are connected."""
+    """What a server looks like: does it run, which settings wait for a restart, how many clients are
+    connected."""
 
     running: bool
     pending: tuple[str, ...] = ()
@@ -41,7 +43,9 @@ def may_restart(policy: str, server: Server) -> bool:
     return bool(server.pending) and (policy == "always" or (policy == "when_idle" and server.clients == 0))
 
 
-def converge(config: ClusterConfig, wanted: str, *, restart: str, timeout: float, check: bool) -> dict[str, Any]:
+def converge(
+    config: ClusterConfig, wanted: str, *, restart: str, timeout: float, check: bool
+) -> dict[str, Any]:
     """Bring the server into the wanted state and say what was done.
 
     With ``check`` nothing is done, and a cluster that is still to be made counts as stopped.
@@ -75,8 +79,10 @@ def observe(config: ClusterConfig, instance: Instance) -> Server:
         return Server(running=False)
     rows = query(
         config,
-        "SELECT (SELECT coalesce(string_agg(name, ',' ORDER BY name), '') FROM pg_settings WHERE pending_restart),"
-        " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())",
+        "SELECT (SELECT coalesce(string_agg(name, ',' ORDER BY name), '')"
+        " FROM pg_settings WHERE pending_restart),"
+        " (SELECT count(*) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())",
     )
     names, clients = rows[0]
     return Server(running=True, pending=tuple(filter(None, str(names).split(","))), clients=int(clients))
@@ -94,7 +100,8 @@ def _act(config: ClusterConfig, instance: Instance, action: str, timeout: float)
 
 
 def _reload(config: ClusterConfig, instance: Instance) -> None:
-    """Reload, and wait until the server has read its files: only then is pending_restart true (manual, 20.1)."""
+    """Reload, and wait until the server has read its files: only then is pending_restart true (manual,
+    20.1)."""
     loaded = _load_time(config)
     instance.reload()
     deadline = time.monotonic() + _RELOAD_SECONDS

@@ -98,7 +98,8 @@ def _described(path: str) -> dict[str, Any]:
 
 
 def _ids(user: str, check: bool) -> tuple[int | None, int | None]:
-    """The user's numbers; None when they play no part: not root, or the user is still to come (check mode)."""
+    """The user's numbers; None when they play no part: not root, or the user is still to come (check
+    mode)."""
     if not started_as_root():
         return None, None
     try:
@@ -110,6 +111,6 @@ def _ids(user: str, check: bool) -> tuple[int | None, int | None]:
             "user-unknown",
             attempted="make a cluster known to the host command",
             happened=f"there is no operating system user {user}",
-            remedy="Install PostgreSQL first (the role dbkeeper.ops.postgresql), or name the cluster's owner.",
+            remedy="Install PostgreSQL first (role dbkeeper.ops.postgresql), or name the cluster's owner.",
         ) from error
     return entry.pw_uid, entry.pw_gid

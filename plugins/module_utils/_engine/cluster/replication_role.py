@@ -17,7 +17,8 @@ def quote_identifier(name: str) -> str:
 
 
 def plan_role(name: str, found: tuple[bool, bool] | None) -> list[str]:
-    """SQL that is missing. ``found`` is (may log in, may replicate), None when there is no such role. Pure."""
+    """SQL that is missing. ``found`` is (may log in, may replicate), None when there is no such role.
+    Pure."""
     if found is None:
         return [f"CREATE ROLE {quote_identifier(name)} LOGIN REPLICATION"]
     if all(found):
