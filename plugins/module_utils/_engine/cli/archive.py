@@ -12,9 +12,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import KeeperError
+
+if TYPE_CHECKING:
+    from ..repository.layout import Repository
 
 PUSH_FAILED = 1
 GET_FAILED = 255
+_SEGMENT_NAME_LENGTH = 24
 
 
 def archive_push(arguments: Sequence[str]) -> int:
@@ -28,19 +35,52 @@ def archive_push(arguments: Sequence[str]) -> int:
         option, value, path = arguments
         if option not in ("--cluster", "--config"):
             raise ValueError(f"unknown option {option}")
-        with open(value if option == "--config" else f"/etc/dbkeeper/{value}.json", encoding="utf-8") as handle:
+        with open(
+            value if option == "--config" else f"/etc/dbkeeper/{value}.json", encoding="utf-8"
+        ) as handle:
             config = json.load(handle)
-        push(
-            Repository(config["repository"], config["cluster"]),
-            os.path.abspath(path),
-            bin_directory=config["bin_directory"],
-            level=config.get("backup", {}).get("compression_level", 1),
-        )
+        repository = Repository(config["repository"], config["cluster"])
+        level = int(config.get("backup", {}).get("compression_level", 1))
+        stored = push(repository, os.path.abspath(path), level=level)
     except Exception as error:
-        text = error.to_text() if hasattr(error, "to_text") else f"{type(error).__name__}: {error}"
+        text = error.to_text() if isinstance(error, KeeperError) else f"{type(error).__name__}: {error}"
         print(f"archive-push: {text}", file=sys.stderr)
         return PUSH_FAILED
+    if stored["outcome"] == "archived" and len(stored["name"]) == _SEGMENT_NAME_LENGTH:
+        _index_aside(repository, config, os.path.abspath(path), stored)
     return 0
+
+
+def _index_aside(repository: Repository, config: dict[str, Any], path: str, stored: dict[str, Any]) -> None:
+    """Take the segment into the WAL index in a process of its own: the server need not wait for that.
+
+    Best effort: what is missed here, ``dbkeeper index`` and every plan catch up.
+    """
+    try:
+        if os.fork() != 0:
+            return
+    except OSError:
+        return
+    try:
+        os.setsid()
+        os.nice(10)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        from ..repository.source import stored_wal
+        from ..wal.index import WalIndex
+
+        system_id = int(os.path.basename(os.path.dirname(os.path.dirname(stored["path"]))))
+        index = WalIndex(
+            repository.index(str(system_id)),
+            system_id=system_id,
+            segment_bytes=stored["plain_bytes"],
+            major=int(str(config["version"]).split(".")[0]),
+            bin_directory=config["bin_directory"],
+        )
+        index.add_from_push(path, stored_wal(stored["name"], stored["path"]), stored["digest"])
+    finally:
+        os._exit(0)
 
 
 def archive_get(arguments: Sequence[str]) -> int:

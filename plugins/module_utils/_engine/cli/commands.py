@@ -16,13 +16,14 @@ from ..backup.info import check, information
 from ..cluster.config import ClusterConfig
 from ..core import privilege
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused
+from ..core.progress import Progress
 from ..core.sizes import parse_duration
 from ..recovery.card import done_card, error_card, plan_card
 from ..recovery.operation import restore, show_plan, undo
+from ..recovery.proving import open_indexes
 from ..recovery.request import RestoreRequest, target_from
 from ..repository.engine import NativeEngine
 from ..repository.layout import Repository
-from ..wal.index import WalIndex
 from . import show
 
 CONFIGURATION_DIRECTORY = "/etc/dbkeeper"
@@ -76,7 +77,9 @@ def load_configuration(cluster: str | None, path: str | None) -> ClusterConfig:
 def act_as_owner(config: ClusterConfig) -> None:
     """From here on be the owner of the data directory (or of the directory above, when it is gone)."""
     directory = config.data_directory.rstrip("/")
-    privilege.assume(privilege.owner_of(directory if os.path.isdir(directory) else os.path.dirname(directory)))
+    privilege.assume(
+        privilege.owner_of(directory if os.path.isdir(directory) else os.path.dirname(directory))
+    )
 
 
 def _language_of_environment() -> str:
@@ -156,14 +159,20 @@ def _undo(options: argparse.Namespace, config: ClusterConfig, language: str) -> 
 
 def _index(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     repository = _repository(config)
-    result: dict[str, Any] = {"changed": False, "archives": {}}
-    for system_id in repository.system_ids():
-        index = WalIndex(repository.index(system_id))
-        source = NativeEngine(repository).wal_source(system_id)
-        act = index.rebuild if options.rebuild else index.refresh
-        found = act(source, config.bin_directory)
-        result["archives"][system_id] = found.to_dict()
-        result["changed"] = result["changed"] or found.indexed > 0
+    engine = NativeEngine(repository)
+    archives = {}
+    progress = Progress(f"{config.state_directory}/progress.json", "index")
+    for system_id, index in open_indexes(config, repository).items():
+        progress.phase("read", note=f"system {system_id}")
+        archive = index.refresh(
+            engine.wal_source(system_id),
+            progress=lambda done, total: progress.update(done, total=total),
+            anew=options.rebuild,
+        )
+        archives[system_id] = archive.report
+    progress.finish("done")
+    changed = any(report["indexed"] or report["removed"] for report in archives.values())
+    result = {"changed": changed, "archives": archives}
     return result, show.index(result)
 
 
@@ -188,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     add("check", _check, "hold the facts against the objectives; exit 3 when they are not met")
     sub = add("backup", _backup, "take a base backup")
     sub.add_argument("--label", help="a name of your own; done when a verified backup has it")
-    sub.add_argument("--max-age", metavar="DURATION", help="nothing to do if a verified backup is younger: 24h, 7d")
+    sub.add_argument(
+        "--max-age", metavar="DURATION", help="nothing to do if a verified backup is younger: 24h, 7d"
+    )
     sub.add_argument("--check", action="store_true", help="show the plan only")
     add("plan", _plan, "prove that a target can be reached and show what a restore would do", [target])
     sub = add("restore", _restore, "restore beside the live cluster, prove it, and swap", [target])
@@ -206,18 +217,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _target_options() -> argparse.ArgumentParser:
     target = argparse.ArgumentParser(add_help=False)
-    target.add_argument("--target-time", metavar="TIME", help="with offset or zone: '2026-11-21 03:04:05 Asia/Tokyo'")
+    target.add_argument(
+        "--target-time", metavar="TIME", help="with offset or zone: '2026-11-21 03:04:05 Asia/Tokyo'"
+    )
     target.add_argument("--target-lsn", metavar="LSN", help="a position: 0/3000060")
     target.add_argument("--target-xid", metavar="XID", help="a transaction id")
     target.add_argument("--target-name", metavar="NAME", help="a restore point")
-    target.add_argument("--latest", action="store_true", help="the newest commit of this cluster; stops it first")
+    target.add_argument(
+        "--latest", action="store_true", help="the newest commit of this cluster; stops it first"
+    )
     target.add_argument("--immediate", action="store_true", help="as soon as the backup is consistent")
     target.add_argument("--exclusive", action="store_true", help="stop before the target instead of after it")
     target.add_argument("--timeline", type=int, metavar="N", help="the branch on which the target lies")
-    target.add_argument("--allow-idle-gap", action="store_true", help="take the end of the archive if nothing follows")
+    target.add_argument(
+        "--allow-idle-gap", action="store_true", help="take the end of the archive if nothing follows"
+    )
     target.add_argument("--backup", metavar="LABEL", help="start from this backup")
     target.add_argument("--tablespace", action="append", metavar="OLD=NEW", help="put a tablespace elsewhere")
     target.add_argument("--again", action="store_true", help="repeat a restore that was done before")
-    target.add_argument("--accept-unarchived", action="store_true", help="latest: lose what a crash left unarchived")
+    target.add_argument(
+        "--accept-unarchived", action="store_true", help="latest: lose what a crash left unarchived"
+    )
     target.add_argument("--skip-backup", action="store_true", help="no new base backup at the end")
     return target

@@ -64,9 +64,14 @@ def _source(name: str, package: str, *, is_package: bool) -> tuple[str, str]:
 
 def build(sources: dict[str, str], interpreter: str) -> tuple[bytes, str]:
     """The archive and its stamp; equal stamps mean equal sources for the same Python."""
-    stamp = hashlib.sha256(repr((sorted(sources.items()), interpreter, sys.version_info[:3])).encode()).hexdigest()
+    stamp = hashlib.sha256(
+        repr((sorted(sources.items()), interpreter, sys.version_info[:3])).encode()
+    ).hexdigest()
     buffer = io.BytesIO()
-    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for path, source in sorted({**sources, "__main__.py": _MAIN}.items()):
             _add(archive, path, source.encode())
             _add(archive, f"{path}c", _byte_code(scratch, path, source))

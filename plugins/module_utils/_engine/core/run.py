@@ -127,7 +127,9 @@ def run(
     except BaseException:
         stop_group(process)
         raise
-    done = Completed(tuple(argv), process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+    done = Completed(
+        tuple(argv), process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+    )
     if done.status not in accept:
         words = (done.err.strip() or done.out.strip())[-_TAIL:]
         raise Failed(

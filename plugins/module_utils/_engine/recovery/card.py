@@ -140,7 +140,9 @@ def _how(plan: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
 
 def _price(plan: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     exists = plan["live"]["exists"]
-    kept = say("kept_value", language, path=plan["kept_directory"]) if exists else say("kept_nothing", language)
+    kept = (
+        say("kept_value", language, path=plan["kept_directory"]) if exists else say("kept_nothing", language)
+    )
     rows = [("kept", kept), *_losses(plan["lost"], plan, language)]
     if plan["stop_first"]:
         rows.append(("warning", say("stop_first", language)))

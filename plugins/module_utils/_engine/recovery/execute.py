@@ -144,7 +144,7 @@ class Execution:
         )
 
     def _verify(self, server: StagedServer) -> None:
-        """The success test (recovery-faults 4): out of recovery, right system, right timeline, nothing archived, clean stop."""
+        """The success test: out of recovery, right system, right timeline, nothing archived, a clean stop."""
         deadline = time.monotonic() + 60
         while not server.ready():
             status = server.ended()
@@ -154,7 +154,7 @@ class Execution:
         row = query(
             self.config,
             "SELECT pg_is_in_recovery(), system_identifier, pg_walfile_name(pg_current_wal_insert_lsn()), "
-            "current_setting('archive_command'), (SELECT archived_count FROM pg_stat_archiver) FROM pg_control_system()",
+            "(SELECT archived_count FROM pg_stat_archiver) FROM pg_control_system()",
             socket_directory=server.socket_directory,
         )[0]
         new_timeline = int(self.journal.data["reached"]["new_timeline"])
@@ -162,14 +162,16 @@ class Execution:
             "in recovery": (row[0], "f"),
             "system identifier": (row[1], self.plan.system_id),
             "timeline": (int(str(row[2])[:8], 16), new_timeline),
-            "archived segments": (row[4], "0"),
+            "archived segments": (row[3], "0"),
         }
-        wrong = [f"{name} is {value}, not {wanted}" for name, (value, wanted) in found.items() if value != wanted]
+        wrong = [
+            f"{name} is {value}, not {wanted}" for name, (value, wanted) in found.items() if value != wanted
+        ]
         if wrong:
             raise self._unfit("; ".join(wrong))
         server.stop()
         control = read_control_data(self.config.bin_directory, self.plan.staging)
-        if control.state != "shut down":
+        if not control.shut_down:
             raise self._unfit(f"pg_control says {control.state!r} after a clean stop")
 
     def _unfit(self, why: str) -> Failed:

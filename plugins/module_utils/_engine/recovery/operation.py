@@ -47,7 +47,9 @@ def restore(config: ClusterConfig, request: RestoreRequest, *, confirm: str | No
     """
     _confirmed(config, confirm, "restore")
     repository = _repository(config)
-    with locked(f"{config.state_directory}/restore.lock", "restore", attempted=f"restore cluster {config.cluster}"):
+    with locked(
+        f"{config.state_directory}/restore.lock", "restore", attempted=f"restore cluster {config.cluster}"
+    ):
         journal = _journal(config)
         if journal is not None and journal.state == "running":
             return _execute(_unfinished(journal, request, config), config, repository, journal, resumes=True)
@@ -61,10 +63,12 @@ def restore(config: ClusterConfig, request: RestoreRequest, *, confirm: str | No
 
 
 def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> dict[str, Any]:
-    """Take a restore back: the kept data directory returns, the restored one is put aside; or abandon a half-done one."""
+    """Take a restore back: the old data directory returns, the restored one is put aside; or abandon a half-done one."""
     if not check:
         _confirmed(config, confirm, "undo a restore of")
-    with locked(f"{config.state_directory}/restore.lock", "undo", attempted=f"undo the restore of {config.cluster}"):
+    with locked(
+        f"{config.state_directory}/restore.lock", "undo", attempted=f"undo the restore of {config.cluster}"
+    ):
         journal = _journal(config)
         if journal is None:
             raise Refused(
@@ -94,7 +98,7 @@ def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> 
             raise Refused(
                 "kept-directory-missing",
                 attempted=f"undo the restore of cluster {config.cluster}",
-                happened=f"{plan.kept_directory} is not there any more: somebody removed it, or there was no old cluster",
+                happened=f"{plan.kept_directory} is gone: somebody removed it, or there was no old cluster",
                 remedy="Restore to another target instead; dbkeeper info shows what can be reached.",
             )
         journal.record["state"] = "running"
@@ -120,7 +124,9 @@ def _undo_steps(plan: RestorePlan, config: ClusterConfig, journal: Journal, asid
 
     journal.step(steps.UNDO_STOP, stop)
     journal.step(steps.UNDO_PUT_ASIDE, lambda: _put_aside(plan, aside))
-    journal.step(steps.UNDO_PUT_BACK, lambda: move(plan.kept_directory, plan.data_directory) if aside else None)
+    journal.step(
+        steps.UNDO_PUT_BACK, lambda: move(plan.kept_directory, plan.data_directory) if aside else None
+    )
     journal.step(steps.UNDO_START, start)
     journal.step(steps.UNDO_CLEAN_UP, clean_up)
     journal.finish("undone")
@@ -171,7 +177,11 @@ def _execute(
         raise
     journal.note(evidence=evidence["path"])
     progress.finish("done")
-    return {**_result(plan, changed=True, executed=True, resumes=resumes), "evidence": evidence["path"], "record": evidence}
+    return {
+        **_result(plan, changed=True, executed=True, resumes=resumes),
+        "evidence": evidence["path"],
+        "record": evidence,
+    }
 
 
 def world(config: ClusterConfig, journal: Journal) -> dict[str, Any]:

@@ -263,7 +263,9 @@ def _check_host(state: HostState, backup: Backup, moves: list[TablespaceMove]) -
             )
 
 
-def _disk(backup: Backup, proof: Proof, moves: list[TablespaceMove], state: HostState) -> list[dict[str, Any]]:
+def _disk(
+    backup: Backup, proof: Proof, moves: list[TablespaceMove], state: HostState
+) -> list[dict[str, Any]]:
     """Bytes needed on each file system; refuses when they are not free (fault C08)."""
     inside = sum(tablespace.plain_bytes for tablespace in backup.tablespaces)
     wal = min(proof.wal_bytes, STAGED_MAX_WAL_BYTES) + (PREFETCH_SEGMENTS + 4) * backup.wal_segment_size
@@ -272,8 +274,9 @@ def _disk(backup: Backup, proof: Proof, moves: list[TablespaceMove], state: Host
     needs += [(move.target, sizes[move.oid]) for move in moves]
     grouped: dict[int, dict[str, Any]] = {}
     for path, need in needs:
+        disk = state.disks[path]
         entry = grouped.setdefault(
-            state.devices[path], {"path": path, "needed_bytes": 0, "free_bytes": state.free_bytes[path]}
+            disk.device, {"path": path, "needed_bytes": 0, "free_bytes": disk.free_bytes}
         )
         entry["needed_bytes"] += round(need * (1 + _MARGIN))
     for entry in grouped.values():
@@ -324,9 +327,13 @@ def _reachable(proof: Proof, state: HostState) -> dict[str, Any]:
 
 def _warnings(state: HostState, moves: list[TablespaceMove]) -> list[str]:
     warnings = []
-    if state.repository_device in state.devices.values():
-        warnings.append("The repository and the data directory are on one file system: one disk can take both.")
+    if state.repository_device in {disk.device for disk in state.disks.values()}:
+        warnings.append(
+            "The repository and the data directory are on one file system: one disk can take both."
+        )
     if not state.live.exists:
-        warnings.append(f"There is no live data directory at {state.config.data_directory}; nothing will be kept.")
+        warnings.append(
+            f"There is no live data directory at {state.config.data_directory}; nothing will be kept."
+        )
     warnings += [f"Tablespace {move.oid} moves from {move.source} to {move.target}." for move in moves]
     return warnings

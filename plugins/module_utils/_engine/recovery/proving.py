@@ -23,7 +23,12 @@ from .request import RestoreRequest
 from .state import HostState, ask_state, live_cluster, ready_segments
 
 #: Where waiting for the archive helps: WAL with the target may not have arrived yet.
-_MAY_NOT_BE_ARCHIVED_YET = ("target-after-last-commit", "xid-not-in-archive", "restore-point-unknown", "lsn-out-of-range")
+_MAY_NOT_BE_ARCHIVED_YET = (
+    "target-after-last-commit",
+    "xid-not-in-archive",
+    "restore-point-unknown",
+    "lsn-out-of-range",
+)
 _ARCHIVE_PATIENCE_SECONDS = 120.0
 
 
@@ -45,13 +50,30 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
     proof = prove(
         [backup.facts() for backup in candidates],
         _on_live_timeline(request.target, state),
-        index=WalIndex(repository.index(system_id)),
+        index=_index(config, repository, candidates[0]),
         source=NativeEngine(repository).wal_source(system_id),
-        bin_directory=config.bin_directory,
         now=state.now,
     )
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
     return make_plan(request, proof, chosen, state)
+
+
+def _index(config: ClusterConfig, repository: Repository, backup: Backup) -> WalIndex:
+    return WalIndex(
+        repository.index(str(backup.system_id)),
+        system_id=int(backup.system_id),
+        segment_bytes=backup.wal_segment_size,
+        major=backup.major,
+        bin_directory=config.bin_directory,
+    )
+
+
+def open_indexes(config: ClusterConfig, repository: Repository) -> dict[str, WalIndex]:
+    """The WAL index of each system that has a verified backup here."""
+    return {
+        str(backup.system_id): _index(config, repository, backup)
+        for backup in read_catalog(repository).usable()
+    }
 
 
 def _locations(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> tuple[str, ...]:
@@ -93,7 +115,9 @@ def _on_live_timeline(target: Target, state: HostState) -> Target:
     return target
 
 
-def plan_after_archiving(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> RestorePlan:
+def plan_after_archiving(
+    config: ClusterConfig, repository: Repository, request: RestoreRequest
+) -> RestorePlan:
     """Plan; when the target may lie in WAL that has not been archived yet, have it archived and plan again.
 
     Switching to a new segment is the one thing done to the live cluster, and only if the target was not found.
@@ -115,7 +139,11 @@ def archive_now(config: ClusterConfig) -> None:
     name = str(query(config, "SELECT pg_walfile_name(pg_switch_wal())")[0][0])
 
     def archived() -> bool:
-        row = query(config, "SELECT coalesce(last_archived_wal, '') >= :'name' FROM pg_stat_archiver", values={"name": name})
+        row = query(
+            config,
+            "SELECT coalesce(last_archived_wal, '') >= :'name' FROM pg_stat_archiver",
+            values={"name": name},
+        )
         return row[0][0] == "t" and name not in ready_segments(config.data_directory)
 
     wait_for(
@@ -140,16 +168,13 @@ def stop_and_archive(config: ClusterConfig, repository: Repository, accept_unarc
         push(repository, f"{config.data_directory}/pg_wal/{name}")
         status = f"{config.data_directory}/pg_wal/archive_status/{name}"
         os.rename(f"{status}.ready", f"{status}.done")
-    crashed = live.control is not None and live.control.state not in ("shut down", "shut down in recovery")
-    if crashed and not accept_unarchived:
+    if live.control is not None and not live.control.shut_down and not accept_unarchived:
         raise Refused(
             "live-wal-not-archived",
             attempted="restore to the latest commit",
             happened=(
                 f"the cluster in {config.data_directory} crashed (pg_control says {live.control.state!r}): its last "
                 "segment was never archived, so commits in it would be lost"
-                if live.control
-                else "unknown"
             ),
             remedy=(
                 "Start the cluster once so that crash recovery finishes and the segment is archived; if it cannot "

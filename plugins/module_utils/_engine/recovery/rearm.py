@@ -23,7 +23,10 @@ _PATIENCE_SECONDS = 120.0
 
 
 def prove_archiving(plan: RestorePlan, config: ClusterConfig, repository: Repository) -> str:
-    """Finish a segment on the new timeline and see it arrive; its name. Raises :class:`Failed` (``archiving-not-proven``)."""
+    """Finish a segment on the new timeline and see it arrive; its name.
+
+    Raises :class:`Failed` (``archiving-not-proven``).
+    """
     rows = query(config, "SELECT current_setting('archive_mode'), pg_is_in_recovery()")
     if rows[0][0] not in ("on", "always") or rows[0][1] != "f":
         raise _not_proven(f"archive_mode is {rows[0][0]}", config)
@@ -35,8 +38,12 @@ def prove_archiving(plan: RestorePlan, config: ClusterConfig, repository: Reposi
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not os.path.exists(stored):
         if time.monotonic() > deadline:
-            rows = query(config, "SELECT last_failed_wal, last_failed_time, failed_count FROM pg_stat_archiver")
-            raise _not_proven(f"{name} did not arrive within {_PATIENCE_SECONDS:.0f} s (archiver: {rows[0]})", config)
+            rows = query(
+                config, "SELECT last_failed_wal, last_failed_time, failed_count FROM pg_stat_archiver"
+            )
+            raise _not_proven(
+                f"{name} did not arrive within {_PATIENCE_SECONDS:.0f} s (archiver: {rows[0]})", config
+            )
         time.sleep(0.05)
     return name
 

@@ -49,18 +49,13 @@ class StagedServer:
 
     def __init__(self, plan: RestorePlan, config: ClusterConfig) -> None:
         self._plan = plan
-        self._config = config
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> StagedServer:
-        plan = self._plan
         stop_left_behind(plan)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{plan.work_directory}/spool/fault.json")
         with open(log_path(plan), "ab") as log:
-            self._process = start(
+            self._process: subprocess.Popen[bytes] = start(
                 [
-                    f"{self._config.bin_directory}/postgres",
+                    config.program("postgres"),
                     "-D",
                     plan.staging,
                     "-c",
@@ -70,17 +65,17 @@ class StagedServer:
                 stderr=log.fileno(),
                 cwd=plan.staging,
             )
+
+    def __enter__(self) -> StagedServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        process = self._process
-        if process is not None and process.poll() is None:
-            stop_group(process, grace=30.0)
+        if self._process.poll() is None:
+            stop_group(self._process, grace=30.0)
 
     @property
     def pid(self) -> int:
         """The postmaster."""
-        assert self._process is not None
         return self._process.pid
 
     @property
@@ -90,7 +85,6 @@ class StagedServer:
 
     def ended(self) -> int | None:
         """Its exit status, or None while it lives."""
-        assert self._process is not None
         return self._process.poll()
 
     def ready(self) -> bool:
@@ -120,7 +114,6 @@ class StagedServer:
     def stop(self, patience: float = 600.0) -> None:
         """A clean, fast shutdown. Raises :class:`Failed` (``staged-server-stuck``)."""
         stop_left_behind(self._plan, patience)
-        assert self._process is not None
         self._process.wait(timeout=patience)
 
 

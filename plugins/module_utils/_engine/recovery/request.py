@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.clock import parse_moment
 from ..core.errors import Refused
-from ..wal.facts import Target
+from ..wal.facts import Target, TargetKind
 from ..wal.lsn import parse_lsn
 
 _ATTEMPTED = "understand the recovery target"
@@ -39,7 +39,11 @@ class RestoreRequest:
     @property
     def identity(self) -> str:
         """The same for two requests that mean the same (a zone may be written differently)."""
-        meaning = {**self.target.to_dict(), "backup": self.backup, "tablespaces": sorted(self.tablespace_map.items())}
+        meaning = {
+            **self.target.to_dict(),
+            "backup": self.backup,
+            "tablespaces": sorted(self.tablespace_map.items()),
+        }
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,13 +91,16 @@ def target_from(
         raise Refused(
             "targets-conflict" if given else "target-missing",
             attempted=_ATTEMPTED,
-            happened=f"{len(given)} targets were given: {', '.join(given)}" if given else "no target was given",
+            happened=f"{len(given)} targets were given: {', '.join(given)}"
+            if given
+            else "no target was given",
             remedy="Give exactly one of time, LSN, xid, restore point name, latest and immediate.",
         )
     if timeline is not None and timeline < 1:
         raise _malformed(f"timeline {timeline}", "a timeline is a number from 1 on")
     if not inclusive and ("latest" in given or "immediate" in given or "name" in given):
         raise _malformed("exclusive", "only a time, an LSN or an xid can be excluded")
+    kind: TargetKind
     value: datetime | int | str | None = None
     if time is not None:
         kind, value, asked = "time", parse_moment(time, attempted=_ATTEMPTED), time.strip()
@@ -108,9 +115,10 @@ def target_from(
             raise _malformed(f"restore point {name!r}", "a restore point's name has 1 to 63 bytes")
         kind, value, asked = "name", name, f"restore point {name}"
     else:
-        kind = asked = "latest" if latest else "immediate"
+        kind = "latest" if latest else "immediate"
+        asked = kind
     target = Target(
-        kind,  # type-checked by Target itself
+        kind,
         value,
         inclusive=inclusive,
         timeline=timeline,

@@ -18,7 +18,14 @@ from collections.abc import Callable
 
 from ..cluster.config import ClusterConfig
 from ..core.errors import Failed
-from ..core.files import fsync_directory, make_directory, remove_tree, sync_filesystem, write_durable, write_json
+from ..core.files import (
+    fsync_directory,
+    make_directory,
+    remove_tree,
+    sync_filesystem,
+    write_durable,
+    write_json,
+)
 from ..core.locks import process_start
 from ..repository.engine import BackupEngine
 from .plan import PREFETCH_SEGMENTS, RESTORED_MARKER, STAGED_MAX_WAL_BYTES, WORK_MARKER, RestorePlan
@@ -53,6 +60,7 @@ def stage(plan: RestorePlan, engine: BackupEngine, progress: Callable[[int], Non
         plan.staging,
         tablespace_map={int(move["oid"]): str(move["target"]) for move in plan.tablespaces},
         progress=progress,
+        durable=False,
     )
 
 

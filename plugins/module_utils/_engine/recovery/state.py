@@ -12,7 +12,9 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.controldata import ControlData, read_control_data
+from ..cluster.disks import FileSystem, file_system
 from ..cluster.instance import Instance, InstanceStatus
+from ..core import privilege
 from ..core.clock import utc_now
 from ..core.errors import KeeperError
 from ..repository.catalog import Catalog, read_catalog
@@ -52,8 +54,7 @@ class HostState:
     running_as: str
     may_control_service: bool
     parent_writable: bool
-    free_bytes: Mapping[str, int] = field(default_factory=dict)
-    devices: Mapping[str, int] = field(default_factory=dict)
+    disks: Mapping[str, FileSystem] = field(default_factory=dict)
     repository_device: int | None = None
     measured: Measured = Measured()
 
@@ -102,29 +103,8 @@ def measured(repository: Repository) -> Measured:
     )
 
 
-def existing_parent(path: str) -> str:
-    """The nearest directory above (or at) a path that is there."""
-    path = os.path.abspath(path)
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def free_bytes(path: str) -> int:
-    """Bytes that an ordinary user may still write on the path's file system."""
-    facts = os.statvfs(existing_parent(path))
-    return facts.f_bavail * facts.f_frsize
-
-
-def device(path: str) -> int:
-    """The path's file system."""
-    return os.stat(existing_parent(path)).st_dev
-
-
 def ask_state(config: ClusterConfig, repository: Repository, locations: tuple[str, ...]) -> HostState:
     """Ask everything. ``locations`` are the directories that the restore would write below."""
-    from ..core import privilege
-
     catalog = read_catalog(repository)
     parent = os.path.dirname(config.data_directory.rstrip("/"))
     owner = privilege.owner_of(config.data_directory if os.path.isdir(config.data_directory) else parent)
@@ -138,8 +118,7 @@ def ask_state(config: ClusterConfig, repository: Repository, locations: tuple[st
         running_as=assumed.name if assumed else privilege.current_user(),
         may_control_service=config.service.manager != "systemd" or privilege.started_as_root(),
         parent_writable=os.access(parent, os.W_OK | os.X_OK, effective_ids=True),
-        free_bytes={path: free_bytes(path) for path in locations},
-        devices={path: device(path) for path in locations},
-        repository_device=device(repository.path),
+        disks={path: file_system(path) for path in locations},
+        repository_device=file_system(repository.path).device,
         measured=measured(repository),
     )

@@ -66,7 +66,7 @@ def move(source: str, target: str) -> None:
             "swap-blocked",
             attempted=f"rename {source} to {target}",
             happened=f"{target} is there already; nothing was renamed",
-            remedy="Something else made that directory during the restore: move it away and run the same command again.",
+            remedy="Something else made that directory meanwhile: move it away and run the same command again.",
         )
     rename_durable(source, target)
 

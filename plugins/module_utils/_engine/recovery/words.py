@@ -7,7 +7,10 @@ from __future__ import annotations
 LANGUAGES = ("en", "ja")
 
 WORDS: dict[str, tuple[str, str]] = {
-    "title": ("RESTORE PLAN · cluster {cluster} · plan {id}", "リストア計画 · クラスタ {cluster} · 計画 {id}"),
+    "title": (
+        "RESTORE PLAN · cluster {cluster} · plan {id}",
+        "リストア計画 · クラスタ {cluster} · 計画 {id}",
+    ),
     "title_resume": (
         "RESTORE TO BE FINISHED · cluster {cluster} · plan {id}",
         "未完了リストアの続行 · クラスタ {cluster} · 計画 {id}",
@@ -22,7 +25,10 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "asked": ("Asked for", "指定された目標"),
     "resolved": ("Resolved to", "確定した復旧点"),
-    "resolved_value": ("{side} LSN {lsn}, timeline {timeline}", "タイムライン {timeline} の LSN {lsn} {side}"),
+    "resolved_value": (
+        "{side} LSN {lsn}, timeline {timeline}",
+        "タイムライン {timeline} の LSN {lsn} {side}",
+    ),
     "before": ("just before", "の直前"),
     "after": ("just after", "の直後"),
     "consistency": ("as soon as backup {backup} is consistent", "バックアップ {backup} が整合した時点"),
@@ -52,7 +58,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "source_default": ("default figures: no restore measured here yet", "既定値: このホストでの実績なし"),
     "kept": ("Will be kept", "保存されるもの"),
     "kept_value": ("the live data directory, as {path}", "現在のデータディレクトリ ({path})"),
-    "kept_nothing": ("nothing: there is no live data directory", "なし: 現在のデータディレクトリがありません"),
+    "kept_nothing": (
+        "nothing: there is no live data directory",
+        "なし: 現在のデータディレクトリがありません",
+    ),
     "lost": ("Will be lost", "失われるもの"),
     "lost_value": (
         "commits from {start} until {end} ({size} of archived WAL)",
