@@ -26,6 +26,20 @@ class Archive:
     partials: tuple[str, ...] = ()
     report: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def indexed(self) -> int:
+        """How many segments were read to get here."""
+        return int(str(self.report.get("indexed", 0)))
+
+    def to_dict(self) -> dict[str, object]:
+        """What was done to get here, and what is wrong, in JSON values."""
+        faults = [
+            {"name": name, "code": entry.fault[0], "text": entry.fault[1]}
+            for name, entry in sorted(self.entries.items())
+            if entry.fault
+        ]
+        return {**self.report, "faulty": faults, "partial": list(self.partials)}
+
     @cached_property
     def numbers(self) -> dict[int, list[int]]:
         """The numbers of the segments of each timeline, ascending."""

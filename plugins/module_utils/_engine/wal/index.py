@@ -22,9 +22,10 @@ from ..core.privilege import real_owner
 from .archive import Archive, Branches, partial_names, predecessors, read_timelines
 from .entry import Entry
 from .history import Timelines
+from .identity import ArchiveFacts, facts_of_file, identify
 from .reader import Reader
 from .scratch import workspace
-from .segment import Segment, check_size, is_segment_name, next_segment, parse_segment, segment_name
+from .segment import SIZES_BYTES, Segment, is_segment_name, next_segment, parse_segment, segment_name
 from .source import StoredWal, WalSource
 from .store import Store
 from .waldump import WalDump
@@ -41,63 +42,67 @@ class WalIndex:
     """The index of the archive of one system identifier.
 
     ``directory`` holds the index file, its lock and, while reading, plain segments (at most two batches of
-    32 segments or 512 MB). ``bin_directory`` is that of the cluster's own ``major``.
+    32 segments or 512 MB). It carries the system identifier as its name.
     """
 
-    def __init__(
-        self, directory: str, *, system_id: int, segment_bytes: int, major: int, bin_directory: str
-    ) -> None:
+    def __init__(self, directory: str) -> None:
         self.directory = directory
-        self.system_id = system_id
-        self.segment_bytes = check_size(segment_bytes)
-        self.dump = WalDump(bin_directory, major, segment_bytes)
-        self._store = Store(
-            os.path.join(directory, "index.jsonl"),
-            system_id=system_id,
-            segment_bytes=segment_bytes,
-            major=major,
-        )
+        self._path = os.path.join(directory, "index.jsonl")
+        self._store: Store | None = None
 
     def refresh(
-        self, source: WalSource, *, progress: Callable[[int, int], None] | None = None, anew: bool = False
+        self,
+        source: WalSource,
+        bin_directory: str,
+        *,
+        facts: ArchiveFacts | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        anew: bool = False,
     ) -> Archive:
         """Bring the index up to what the archive holds, and tell it.
 
-        ``progress`` is called with bytes done and bytes in all, both plain. ``anew`` reads everything again.
-        Raises :class:`Refused` (``busy``) when another process is still at it after 15 minutes, and
-        :class:`Failed` when pg_waldump cannot be run.
+        ``facts`` come from a backup; without one they are read from the archive. ``progress`` is called with
+        bytes done and bytes in all, both plain. ``anew`` reads everything again. Raises :class:`Refused`
+        (``busy``) when another process is still at it after 15 minutes, (``version-mismatch``, A16) when
+        pg_waldump is of another major, and :class:`Failed` when it cannot be run.
         """
         begun = monotonic()
         attempted = "bring the WAL index up to date"
         with locked(self._lock_path, "index refresh", attempted=attempted, patience=_PATIENCE_SECONDS):
-            if anew or not self._store.is_ours():
-                self._store.replace({})
-            files, doubles = _listing(source, self.segment_bytes)
+            facts = facts or self._facts(source)
+            if facts is None:
+                return Archive({}, Timelines({}), SIZES_BYTES[4])
+            size = facts.segment_bytes
+            store = self._open(facts)
+            if anew or not store.is_ours():
+                store.replace({})
+            files, doubles = _listing(source, size)
             seen = frozenset(int(name[:8], 16) for name in files if is_segment_name(name))
             timelines = read_timelines(source, files, seen)
             segments = {name: stored for name, stored in files.items() if is_segment_name(name)}
-            entries = self._store.load()
+            entries = store.load()
             gone = [name for name in entries if name not in segments]
             for name in gone:
                 del entries[name]
             twice = [_double(name, doubles[name]) for name in doubles]
             changed = [entry for entry in twice if entries.get(entry.name) != entry]
-            self._store.append(changed, gone)
+            store.append(changed, gone)
             entries.update((entry.name, entry) for entry in changed)
             for name in doubles:
                 segments.pop(name, None)
             count = 0
             tried: set[str] = set()
             for _ in range(_PASSES):
-                stale = _stale(segments, entries, timelines, self.segment_bytes)
+                stale = _stale(segments, entries, timelines, size)
                 todo = [name for name in stale if name not in tried or entries[name].fault is None]
                 if not todo:
                     break
                 tried.update(todo)
                 count += len(todo)
-                self._index(todo, segments, timelines, entries, source, progress)
+                reader = self._reader(facts, bin_directory, source)
+                self._index(reader, store, todo, segments, timelines, entries, progress)
             if count or gone or changed:
-                self._store.settle(entries)
+                store.settle(entries)
         report = {
             "segments": len(entries),
             "indexed": count,
@@ -105,13 +110,15 @@ class WalIndex:
             "faults": sum(entry.fault is not None for entry in entries.values()),
             "seconds": round(monotonic() - begun, 3),
         }
-        return Archive(entries, timelines, self.segment_bytes, partial_names(files), report)
+        return Archive(entries, timelines, size, partial_names(files), report)
 
-    def rebuild(self, source: WalSource, *, progress: Callable[[int, int], None] | None = None) -> Archive:
+    def rebuild(
+        self, source: WalSource, bin_directory: str, *, progress: Callable[[int, int], None] | None = None
+    ) -> Archive:
         """Read the whole archive again, as if nothing were known."""
-        return self.refresh(source, progress=progress, anew=True)
+        return self.refresh(source, bin_directory, progress=progress, anew=True)
 
-    def add_from_push(self, plain_path: str, stored: StoredWal, digest: str) -> bool:
+    def add_from_push(self, plain_path: str, stored: StoredWal, digest: str, bin_directory: str) -> bool:
         """Take in a segment that has just been archived, from the file that the server still has.
 
         ``digest`` is the SHA-256 of the plain bytes. Best effort: returns False, and leaves the segment to
@@ -119,20 +126,23 @@ class WalIndex:
         """
         with contextlib.suppress(KeeperError, OSError, ValueError):
             with locked(self._lock_path, "archive push", attempted="index an archived segment"):
-                return self._add_from_push(plain_path, stored, digest)
+                return self._add_from_push(plain_path, stored, digest, bin_directory)
         return False
 
-    def _add_from_push(self, plain_path: str, stored: StoredWal, digest: str) -> bool:
-        segment = parse_segment(stored.name, self.segment_bytes)
-        if not self._store.is_ours():
+    def _add_from_push(self, plain_path: str, stored: StoredWal, digest: str, bin_directory: str) -> bool:
+        facts = facts_of_file(plain_path)
+        size = facts.segment_bytes
+        store = self._open(facts)
+        if not store.is_ours():
             return False
+        segment = parse_segment(stored.name, size)
         directory = os.path.dirname(plain_path)
-        before_name = segment_name(Segment(segment.timeline, segment.number - 1), self.segment_bytes)
+        before_name = segment_name(Segment(segment.timeline, segment.number - 1), size)
         before_path = os.path.join(directory, before_name)
         before: Work = []
         if segment.number and os.path.exists(before_path):
             before.append((Segment(segment.timeline, segment.number - 1), StoredWal(before_name, 0, "")))
-        known = self._store.find(before_name)
+        known = store.find(before_name)
 
         def link(wanted: StoredWal, path: str) -> str:
             origin = plain_path if wanted.name == stored.name else before_path
@@ -141,26 +151,27 @@ class WalIndex:
                 return digest
             return known.digest if known and known.digest else file_digest(before_path)
 
-        reader = Reader(self.dump, self.system_id, link)
+        dump = WalDump(bin_directory, facts.major, size)
+        reader = Reader(dump, facts.system_id, link)
         with workspace(self.directory) as space:
             (entry,) = reader.read_batch([(segment, stored)], before, space)
         # The server may have recycled the predecessor meanwhile: only what is sound is believed here.
         if entry.fault is not None:
             return False
-        self._store.append([entry])
+        store.append([entry])
         return True
 
     def _index(
         self,
+        reader: Reader,
+        store: Store,
         todo: list[str],
         files: Mapping[str, StoredWal],
         timelines: Timelines,
         entries: dict[str, Entry],
-        source: WalSource,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        size = self.segment_bytes
-        reader = Reader(self.dump, self.system_id, lambda stored, path: source.fetch(stored.name, path))
+        size = reader.size
         batches = list(_batches(todo, files, size))
         done, total = 0, len(todo) * size
         # With an assumed identity programs are started as root for a moment, which all threads would share.
@@ -179,7 +190,7 @@ class WalIndex:
             try:
                 for future in as_completed(running):
                     found = future.result()
-                    self._store.append(found)
+                    store.append(found)
                     entries.update((entry.name, entry) for entry in found)
                     done += len(found) * size
                     if progress:
@@ -187,6 +198,23 @@ class WalIndex:
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+    def _reader(self, facts: ArchiveFacts, bin_directory: str, source: WalSource) -> Reader:
+        dump = WalDump(bin_directory, facts.major, facts.segment_bytes)
+        dump.check_version()
+        return Reader(dump, facts.system_id, lambda stored, path: source.fetch(stored.name, path))
+
+    def _facts(self, source: WalSource) -> ArchiveFacts | None:
+        known = Store.facts_in(self._path)
+        if known:
+            return known
+        with workspace(self.directory) as space:
+            return identify(source, os.path.basename(self.directory), space)
+
+    def _open(self, facts: ArchiveFacts) -> Store:
+        if self._store is None or not self._store.is_of(facts):
+            self._store = Store(self._path, facts)
+        return self._store
 
     @property
     def _lock_path(self) -> str:

@@ -16,21 +16,23 @@ from typing import Any
 
 from ..core.files import fsync_directory, fsync_file, make_directory, write_durable
 from .entry import Entry, entry_from_json
+from .identity import ArchiveFacts
 
 _FORMAT = 1
 _TAIL_BYTES = 1 << 16
 
 
 class Store:
-    """The file of one index."""
+    """The file of one index; entries are kept in memory as long as the file stays the same."""
 
-    def __init__(self, path: str, *, system_id: int, segment_bytes: int, major: int) -> None:
+    def __init__(self, path: str, facts: ArchiveFacts) -> None:
         self.path = path
+        self.facts = facts
         self._head = {
             "format": _FORMAT,
-            "system_id": str(system_id),
-            "wal_segment_size": segment_bytes,
-            "major": major,
+            "system_id": str(facts.system_id),
+            "wal_segment_size": facts.segment_bytes,
+            "major": facts.major,
         }
         self._lines = 0
         self._loaded: tuple[tuple[int, int, int], dict[str, Entry]] | None = None
@@ -107,6 +109,10 @@ class Store:
         self._lines = len(records)
         self._loaded = None
 
+    def is_of(self, facts: ArchiveFacts) -> bool:
+        """Whether this store was opened for these facts."""
+        return self.facts == facts
+
     def is_ours(self) -> bool:
         """Whether the file can be appended to: it is missing, or of this archive and format."""
         try:
@@ -115,6 +121,16 @@ class Store:
         except FileNotFoundError:
             return True
         return _parse([head]) == [self._head]
+
+    @staticmethod
+    def facts_in(path: str) -> ArchiveFacts | None:
+        """What the head of an index says of its archive, None when there is no index of this format."""
+        with contextlib.suppress(FileNotFoundError, KeyError, ValueError, TypeError, IndexError):
+            with open(path, "rb") as handle:
+                head = _parse([handle.readline()])[0]
+            if head["format"] == _FORMAT:
+                return ArchiveFacts(int(head["system_id"]), int(head["wal_segment_size"]), int(head["major"]))
+        return None
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:

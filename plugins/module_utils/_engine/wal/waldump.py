@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import NamedTuple, Protocol
 
-from ..core.errors import Failed
-from ..core.run import start, stop_group
+from ..core.errors import Failed, Refused
+from ..core.run import run, start, stop_group
 from .lsn import format_lsn
 from .records import record_end
 from .segment import Segment, last_segment_of, segment_name
@@ -80,6 +80,22 @@ class WalDump:
     bin_directory: str
     major: int
     segment_bytes: int
+
+    def check_version(self) -> None:
+        """Refuse to read WAL with the program of another major, which would call all of it damaged (A16)."""
+        program = os.path.join(self.bin_directory, "pg_waldump")
+        attempted = "read archived WAL"
+        remedy = f"Install the server package of PostgreSQL {self.major}, or correct bin_directory."
+        told = run([program, "--version"], attempted=attempted, remedy=remedy).out
+        match = re.search(r"\(PostgreSQL\) (\d+)", told)
+        if match is None or int(match[1]) != self.major:
+            raise Refused(
+                "version-mismatch",
+                attempted=attempted,
+                happened=f"the WAL was written by PostgreSQL {self.major}, {program} is {told.strip()!r}",
+                remedy=remedy,
+                details={"major": self.major, "program": program},
+            )
 
     def scan(self, directory: str, segment: Segment, begin: int, end: int, sink: Sink) -> str | None:
         """Read from ``begin``, a record's start in ``segment``, all records that end before ``end``.
