@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from .harness import damage
 from .harness.cluster import Cluster
 from .harness.installation import Installation, installations
 from .harness.template import Kind
@@ -52,3 +53,10 @@ def test_closing_a_sandbox_ends_its_processes(make_cluster: Callable[..., Cluste
     assert pid in cluster.sandbox.processes()
     cluster.sandbox.stop_all()
     assert cluster.pid is None
+
+
+def test_what_the_server_finishes_arrives_in_the_repository(cluster: Cluster) -> None:
+    name = cluster.archive_all()
+    assert [path.name for path in cluster.archived_segments()][-1] == f"{name}.zst"
+    assert len(damage.plain(cluster.archived_segments()[-1])) == 1 << 20
+    assert cluster.value("SELECT failed_count FROM pg_stat_archiver") == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,9 +17,21 @@ from typing import Any
 
 import psycopg
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
+
 from .digest import ALIVE, difference, listing
 from .installation import Installation, default_installation, run
-from .keeper import KILL_AT, PAUSE_AT, PAUSE_FILE, STEPS_FILE, Answer, Running, write_launcher
+from .keeper import (
+    HOLD_FILE,
+    HOLD_GET,
+    KILL_AT,
+    PAUSE_AT,
+    PAUSE_FILE,
+    STEPS_FILE,
+    Answer,
+    Running,
+    write_launcher,
+)
 from .sandbox import Sandbox
 from .template import BACKUP_USER, SUPERUSER, Kind, copy_template
 from .waiting import wait_for
@@ -44,8 +57,12 @@ class Cluster:
         external_config: bool = False,
         root: Path | None = None,
         enter: tuple[str, ...] = (),
+        origin: Cluster | None = None,
     ) -> None:
-        """``enter`` is a command prefix that brings programs to a small disk (disk.py)."""
+        """``enter`` is a command prefix that brings programs to a small disk (disk.py).
+
+        ``origin`` is a stopped cluster of which this one is a copy, repository included.
+        """
         self.sandbox = sandbox
         self.name = name
         self.installation = installation or default_installation()
@@ -66,13 +83,17 @@ class Cluster:
             directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.command = write_launcher(self.root / "bin")
         self.config_file = self.root / "etc" / "postgresql.conf" if external_config else None
-        copy_template(self.installation, self.kind, self.data_directory)
-        if self.config_file:
-            self._move_configuration(self.config_file)
+        if origin:
+            self._copy(origin)
+        else:
+            copy_template(self.installation, self.kind, self.data_directory)
+            if self.config_file:
+                self._move_configuration(self.config_file)
         self.settings = self._settings(archiving) | (settings or {})
         self._write_settings()
         self.config: dict[str, Any] = {}
         self.write_config()
+        Repository(str(self.repository), self.name).create()
 
     # -- configuration ---------------------------------------------------------------------------------
 
@@ -110,6 +131,14 @@ class Cluster:
             handle.write(f"data_directory = '{self.data_directory}'\n")
             handle.write(f"hba_file = '{target.with_name('pg_hba.conf')}'\n")
             handle.write(f"ident_file = '{target.with_name('pg_ident.conf')}'\n")
+
+    def _copy(self, origin: Cluster) -> None:
+        shutil.copytree(origin.data_directory, self.data_directory, symlinks=True)
+        shutil.copytree(origin.repository, self.repository, symlinks=True, dirs_exist_ok=True)
+        if self.config_file and origin.config_file:
+            for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+                text = origin.config_file.with_name(name).read_text()
+                self.config_file.with_name(name).write_text(text.replace(str(origin.root), str(self.root)))
 
     def _write_settings(self) -> None:
         path = self.config_file or self.data_directory / "postgresql.conf"
@@ -261,13 +290,14 @@ class Cluster:
         self.sql("SELECT pg_switch_wal()")
         return name
 
-    def archive_all(self, timeout: float = 60.0) -> str:
+    def archive_all(self, timeout: float = 30.0) -> str:
         """End the current segment and wait until it, and so all before it, has been archived."""
         name = self.switch_wal()
         done = self.data_directory / "pg_wal" / "archive_status" / f"{name}.done"
-        wait_for(
-            lambda: done.exists() or self._recycled(name), f"{name} archived; {self.name}", timeout=timeout
-        )
+        try:
+            wait_for(lambda: done.exists() or self._recycled(name), f"{name} archived", timeout=timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from None
         return name
 
     def _recycled(self, name: str) -> bool:
@@ -321,15 +351,23 @@ class Cluster:
         environment: dict[str, str] | None = None,
         kill_at: str | None = None,
         pause_at: str | None = None,
+        hold_get: str | None = None,
     ) -> Running:
-        """Start the host command; with ``pause_at`` it stands still at a step of its journal."""
+        """Start the host command.
+
+        With ``pause_at`` it stands still at a step of its journal; with ``hold_get``, the name of a segment,
+        its staged server gets no answer when it asks for that segment.
+        """
         chosen = {**os.environ, STEPS_FILE: str(self.root / "steps"), **(environment or {})}
         pause_file = None
         if kill_at:
             chosen[KILL_AT] = kill_at
-        if pause_at:
+        if pause_at or hold_get:
             pause_file = self.root / f"resume-{len(list(self.root.glob('resume-*')))}"
+        if pause_at:
             chosen |= {PAUSE_AT: pause_at, PAUSE_FILE: str(pause_file)}
+        if hold_get:
+            chosen |= {HOLD_GET: hold_get, HOLD_FILE: str(pause_file)}
         return Running(self.keeper_argv(command, *argv), chosen, pause_file)
 
     def steps(self) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-#: Lists of directories that hold one directory a major: ``<directory>/<major>/bin/postgres``.
+#: Folders that hold one installation a major: ``<folder>/<major>/bin/postgres``.
 SEARCHED = ("/usr/lib/postgresql", "/var/cache/dbkeeper-test/postgresql")
 VARIABLE = "DBKEEPER_TEST_POSTGRESQL"
 
@@ -40,20 +40,36 @@ class Installation:
 
 @lru_cache(maxsize=1)
 def installations() -> dict[int, Installation]:
-    """All majors found, oldest first. The environment variable's directories (colon list) come first.
+    """All majors found, oldest first. The environment variable's folders (a colon list) come first.
 
-    Where one major is found twice the first place wins.
+    Such a folder is one installation (it has ``bin/initdb``) or holds one a major. Where a major is found
+    twice the first place wins.
     """
-    places = [place for place in os.environ.get(VARIABLE, "").split(":") if place] + list(SEARCHED)
     found: dict[int, Installation] = {}
-    for place in places:
-        if not os.path.isdir(place):
-            continue
-        for entry in os.scandir(place):
-            bin_directory = Path(entry.path) / "bin"
-            if re.fullmatch(r"\d{2}", entry.name) and (bin_directory / "initdb").exists():
-                found.setdefault(int(entry.name), Installation(int(entry.name), bin_directory))
+    for place in [*filter(None, os.environ.get(VARIABLE, "").split(":")), *SEARCHED]:
+        candidates = [place, *(os.path.join(place, name) for name in _names(place))]
+        for candidate in candidates:
+            bin_directory = Path(candidate) / "bin"
+            if (bin_directory / "initdb").exists():
+                major = _major(bin_directory)
+                found.setdefault(major, Installation(major, bin_directory))
     return dict(sorted(found.items()))
+
+
+def _names(place: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(place) if re.fullmatch(r"\d{2}", name))
+    except FileNotFoundError:
+        return []
+
+
+def _major(bin_directory: Path) -> int:
+    said = subprocess.run(
+        [bin_directory / "postgres", "--version"], check=True, capture_output=True, text=True
+    )
+    match = re.search(r"\) (\d+)", said.stdout)
+    assert match, said.stdout
+    return int(match[1])
 
 
 def default_installation() -> Installation:

@@ -25,6 +25,9 @@ PAUSE_AT = "DBKEEPER_TEST_PAUSE_AT"
 PAUSE_FILE = "DBKEEPER_TEST_PAUSE_FILE"
 #: Where every step that was passed is written, one a line.
 STEPS_FILE = "DBKEEPER_TEST_STEPS_FILE"
+#: A segment's name: the host command stands still when the server asks for it, until HOLD_FILE is there.
+HOLD_GET = "DBKEEPER_TEST_HOLD_GET"
+HOLD_FILE = "DBKEEPER_TEST_HOLD_FILE"
 
 _LAUNCHER = '''"""Made by the test harness: the host command from the checkout, with the tests' hooks."""
 import os, signal, sys, time
@@ -35,22 +38,26 @@ def _matches(wanted, step, status):
     name, _, when = wanted.rpartition(":")
     return when == status and (step.startswith(name[:-1]) if name.endswith("*") else step == name)
 
+def _stand_still(flag):
+    with open(flag + ".reached", "w"):
+        pass
+    while not os.path.exists(flag):
+        time.sleep(0.01)
+
 def _hook(step, status):
     seen = os.environ.get({steps_file!r})
     if seen:
         with open(seen, "a") as handle:
             handle.write(step + ":" + status + "\\n")
     if _matches(os.environ.get({pause_at!r}, ""), step, status):
-        flag = os.environ[{pause_file!r}]
-        with open(flag + ".reached", "w"):
-            pass
-        while not os.path.exists(flag):
-            time.sleep(0.01)
+        _stand_still(os.environ[{pause_file!r}])
     if _matches(os.environ.get({kill_at!r}, ""), step, status):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if any(name in os.environ for name in ({kill_at!r}, {pause_at!r}, {steps_file!r})):
     journal.add_hook(_hook)
+if sys.argv[1:2] == ["archive-get"] and os.environ.get({hold_get!r}, "nothing") in sys.argv:
+    _stand_still(os.environ[{hold_file!r}])
 from _engine.cli.main import main
 sys.exit(main())
 '''
@@ -116,6 +123,8 @@ def write_launcher(directory: Path) -> Path:
             pause_at=PAUSE_AT,
             pause_file=PAUSE_FILE,
             steps_file=STEPS_FILE,
+            hold_get=HOLD_GET,
+            hold_file=HOLD_FILE,
         )
     )
     command = directory / "dbkeeper"
@@ -130,6 +139,7 @@ class Running:
     """A host command that has been started and not waited for."""
 
     def __init__(self, argv: list[str], environment: dict[str, str], pause_file: Path | None) -> None:
+        """``pause_file`` is the flag of a command that will stand still."""
         self.argv = argv
         self.process = subprocess.Popen(
             argv,
@@ -149,8 +159,8 @@ class Running:
         return self.process.pid
 
     def wait_paused(self, timeout: float = 60.0) -> None:
-        """Until the step of ``pause_at`` has been reached."""
-        assert self._pause_file is not None, "started without pause_at"
+        """Until it stands still where ``pause_at`` or ``hold_get`` said."""
+        assert self._pause_file is not None, "started without pause_at and hold_get"
         reached = Path(f"{self._pause_file}.reached")
         wait_for(
             lambda: reached.exists() or self.process.poll() is not None,

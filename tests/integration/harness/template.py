@@ -17,13 +17,8 @@ from .installation import Installation, run
 SUPERUSER = "postgres"
 BACKUP_USER = "dbkeeper"
 
-#: What the backup role gives to the role that takes backups.
-_SETUP = f"""
-CREATE ROLE {BACKUP_USER} LOGIN REPLICATION;
-GRANT pg_monitor TO {BACKUP_USER};
-GRANT EXECUTE ON FUNCTION pg_switch_wal() TO {BACKUP_USER};
-GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) TO {BACKUP_USER};
-"""
+#: What the engine gives to the role that takes backups (cluster/replication_role.py), and no more.
+_SETUP = f"CREATE ROLE {BACKUP_USER} LOGIN REPLICATION;"
 
 
 @dataclass(frozen=True)
@@ -69,5 +64,4 @@ def _initialise(installation: Installation, kind: Kind, target: Path) -> None:
         argv.append("--no-data-checksums")
     run(argv, environment=installation.environment)
     single = [installation.program("postgres"), "--single", "-F", "-j", "-D", str(target), SUPERUSER]
-    for statement in filter(None, (part.strip() for part in _SETUP.split(";"))):
-        run(single, environment=installation.environment, stdin=f"{statement};\n\n")
+    run(single, environment=installation.environment, stdin=f"{_SETUP}\n\n")

@@ -39,6 +39,13 @@ class Workload:
         self.book = cluster.root / "ledger.jsonl"
         self._call("init", "--accounts", str(accounts))
 
+    @classmethod
+    def found(cls, cluster: Cluster) -> Workload:
+        """The workload of a cluster that was copied, tables and book."""
+        workload = cls.__new__(cls)
+        workload.cluster, workload.book = cluster, cluster.root / "ledger.jsonl"
+        return workload
+
     def run(self, *argv: str, workers: int = 4, **numbers: float) -> dict[str, Any]:
         """Run to the end: ``transactions=50`` (for each worker), ``rollbacks=0.1``, ``savepoints=0.3`` …"""
         options = [part for name, value in numbers.items() for part in (f"--{name}", str(value))]
