@@ -238,7 +238,8 @@ def _store(
         stored = os.fstat(target).st_size
         tell("link")
         # A link never replaces, a rename would. By descriptor: our file and no other gets the name.
-        os.link(f"/proc/self/fd/{target}", final, follow_symlinks=True)
+        # Only with a directory's descriptor does Python use linkat(2), which follows; the path is absolute anyway.
+        os.link(f"/proc/self/fd/{target}", final, src_dir_fd=target, follow_symlinks=True)
         tell("unlink")
     finally:
         os.close(target)
