@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -133,12 +134,19 @@ class NativeWalSource:
                 details={"name": name, "path": path},
             ) from error
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Failed(
+                    "staging-full",
+                    attempted=attempted,
+                    happened=f"{target_path}: {error.strerror}",
+                    remedy="Make space on that file system, then run the same command again.",
+                    details={"name": name},
+                ) from error
             raise Refused(
                 "segment-unreadable",
                 attempted=attempted,
                 happened=f"{path}: {error.strerror}",
-                remedy="Give the cluster's owner access to the file, mend the repository's mount, and see "
-                "that there is space for the unpacked file.",
+                remedy="Give the cluster's owner access to the file, or mend the repository's mount.",
                 details={"name": name, "path": path},
             ) from error
         finally:
