@@ -9,6 +9,7 @@ lies in the checkout is looked at, and nothing is left in it. Run by `make lint`
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ COLLECTION = "dbkeeper.ops"
 PLACE = Path("ansible_collections/dbkeeper/ops")
 ENGINE = "plugins/module_utils/_engine"
 MANAGED_HOSTS = "3.9"
+ANSIBLE_TEST_CACHE = Path.home() / ".ansible/test/cache"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -126,11 +128,11 @@ def prepare_ansible_test(log: Log) -> None:
     if not found:
         raise Failed("this ansible-test does not say which pip it wants")
     version = found.group(1)
-    cache = Path.home() / ".ansible/test/cache"
+    cache = ANSIBLE_TEST_CACHE
     script = cache / f"get_pip_{version.replace('.', '_')}.py"
+    cache.mkdir(parents=True, exist_ok=True)
     if script.exists():
         return
-    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch]
         log.run([*pip, f"pip=={version}"], CHECKOUT)
@@ -141,7 +143,10 @@ def prepare_ansible_test(log: Log) -> None:
 
 
 def ansible_test(site: Site, log: Log, python: str, *options: str) -> None:
-    site.run(log, "ansible-test", "sanity", "--python", python, "--color", "no", *options)
+    with (ANSIBLE_TEST_CACHE / "dbkeeper-lint.lock").open("w") as handle:
+        # ansible-test makes venvs in the user's home, and two that make the same one spoil it.
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        site.run(log, "ansible-test", "sanity", "--python", python, "--color", "no", *options)
     text = log.path.read_text(errors="replace")
     if "All targets skipped" in text:
         raise Failed("ansible-test found nothing to test, which must not pass for success")
@@ -269,16 +274,17 @@ def main(chosen: list[str]) -> None:
     with copies(names) as sites, ThreadPoolExecutor(max_workers=2) as pool:
         futures: dict[Future[tuple[float, str]], tuple[str, Log]] = {}
         for name in names:
-            log = Log(logs / f"{name}.log")
+            log = Log(sites[name].top / "log")
             futures[pool.submit(timed, CHECKS[name], sites[name], log)] = (name, log)
         for future in as_completed(futures):
             name, log = futures[future]
             seconds, problem = future.result()
+            kept = shutil.copy(log.path, logs / f"{name}.log")
             line = f"{'FAILED' if problem else 'ok':7}{name:24}{seconds:6.1f} s  {log.remark}"
             print(line.rstrip(), flush=True)
             if problem:
                 failed.append(name)
-                for line in [*log.lines(), problem, f"everything it said is in {log.path}"]:
+                for line in [*log.lines(), problem, f"everything it said is in {kept}"]:
                     print(f"    {line}", flush=True)
     summary = f"{len(names) - len(failed)} passed, {len(failed)} failed in {time.monotonic() - start:.1f}s"
     if failed:

@@ -5,6 +5,7 @@
 # molecule.sh SCENARIO|all...: tests scenarios one after another, all of them even when one fails.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+[ "$(id -u)" = 0 ] || { echo "molecule scenarios boot whole systemd hosts: run this as root" >&2; exit 1; }
 scenarios=("$@")
 if [ "${1:-all}" = all ]; then
     scenarios=()

@@ -38,7 +38,7 @@ def test_every_requirement_is_pinned() -> None:
 
 
 def test_only_what_an_installed_collection_needs_is_packed() -> None:
-    # A file of the checkout's top that is neither packed on purpose nor ignored would be published by mistake.
+    # What is neither packed on purpose nor ignored would be published by mistake.
     packed = {"changelogs", "docs", "inventories", "meta", "playbooks", "plugins", "roles", "tests"}
     packed |= {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "galaxy.yml"}
     ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
