@@ -63,7 +63,7 @@ def restore(config: ClusterConfig, request: RestoreRequest, *, confirm: str | No
 
 
 def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> dict[str, Any]:
-    """Take a restore back: the old data directory returns, the restored one is put aside; or abandon a half-done one."""
+    """Take a restore back: the old data directory returns, the restored one goes aside; or abandon a half-done one."""
     if not check:
         _confirmed(config, confirm, "undo a restore of")
     with locked(

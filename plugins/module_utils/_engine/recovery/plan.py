@@ -274,7 +274,7 @@ def _disk(
     needs += [(move.target, sizes[move.oid]) for move in moves]
     grouped: dict[int, dict[str, Any]] = {}
     for path, need in needs:
-        disk = state.disks[path]
+        disk = state.disks[os.path.dirname(path)]
         entry = grouped.setdefault(
             disk.device, {"path": path, "needed_bytes": 0, "free_bytes": disk.free_bytes}
         )

@@ -18,7 +18,7 @@ from ..repository.layout import Repository
 from ..wal.facts import Target
 from ..wal.index import WalIndex
 from ..wal.proof import prove
-from .plan import RestorePlan, make_plan
+from .plan import RestorePlan, make_plan, tablespace_moves
 from .request import RestoreRequest
 from .state import HostState, ask_state, live_cluster, ready_segments
 
@@ -77,18 +77,13 @@ def open_indexes(config: ClusterConfig, repository: Repository) -> dict[str, Wal
 
 
 def _locations(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> tuple[str, ...]:
-    """Every directory that some backup would be restored into."""
-    from .plan import tablespace_moves
-
-    found = [config.data_directory]
+    """The directories that something would be written in, whichever backup is chosen."""
+    found = [os.path.dirname(config.data_directory)]
     for backup in read_catalog(repository).usable():
-        wanted = {
-            path: target
-            for path, target in request.tablespace_map.items()
-            if path in {tablespace.path for tablespace in backup.tablespaces}
-        }
-        # The plan's id is not known yet; it changes the last name only, never the file system.
-        found += [move.target for move in tablespace_moves(backup, wanted, "0" * 12)]
+        known = {tablespace.path for tablespace in backup.tablespaces}
+        wanted = {path: target for path, target in request.tablespace_map.items() if path in known}
+        # The plan's id is not known yet; it is part of the last name only.
+        found += [os.path.dirname(move.target) for move in tablespace_moves(backup, wanted, "0" * 12)]
     return tuple(dict.fromkeys(found))
 
 
