@@ -70,15 +70,10 @@ def _index_aside(repository: Repository, config: dict[str, Any], path: str, stor
         from ..repository.source import stored_wal
         from ..wal.index import WalIndex
 
-        system_id = int(os.path.basename(os.path.dirname(os.path.dirname(stored["path"]))))
-        index = WalIndex(
-            repository.index(str(system_id)),
-            system_id=system_id,
-            segment_bytes=stored["plain_bytes"],
-            major=int(str(config["version"]).split(".")[0]),
-            bin_directory=config["bin_directory"],
-        )
-        index.add_from_push(path, stored_wal(stored["name"], stored["path"]), stored["digest"])
+        system_id = os.path.basename(os.path.dirname(os.path.dirname(stored["path"])))
+        index = WalIndex(repository.index(system_id))
+        found = stored_wal(stored["name"], stored["path"])
+        index.add_from_push(path, found, stored["digest"], config["bin_directory"])
     finally:
         os._exit(0)
 
@@ -91,7 +86,7 @@ def archive_get(arguments: Sequence[str]) -> int:
         option, plan, name, destination = arguments
         if option != "--plan":
             raise ValueError(f"unknown option {option}")
-        return get(plan, name, destination)
+        return int(get(plan, name, destination))
     except BaseException as error:
         print(f"archive-get: {type(error).__name__}: {error}", file=sys.stderr)
         return GET_FAILED

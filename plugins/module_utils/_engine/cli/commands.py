@@ -20,10 +20,10 @@ from ..core.progress import Progress
 from ..core.sizes import parse_duration
 from ..recovery.card import done_card, error_card, plan_card
 from ..recovery.operation import restore, show_plan, undo
-from ..recovery.proving import open_indexes
 from ..recovery.request import RestoreRequest, target_from
 from ..repository.engine import NativeEngine
 from ..repository.layout import Repository
+from ..wal.index import WalIndex
 from . import show
 
 CONFIGURATION_DIRECTORY = "/etc/dbkeeper"
@@ -162,10 +162,11 @@ def _index(options: argparse.Namespace, config: ClusterConfig, language: str) ->
     engine = NativeEngine(repository)
     archives = {}
     progress = Progress(f"{config.state_directory}/progress.json", "index")
-    for system_id, index in open_indexes(config, repository).items():
+    for system_id in repository.system_ids():
         progress.phase("read", note=f"system {system_id}")
-        archive = index.refresh(
+        archive = WalIndex(repository.index(system_id)).refresh(
             engine.wal_source(system_id),
+            config.bin_directory,
             progress=lambda done, total: progress.update(done, total=total),
             anew=options.rebuild,
         )

@@ -50,30 +50,13 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
     proof = prove(
         [backup.facts() for backup in candidates],
         _on_live_timeline(request.target, state),
-        index=_index(config, repository, candidates[0]),
+        index=WalIndex(repository.index(system_id)),
         source=NativeEngine(repository).wal_source(system_id),
+        bin_directory=config.bin_directory,
         now=state.now,
     )
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
     return make_plan(request, proof, chosen, state)
-
-
-def _index(config: ClusterConfig, repository: Repository, backup: Backup) -> WalIndex:
-    return WalIndex(
-        repository.index(str(backup.system_id)),
-        system_id=int(backup.system_id),
-        segment_bytes=backup.wal_segment_size,
-        major=backup.major,
-        bin_directory=config.bin_directory,
-    )
-
-
-def open_indexes(config: ClusterConfig, repository: Repository) -> dict[str, WalIndex]:
-    """The WAL index of each system that has a verified backup here."""
-    return {
-        str(backup.system_id): _index(config, repository, backup)
-        for backup in read_catalog(repository).usable()
-    }
 
 
 def _locations(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from ..core.files import (
 )
 from ..core.locks import process_start
 from ..repository.engine import BackupEngine
+from ..repository.get import restore_command
 from .plan import PREFETCH_SEGMENTS, RESTORED_MARKER, STAGED_MAX_WAL_BYTES, WORK_MARKER, RestorePlan
 
 _CONFIGURATION = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "conf.d")
@@ -173,7 +174,7 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
     archives them. ``fsync=off``: the copy is made durable as a whole before the swap, and staged again after a
     reboot. ``hot_standby=off``: nobody can look at a half-recovered database, and none of the primary's limits bind.
     """
-    command = f"{config.command} archive-get --plan {plan.work_directory}/plan.json %f %p"
+    command = restore_command([config.command], f"{plan.work_directory}/plan.json", f"{plan.work_directory}/spool")
     target: dict[str, str | int]
     if plan.immediate:
         target = {"recovery_target": "immediate"}

@@ -195,6 +195,11 @@ def _segments(directory: str, timeline: str) -> Iterator[StoredWal]:
                     continue
 
 
+def stored_wal(name: str, path: str) -> StoredWal:
+    """A stored file as the listing would tell it."""
+    return _stored(name, path, os.stat(path))
+
+
 def _stored(name: str, path: str, status: os.stat_result) -> StoredWal:
     signature = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
     return StoredWal(name, status.st_size, signature, path)
