@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """Real systemd hosts for the tests: debootstrap images, overlay mounts, systemd-nspawn, ssh.
 
 Standard library only, so that it runs before any virtual environment exists.

@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """All hosts of one checkout. One lock orders what two callers do at the same time."""
 
 from __future__ import annotations

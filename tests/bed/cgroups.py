@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """A control group of its own for each host: without it, systemd of two hosts manage the same units."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """The command line: one verb for each thing a person or a playbook wants done."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """One host: its overlay, its identity, its power switch."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,17 +230,27 @@ def destroy_directory(directory: Path, groups: Iterable[Path]) -> None:
     """Processes first, then mounts, then files, then control groups."""
     (directory / "off").touch()
     running = read_json(directory / "running.json") or {}
-    # The runner goes first, so that it cannot start the host again.
-    for role in ("runner", "leader", "nspawn"):
+    # The leader's end ends nspawn, and that the runner, in this order: each is waited for by its parent.
+    # What outlives that has lost its parent before.
+    for role in ("leader", "nspawn", "runner"):
         process = ProcessId.load(running.get(role))
-        if process is not None:
+        if process is None:
+            continue
+        if role == "leader" or not _ends(process, 5):
             process.send(signal.SIGKILL)
-            process.wait(30)
+        process.wait(30)
     cgroups.empty(groups)
     for mount in mounts_below(directory):
         run("umount", mount)
     shutil.rmtree(directory)
     cgroups.remove(groups)
+
+
+def _ends(process: ProcessId, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while process.alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not process.alive()
 
 
 def make_key(path: Path, comment: str) -> None:

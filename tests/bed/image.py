@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """One image per Debian release: made once, kept outside the checkout, never booted itself."""
 
 from __future__ import annotations

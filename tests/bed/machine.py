@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """The machine under the hosts: its packages, its Debian mirror, its resolver."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """What things are called. Pure: a checkout's path decides every name, so two checkouts never meet."""
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """A bridge of our own for each checkout, and address translation to the outside."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import shutil
 import socket
 from pathlib import Path
 
@@ -20,14 +21,12 @@ def subnet(site: Site) -> Network:
     registry = site.state_root / "subnets.json"
     with locked(site.state_root / "subnets.lock"):
         known = read_json(registry) or {}
-        # An entry whose checkout and hosts are both gone holds nothing any more.
-        known = {
-            key: entry
-            for key, entry in known.items()
-            if key == site.key
-            or Path(entry["checkout"]).is_dir()
-            or any(site.state_root.glob(f"{key}/hosts/*/*"))
-        }
+        for key, entry in list(known.items()):
+            folder = site.state_root / key
+            # An entry whose checkout and hosts are both gone holds nothing any more.
+            if not Path(entry["checkout"]).is_dir() and not any(folder.glob("hosts/*/*")):
+                del known[key]
+                shutil.rmtree(folder)
         if site.key not in known:
             taken = [Network(entry["subnet"]) for entry in known.values()] + _on_this_machine()
             known[site.key] = {"checkout": str(site.checkout), "subnet": str(pick_subnet(taken))}

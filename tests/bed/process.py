@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """Processes: run a program, remember who a process is, signal only that one."""
 
 from __future__ import annotations

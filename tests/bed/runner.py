@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """The process that holds one host: starts systemd-nspawn, and starts it again when the host reboots.
 
 Run by ``host.py`` as ``python3 -m tests.bed.runner HOST_DIRECTORY`` in a session of its own.
@@ -50,6 +50,8 @@ def _leader(nspawn: subprocess.Popen[bytes]) -> int | None:
 
 def hold(directory: Path) -> int:
     state = read_json(directory / "state.json")
+    if state is None:
+        raise BedError(f"{directory} was swept away before the host could start")
     groups = [Path(path) for path in state["cgroups"]]
     cgroups.enter(groups)
     # A pure cgroup2 tree inside, as on a real server, whatever the machine has.

@@ -1,5 +1,5 @@
-# Copyright: dbkeeper.ops contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
 """A process is known by number, start and boot; anything else with its number is left alone."""
 
 from __future__ import annotations
