@@ -26,7 +26,8 @@ def subnet(site: Site) -> Network:
             # An entry whose checkout and hosts are both gone holds nothing any more.
             if not Path(entry["checkout"]).is_dir() and not any(folder.glob("hosts/*/*")):
                 del known[key]
-                shutil.rmtree(folder)
+                if folder.is_dir():
+                    shutil.rmtree(folder)
         if site.key not in known:
             taken = [Network(entry["subnet"]) for entry in known.values()] + _on_this_machine()
             known[site.key] = {"checkout": str(site.checkout), "subnet": str(pick_subnet(taken))}
