@@ -99,7 +99,8 @@ def _deliver(plan: GetPlan, spool: Spool, source: WalSource, position: int, dest
         if position + 1 < len(plan.names):
             start_prefetcher(plan, spool, source)
         if not _take_when_ready(plan, spool, name, destination):
-            own = f"{spool.work(name)}.{os.getpid()}"
+            # Not in work/, which a prefetcher that has just been started clears.
+            own = f"{spool.directory}/{name}.{os.getpid()}"
             fetch_planned(plan, source, position, own)
             _move(own, destination)
     elif position + 1 < len(plan.names):
