@@ -9,3 +9,5 @@ from ..plugin_utils._follow import FollowedAction
 
 class ActionModule(FollowedAction):
     """See the module's documentation."""
+
+    asks_first = True

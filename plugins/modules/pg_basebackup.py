@@ -80,6 +80,8 @@ backup:
     stored_bytes: 104857600
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.backup.base import BackupRequest, backup
@@ -88,6 +90,7 @@ from ..module_utils._engine.repository.layout import Repository
 from ..module_utils._module import (
     CLUSTER_OPTIONS,
     become_owner,
+    config_path,
     load_config,
     serve,
 )
@@ -120,6 +123,9 @@ def main() -> None:
         request = BackupRequest(label=module.params["label"], max_age_seconds=age)
         return backup(config, Repository(config.repository, config.cluster), request, check=module.check_mode)
 
+    if module.check_mode and not os.path.exists(config_path(module.params)):
+        module.warn("The cluster is not known here yet; the first backup is taken once it is.")
+        module.exit_json(changed=True, executed=False, plan=[], backup={})
     serve(module, operation, wait_seconds=0 if module.check_mode else module.params["wait_seconds"])
 
 

@@ -33,6 +33,8 @@ class FollowedAction(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_async = True
+    # Whether asking first what there is to do is cheap: then nothing is started when nothing is.
+    asks_first = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -40,8 +42,20 @@ class FollowedAction(ActionBase):
         if self._task.check_mode or self._task.async_val:
             module_result = self._execute_module(task_vars=variables, wrap_async=self._task.async_val)
         else:
-            module_result = self._followed(variables)
+            module_result = self._nothing_to_do(variables) or self._followed(variables)
         return {**result, **module_result}
+
+    def _nothing_to_do(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer of check mode where that is all that is needed: no change, or a refusal that waiting cannot help."""
+        if not self.asks_first:
+            return None
+        self._task.check_mode = True
+        try:
+            answer: dict[str, Any] = self._execute_module(task_vars=variables)
+        finally:
+            self._task.check_mode = False
+        refused = answer.get("failed") and (answer.get("error") or {}).get("code") != "busy"
+        return answer if refused or not (answer.get("changed") or answer.get("failed")) else None
 
     def _followed(self, variables: dict[str, Any]) -> dict[str, Any]:
         job = self._start(variables)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""A table is dropped under load and brought back by the playbook restore; then the restore is undone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+from conftest import Playbook, Run
+
+HOSTS = ("deb12", "deb13")
+PROGRAMS = Path(__file__).resolve().parents[3] / "playbooks" / "files"
+DSN = "host=/run/postgresql dbname=postgres"
+LEDGER = "/var/lib/postgresql/ledger"
+
+
+class Damaged:
+    """Hosts whose table is gone, and the moment just before."""
+
+    def __init__(self, hosts: dict[str, Any], moment: str) -> None:
+        self.hosts = hosts
+        self.moment = moment
+
+
+def as_postgres(host: Any, command: str, *values: str) -> str:
+    done = host.run("runuser -u postgres -- " + command, *values)
+    assert done.rc == 0, done.stdout + done.stderr
+    return str(done.stdout.strip())
+
+
+def workload(host: Any, command: str) -> dict[str, Any]:
+    return dict(json.loads(as_postgres(host, f"python3 {LEDGER}/ledger_workload.py {command} --dsn '{DSN}'")))
+
+
+def wait_for(question: Any, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def damaged(playbook: Playbook) -> Iterator[Damaged]:
+    import os
+
+    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+    hosts = {name: testinfra.get_host(f"ansible://{name}", ansible_inventory=inventory) for name in HOSTS}
+    for host in hosts.values():
+        as_postgres(host, f"mkdir -p {LEDGER}")
+        for path in sorted(PROGRAMS.glob("ledger_*.py")):
+            done = host.ansible("copy", f"src={path} dest={LEDGER}/ owner=postgres mode=0755", check=False, become=True)
+            assert "failed" not in done, done
+        workload(host, "init --accounts 1000")
+        host.check_output(
+            "systemd-run --quiet --uid=postgres --unit=ledger python3 %s/ledger_workload.py run --dsn %s --ledger %s/book"
+            " --workers 2 --until-file %s/stop",
+            LEDGER,
+            DSN,
+            LEDGER,
+            LEDGER,
+        )
+    count = "psql -XAtc 'SELECT count(*) > 200 FROM ledger_entries'"
+    for host in hosts.values():
+        wait_for(lambda host=host: as_postgres(host, count) == "t")
+    moment = datetime.now(timezone.utc).isoformat()
+    for host in hosts.values():
+        as_postgres(host, "psql -Xqc 'DROP TABLE pgbench_accounts'")
+        as_postgres(host, f"touch {LEDGER}/stop")
+    for host in hosts.values():
+        wait_for(lambda host=host: host.run("systemctl is-active ledger").rc != 0)
+    yield Damaged(hosts, moment)
+
+
+def table(host: Any) -> str:
+    return as_postgres(host, "psql -XAtc %s", "SELECT coalesce(to_regclass('pgbench_accounts')::text, 'gone')")
+
+
+def data_directories(host: Any) -> str:
+    return str(host.check_output("ls -d /var/lib/postgresql/*/main*"))
+
+
+def restore(playbook: Playbook, damaged: Damaged, *arguments: str) -> Run:
+    return playbook("restore", "-e", json.dumps({"restore_target_time": damaged.moment}), *arguments)
+
+
+def test_1_a_backup_that_is_young_enough_is_enough(playbook: Playbook, damaged: Damaged) -> None:
+    done = playbook("backup", "-e", "backup_max_age=1h")
+    assert (done.status, done.changed) == (0, set()), done.out
+
+
+def test_2_without_confirmation_nothing_is_touched(playbook: Playbook, damaged: Damaged) -> None:
+    before = {name: data_directories(host) for name, host in damaged.hosts.items()}
+    refused = restore(playbook, damaged)
+    assert refused.status != 0
+    assert "confirmation-missing" in refused.out or "restore_confirm" in refused.out
+    assert {name: data_directories(host) for name, host in damaged.hosts.items()} == before
+    assert {table(host) for host in damaged.hosts.values()} == {"gone"}
+
+
+def test_3_check_mode_shows_the_card(playbook: Playbook, damaged: Damaged) -> None:
+    before = {name: data_directories(host) for name, host in damaged.hosts.items()}
+    checked = restore(playbook, damaged, "--check")
+    assert checked.status == 0, checked.out
+    assert "-full" in checked.out
+    assert {name: data_directories(host) for name, host in damaged.hosts.items()} == before
+
+
+def test_4_everything_committed_before_the_drop_is_back(playbook: Playbook, damaged: Damaged) -> None:
+    done = restore(playbook, damaged, "-e", "restore_confirm=main")
+    assert done.status == 0, done.out
+    assert "RETRYING" not in done.out
+    for name, host in damaged.hosts.items():
+        assert f"{name}: restore · " in done.out
+        assert table(host) == "pgbench_accounts"
+        found = workload(host, f"verify --ledger {LEDGER}/book --target-time {damaged.moment}")
+        assert found["exact"], found
+
+
+def test_5_the_same_restore_again_changes_nothing(playbook: Playbook, damaged: Damaged) -> None:
+    again = restore(playbook, damaged, "-e", "restore_confirm=main")
+    assert (again.status, again.changed) == (0, set()), again.out
+
+
+def test_6_roles_find_nothing_to_change_after_a_restore(playbook: Playbook, damaged: Damaged) -> None:
+    again = playbook("site")
+    assert (again.status, again.changed) == (0, set()), again.out
+
+
+def test_7_undo_puts_the_damaged_data_back(playbook: Playbook, damaged: Damaged) -> None:
+    done = playbook("undo", "-e", "restore_confirm=main")
+    assert done.status == 0, done.out
+    assert {table(host) for host in damaged.hosts.values()} == {"gone"}
