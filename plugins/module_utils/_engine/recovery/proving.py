@@ -54,6 +54,7 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
         source=NativeEngine(repository).wal_source(system_id),
         bin_directory=config.bin_directory,
         now=state.now,
+        live_timeline=state.live.control.timeline if state.live.control else None,
     )
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
     return make_plan(request, proof, chosen, state)

@@ -190,7 +190,6 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
         "unix_socket_permissions": "0700",
         "hba_file": f"{plan.work_directory}/staged_hba.conf",
         "ident_file": f"{plan.work_directory}/staged_ident.conf",
-        "external_pid_file": "",
         "ssl": "off",
         "logging_collector": "off",
         "log_destination": "stderr",

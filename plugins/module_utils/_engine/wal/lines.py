@@ -117,12 +117,23 @@ def _is_end(timeline: int, among: Sequence[int], archive: Archive) -> bool:
     return False
 
 
-def choose(outcomes: Sequence[Outcome], target: Target) -> Found:
-    """The one state that the target means, or the refusal that says most."""
+def choose(outcomes: Sequence[Outcome], target: Target, live: int | None = None) -> Found:
+    """The one state that the target means, or the refusal that says most.
+
+    ``live`` is the timeline of the cluster that would be replaced. When its own line reaches the target, a
+    branch that it is not on and whose archive ends before the target (what a restore has left behind) is not
+    what is meant. A branch that reaches the target elsewhere still is a question.
+    """
     found = [outcome for outcome in outcomes if outcome.found]
     refused = [outcome for outcome in outcomes if outcome.refusal]
     states = {(o.branch.timeline_at(o.found.lsn), o.found.lsn, o.found.inclusive) for o in found if o.found}
     open_questions = [o for o in refused if o.refusal and o.refusal.code not in _SETTLED]
+    if live is not None and any(_goes_through(o.branch, live) for o in found):
+        open_questions = [
+            o
+            for o in open_questions
+            if _goes_through(o.branch, live) or (o.refusal and o.refusal.code != "target-after-last-commit")
+        ]
     if len(states) == 1 and not open_questions:
         return next(o.found for o in reversed(found) if o.found)
     if not found:
@@ -130,6 +141,10 @@ def choose(outcomes: Sequence[Outcome], target: Target) -> Found:
         if len({refusal.happened for refusal in telling}) == 1 or not open_questions:
             raise telling[-1]
     raise _ambiguous(outcomes, target)
+
+
+def _goes_through(branch: Branch, timeline: int) -> bool:
+    return any(span.timeline == timeline for span in branch.spans)
 
 
 def _ambiguous(outcomes: Sequence[Outcome], target: Target) -> Refused:

@@ -33,11 +33,13 @@ def prove(
     source: WalSource,
     bin_directory: str,
     now: datetime,
+    live_timeline: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Proof:
     """Prove that ``target`` is reachable from one of the verified ``backups`` of one system.
 
-    Brings the index up to date first (``progress`` as in :meth:`WalIndex.refresh`). ``bin_directory`` holds
+    ``live_timeline`` is that of the cluster to be replaced: it settles some questions of branches, see
+    :func:`lines.choose`. Brings the index up to date first (``progress`` as in :meth:`WalIndex.refresh`). ``bin_directory`` holds
     the programs of the backups' major. Raises :class:`Refused`; nothing but the index is ever written.
     """
     if not backups:
@@ -47,10 +49,16 @@ def prove(
     facts = _facts(target, backups)
     archive = index.refresh(source, bin_directory, facts=facts, progress=progress)
     dump = WalDump(bin_directory, facts.major, facts.segment_bytes)
-    return decide(backups, target, archive, Exact(dump, source, index.directory))
+    return decide(backups, target, archive, Exact(dump, source, index.directory), live_timeline)
 
 
-def decide(backups: Sequence[BackupFacts], target: Target, archive: Archive, exact: Exact) -> Proof:
+def decide(
+    backups: Sequence[BackupFacts],
+    target: Target,
+    archive: Archive,
+    exact: Exact,
+    live_timeline: int | None = None,
+) -> Proof:
     """The decision itself: from what the archive holds, and a reader for single records."""
     lines.check_timeline(target, archive)
     candidates = lines.candidates(backups, target, archive)
@@ -62,7 +70,7 @@ def decide(backups: Sequence[BackupFacts], target: Target, archive: Archive, exa
             outcomes.append(lines.Outcome(branch, Resolver(archive, branch, exact, leading).resolve(target)))
         except Refused as refusal:
             outcomes.append(lines.Outcome(branch, refusal=refusal))
-    found = lines.choose(outcomes, target)
+    found = lines.choose(outcomes, target, live_timeline)
     lines.check_silent_children(found, target, archive)
     return _proof(found, _on_own_timeline(found, archive, exact), target, exact)
 
