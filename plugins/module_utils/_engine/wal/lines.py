@@ -128,12 +128,8 @@ def choose(outcomes: Sequence[Outcome], target: Target, live: int | None = None)
     refused = [outcome for outcome in outcomes if outcome.refusal]
     states = {(o.branch.timeline_at(o.found.lsn), o.found.lsn, o.found.inclusive) for o in found if o.found}
     open_questions = [o for o in refused if o.refusal and o.refusal.code not in _SETTLED]
-    if live is not None and any(_goes_through(o.branch, live) for o in found):
-        open_questions = [
-            o
-            for o in open_questions
-            if _goes_through(o.branch, live) or (o.refusal and o.refusal.code != "target-after-last-commit")
-        ]
+    if any(o.branch.timeline == live for o in found):
+        open_questions = [o for o in open_questions if o.refusal and o.refusal.code != "target-after-last-commit"]
     if len(states) == 1 and not open_questions:
         return next(o.found for o in reversed(found) if o.found)
     if not found:
@@ -141,10 +137,6 @@ def choose(outcomes: Sequence[Outcome], target: Target, live: int | None = None)
         if len({refusal.happened for refusal in telling}) == 1 or not open_questions:
             raise telling[-1]
     raise _ambiguous(outcomes, target)
-
-
-def _goes_through(branch: Branch, timeline: int) -> bool:
-    return any(span.timeline == timeline for span in branch.spans)
 
 
 def _ambiguous(outcomes: Sequence[Outcome], target: Target) -> Refused:
