@@ -96,7 +96,16 @@ def reach(archive: Archive, branch: Branch, start_lsn: int) -> Reach:
         if broken or entry is None:
             return Reach(branch, start_lsn, tuple(steps), broken)
         steps.append(Step(segment, entry))
-    return Reach(branch, start_lsn, tuple(steps), None)
+    return Reach(branch, start_lsn, tuple(steps), _childless(archive, branch))
+
+
+def _childless(archive: Archive, branch: Branch) -> Break | None:
+    """A line that ends where its last timeline should begin (B12)."""
+    timeline, begin = branch.timeline, branch.spans[-1].begin
+    if not begin or archive.numbers.get(timeline):
+        return None
+    name = archive.name(branch.segment(segment_of(begin, archive.segment_bytes)))
+    return Break("segment-missing", name, name, f"no WAL of timeline {timeline} is archived yet")
 
 
 def _break(
