@@ -13,6 +13,7 @@ import pytest
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.installation import installations
 from tests.integration.harness.sandbox import Sandbox
+from tests.integration.harness.world import SETTINGS, Frozen, World, standard_past
 
 USER = "dbkeeper-test"
 
@@ -41,12 +42,24 @@ def sandbox() -> Iterator[Sandbox]:
     place.close()
 
 
-@pytest.fixture(scope="module")
-def module_sandbox() -> Iterator[Sandbox]:
-    """A place on disk for the tests of one module."""
+@pytest.fixture(scope="session")
+def session_sandbox() -> Iterator[Sandbox]:
+    """A place on disk for what all tests of one process share."""
     place = Sandbox()
     yield place
     place.close()
+
+
+@pytest.fixture(scope="session")
+def frozen(session_sandbox: Sandbox) -> Frozen:
+    """A stopped cluster with two backups, two restore points and a busy past; see :func:`standard_past`."""
+    return standard_past(Cluster(session_sandbox, settings=SETTINGS).start()).freeze()
+
+
+@pytest.fixture
+def world(frozen: Frozen, sandbox: Sandbox) -> World:
+    """A running copy of it, to be restored, damaged and killed."""
+    return frozen.thaw(sandbox)
 
 
 @pytest.fixture

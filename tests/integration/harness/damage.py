@@ -91,3 +91,11 @@ def flipped_inside(content: bytes) -> bytes:
     changed = bytearray(content)
     changed[len(changed) // 3] ^= 0x10
     return bytes(changed)
+
+
+def remove(directory: Path) -> None:
+    """Remove a directory in which rights were taken away."""
+    for parent, names, _ in os.walk(directory):
+        for name in names:
+            os.chmod(os.path.join(parent, name), 0o700)
+    shutil.rmtree(directory)

@@ -29,6 +29,7 @@ class Commit:
     xid: int
     time: datetime
     committed: bool
+    subxids: tuple[int, ...] = ()
 
 
 class Workload:
@@ -89,12 +90,17 @@ class Workload:
         assert answer["exact"] == (done.returncode == 0)
         return answer
 
-    def committed(self) -> dict[int, set[Key]]:
-        """xid -> rows in ``ledger_entries`` of every transaction whose COMMIT was acknowledged."""
+    def lines(self) -> int:
+        """How many lines the book has."""
+        return self.book.read_bytes().count(b"\n") if self.book.exists() else 0
+
+    def committed(self, *, sent: bool = False) -> dict[int, set[Key]]:
+        """xid -> rows in ``ledger_entries`` of every transaction whose COMMIT was acknowledged, or only ``sent``."""
         rows: dict[int, set[Key]] = {}
+        states = ("committed", "sent") if sent else ("committed",)
         for line in self.book.read_text().splitlines():
             record = json.loads(line)
-            if record["kind"] == "transaction" and record["state"] == "committed":
+            if record["kind"] == "transaction" and record["state"] in states:
                 key = (record["run"], record["worker"], record["seq"])
                 rows[record["xid"]] = {(*key, part) for part in record["parts"]}
         return rows
@@ -119,6 +125,7 @@ def recovered_rows(cluster_dsn: str) -> set[Key]:
         return {tuple(row) for row in connection.execute("SELECT run, worker, seq, part FROM ledger_entries")}
 
 
+_SUBXIDS = re.compile(r"subxacts:((?: \d+)+)")
 _ENDS = re.compile(
     r"^rmgr: Transaction\s.*?\btx:\s+(?P<tx>\d+), lsn: (?P<high>[0-9A-F]+)/(?P<low>[0-9A-F]+),"
     r".*?desc: (?P<what>COMMIT_PREPARED|COMMIT|ABORT_PREPARED|ABORT)(?: (?P<xid>\d+):)? "
@@ -147,8 +154,10 @@ def server_commits(cluster: Cluster, since: str, directory: Path | None = None) 
         if match:
             moment = datetime.strptime(match["time"], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=timezone.utc)
             lsn = (int(match["high"], 16) << 32) + int(match["low"], 16)
-            found.append(
-                Commit(lsn, int(match["xid"] or match["tx"]), moment, match["what"].startswith("COMMIT"))
+            subxids = (
+                tuple(int(item) for item in _SUBXIDS.findall(line)[0].split()) if "subxacts:" in line else ()
             )
+            xid, committed = int(match["xid"] or match["tx"]), match["what"].startswith("COMMIT")
+            found.append(Commit(lsn, xid, moment, committed, subxids))
     assert found, done.stderr
     return found

@@ -20,6 +20,7 @@ from typing import Any
 
 from .cluster import Cluster
 from .sandbox import Sandbox
+from .waiting import wait_for
 from .workload import Commit, Key, Workload, server_commits
 
 MIX = ("--rollbacks=0.1", "--savepoints=0.3", "--prepared=0.1", "--ddl=0.03")
@@ -80,6 +81,11 @@ class World:
         )
         return self.mark(f"after work {len(self.marks)}")
 
+    def wait_for_work(self, transactions: int = 60) -> None:
+        """Until a started run has written so many lines into its book."""
+        before = self.workload.lines()
+        wait_for(lambda: self.workload.lines() > before + transactions, "the workload's progress")
+
     def mark(self, name: str) -> World:
         """Remember the present under a name."""
         self.marks[name] = self.cluster.value("SELECT clock_timestamp()")
@@ -115,6 +121,8 @@ class World:
         """Have everything archived, and read the truth from the server's WAL."""
         self.cluster.archive_all()
         self.ends = server_commits(self.cluster, self.since)
+        acknowledged = self.workload.committed().keys()
+        assert acknowledged <= {end.xid for end in self.ends if end.committed}, "the server lost a commit"
         self.records = _record_positions(self.cluster, self.since)
         return self
 
@@ -122,7 +130,7 @@ class World:
 
     def rows_before(self, lsn: int) -> set[Key]:
         """Rows of every transaction whose commit record starts before a position."""
-        rows = self.workload.committed()
+        rows = self.workload.committed(sent=True)
         here = (rows.get(end.xid, set()) for end in self.ends if end.committed and end.lsn < lsn)
         return set().union(*here)
 
@@ -147,6 +155,12 @@ class World:
         """Where ``recovery_target_xid`` stops."""
         lsn = next(end.lsn for end in self.ends if end.xid == xid)
         return lsn + 1 if inclusive else lsn
+
+    def commit_before(self, lsn: int) -> Commit:
+        """The last commit whose record ends before a position (the start of a segment)."""
+        following = dict(zip(self.records, self.records[1:]))
+        # 40: the long header of a segment's first page, where the next record may begin.
+        return [end for end in self.ends if end.committed and following.get(end.lsn, 1 << 62) <= lsn + 40][-1]
 
     # -- keeping and copying -----------------------------------------------------------------------------
 
@@ -183,6 +197,18 @@ class Frozen:
         if start:
             cluster.start()
         return world
+
+
+def standard_past(cluster: Cluster) -> World:
+    """Work, backup, work, restore point ``alpha``, work, backup, work, ``beta``, work, ``twice`` twice, work.
+
+    The newest backup is followed by about a dozen segments, most of them before ``beta``.
+    """
+    world = World.begin(cluster).work().backup().work().point("alpha").work().backup()
+    for _ in range(8):
+        world.work(6)
+        cluster.switch_wal()
+    return world.point("beta").work().point("twice").point("twice").work().finish()
 
 
 def _record_positions(cluster: Cluster, since: str) -> list[int]:

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""A host that doesn't allow a restore, or changes its mind in the middle (C01-C20, D10)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .harness.cluster import Cluster
+from .harness.disk import SmallDisk
+from .harness.sandbox import Sandbox
+from .harness.template import Kind
+from .harness.waiting import wait_for
+from .harness.workload import recovered_rows
+from .harness.world import SETTINGS, World
+
+CONFIRM = ("--confirm", "main")
+TARGET = ("--target-name", "beta")
+
+
+def refused_everywhere(world: World, code: str, *words: str) -> None:
+    """Plan and restore say no, and nothing has changed."""
+    with world.cluster.unchanged():
+        world.cluster.keeper("plan", *TARGET).refused(code, *words)
+        world.cluster.keeper("restore", *TARGET, *CONFIRM).refused(code, *words)
+    assert not (world.cluster.state_directory / "restore.journal.json").exists()
+
+
+def test_the_data_directory_of_somebody_else(world: World) -> None:
+    world.cluster.write_config(data_directory="/usr/share/dbkeeper-test-absent")
+    refused_everywhere(world, "wrong-owner", "root")
+
+
+def test_a_parent_directory_without_permission(world: World) -> None:
+    world.cluster.parent.chmod(0o500)
+    refused_everywhere(world, "parent-not-writable", str(world.cluster.parent))
+    world.cluster.parent.chmod(0o700)
+
+
+def test_programs_of_another_major(world: World) -> None:
+    world.cluster.write_config(version="99")
+    refused_everywhere(world, "version-mismatch", "99", str(world.cluster.installation.major))
+
+
+def test_the_repository_of_another_system(world: World, sandbox: Sandbox) -> None:
+    stranger = Cluster(sandbox, "stranger", kind=Kind(variant=1)).start()
+    world.cluster.write_config(data_directory=str(stranger.data_directory), port=stranger.port)
+    with stranger.unchanged():
+        refused_everywhere(world, "no-backup", stranger.system_id)
+
+
+def test_a_missing_program(world: World) -> None:
+    world.cluster.write_config(bin_directory="/nonexistent")
+    with world.cluster.unchanged():
+        answer = world.cluster.keeper("plan", *TARGET)
+        assert answer.status in (2, 3), str(answer)
+        assert answer.error["code"] == "program-missing", str(answer)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(None, "config-missing"), ("{", "file-damaged"), ('{"format": 99}', "config-malformed"), ("[]", "config-malformed")],
+)
+def test_a_configuration_that_cannot_be_read(world: World, content: str | None, code: str) -> None:
+    if content is None:
+        world.cluster.config_path.unlink()
+    else:
+        world.cluster.config_path.write_text(content)
+    with world.cluster.unchanged():
+        answer = world.cluster.keeper("plan", *TARGET)
+        assert answer.status in (2, 3) and answer.error["code"] == code, str(answer)
+
+
+# -- somebody else is at it ------------------------------------------------------------------------------
+
+
+def test_a_second_restore_at_the_same_time_is_told_who_is_busy(world: World) -> None:
+    cluster = world.cluster
+    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="configure:done")
+    running.wait_paused()
+    with cluster.unchanged():
+        for command in (("restore", *TARGET), ("restore", "--latest"), ("undo",)):
+            error = cluster.keeper(*command, *CONFIRM).refused("busy", str(running.pid), "restore")
+            assert error["details"]["holder"]["pid"] == running.pid
+    running.resume()
+    running.wait().expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+def test_a_backup_during_a_restore_and_a_restore_during_a_backup(world: World) -> None:
+    cluster = world.cluster
+    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="stop-live:begun")
+    running.wait_paused()
+    with cluster.unchanged():
+        cluster.keeper("backup").refused("busy", "restore")
+    running.resume()
+    running.wait().expect(0)
+
+    cluster.write_config(backup={"compression_level": 1, "max_rate_kbytes": 32})
+    slow = cluster.keeper_start("backup")
+    wait_for(lambda: cluster.sql("SELECT 1 FROM pg_stat_progress_basebackup"), "the running backup")
+    with cluster.unchanged("base: "):
+        cluster.keeper("restore", "--target-name", "alpha", *CONFIRM).refused("busy", "backup", str(slow.pid))
+    slow.kill_group()
+
+
+# -- the live server ---------------------------------------------------------------------------------------
+
+
+def test_the_port_is_taken_when_the_restored_cluster_starts(world: World, sandbox: Sandbox) -> None:
+    """C06: the old cluster is put back, the proven copy is kept, and the next run finishes."""
+    cluster = world.cluster
+    cluster.stop()
+    before = sorted(path.name for path in cluster.parent.iterdir())
+    stranger = Cluster(
+        sandbox,
+        "stranger",
+        settings={"port": str(cluster.port), "unix_socket_directories": str(cluster.socket_directory)},
+        archiving=False,
+    ).start()
+    answer = cluster.keeper("restore", *TARGET, *CONFIRM)
+    assert answer.status in (2, 3), str(answer)
+    assert answer.error["code"] in ("port-taken", "new-cluster-did-not-start"), str(answer)
+    assert stranger.running
+    beside = [path.name for path in cluster.parent.iterdir() if not path.name.startswith("data.dbkeeper-")]
+    assert sorted(beside) == before
+    stranger.stop()
+    cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+def test_a_configuration_that_does_not_start_is_gone_back_on(world: World) -> None:
+    cluster = world.cluster
+    before = recovered_rows(cluster.dsn())
+    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="settle:begun")
+    running.wait_paused()
+    cluster.set(shared_preload_libraries="not_installed")
+    running.resume()
+    answer = running.wait()
+    answer.failed("new-cluster-did-not-start", "not_installed")
+    assert cluster.data_directory.exists()
+    cluster.settings.pop("shared_preload_libraries")
+    cluster.set()
+    if not cluster.running:
+        cluster.start()
+    assert recovered_rows(cluster.dsn()) == before
+    cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+def stale_pid(world: World) -> str:
+    done = subprocess.run(["true"], check=True)
+    assert done.returncode == 0
+    child = subprocess.Popen(["true"])
+    child.wait()
+    return str(child.pid)
+
+
+def own_pid(world: World) -> str:
+    return str(os.getpid())
+
+
+@pytest.mark.parametrize("pid", [stale_pid, own_pid], ids=["of a dead process", "of another program"])
+def test_a_left_over_pid_file_does_not_fool_anybody(world: World, pid: Callable[[World], str]) -> None:
+    """C04, C05."""
+    cluster = world.cluster
+    cluster.crash()
+    path = cluster.data_directory / "postmaster.pid"
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([pid(world), *lines[1:]]))
+    cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+# -- space -------------------------------------------------------------------------------------------------
+
+
+class Small:
+    """A world whose data directory lies on a small disk of its own."""
+
+    def __init__(self, sandbox: Sandbox, size_mb: int) -> None:
+        self.disk = SmallDisk(sandbox.root / "disk", size_mb)
+        self.cluster = Cluster(
+            sandbox, settings=SETTINGS | {"wal_keep_size": "64MB"}, external_config=True, disk=self.disk
+        ).start()
+        self.world = World.begin(self.cluster).work().backup().work().point("beta").work().finish()
+
+
+@pytest.fixture
+def small(sandbox: Sandbox) -> Iterator[Callable[[int], Small]]:
+    """Make a world on a disk of so many MB."""
+    made: list[Small] = []
+
+    def make(size_mb: int) -> Small:
+        made.append(Small(sandbox, size_mb))
+        return made[-1]
+
+    yield make
+    sandbox.stop_all()
+    for item in made:
+        item.disk.close()
+
+
+def test_too_little_space_is_computed_before_anything_is_touched(small: Callable[[int], Small]) -> None:
+    place = small(300)
+    ballast = place.disk.fill(leave_bytes=20 << 20)
+    cluster = place.cluster
+    with cluster.unchanged():
+        error = cluster.keeper("plan", *TARGET).refused("disk-too-small", "free")
+        cluster.keeper("restore", *TARGET, *CONFIRM).refused("disk-too-small")
+    free = place.disk.free_bytes()
+    assert abs(error["details"]["free_bytes"] - free) < 2 << 20
+    assert error["details"]["needed_bytes"] > error["details"]["free_bytes"]
+    ballast.unlink()
+    cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == place.world.rows_before(place.world.points["beta"])
+
+
+@pytest.mark.parametrize("step", ["stage:begun", "replay:begun"])
+def test_a_disk_that_is_really_full_in_the_middle(small: Callable[[int], Small], step: str) -> None:
+    place = small(300)
+    cluster, world = place.cluster, place.world
+    before = recovered_rows(cluster.dsn())
+    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at=step)
+    running.wait_paused()
+    ballast = place.disk.fill(leave_bytes=3 << 20 if step == "stage:begun" else 0)
+    running.resume()
+    answer = running.wait()
+    assert answer.status == 3, str(answer)
+    assert answer.error["code"] in ("disk-full", "replay-server-died"), str(answer)
+    assert "No space left on device" in json.dumps(answer.error), str(answer)
+    assert answer.error["details"]["state"]["swapped"] is False
+    assert cluster.running
+    assert recovered_rows(cluster.dsn()) == before
+    ballast.unlink()
+    cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+def test_a_full_repository_keeps_wal_on_the_server(sandbox: Sandbox) -> None:
+    disk = SmallDisk(sandbox.root / "disk", 30)
+    try:
+        cluster = Cluster(sandbox, repository=disk.mountpoint / "repository", disk=disk, disk_holds="repository")
+        cluster.start().archive_all()
+        ballast = disk.fill(leave_bytes=0)
+        name = cluster.switch_wal()
+        failed = "SELECT failed_count FROM pg_stat_archiver"
+        wait_for(lambda: cluster.value(failed) > 0, "a failure of the archiver")
+        status = cluster.data_directory / "pg_wal" / "archive_status"
+        assert (status / f"{name}.ready").exists()
+        assert "repository-full" in cluster.log()
+        ballast.unlink()
+        wait_for(lambda: (status / f"{name}.done").exists(), "the segment's second chance", timeout=90)
+        left = [path.name for path in Path(disk.view / "repository").rglob(".tmp-*")]
+        assert left == []
+    finally:
+        sandbox.stop_all()
+        disk.close()

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""kill -9 anywhere: run the same command again, and it finishes with the same result (D01, D02, D10, D12)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from .harness.cluster import kill_postmaster, postmaster_pid
+from .harness.keeper import Answer
+from .harness.waiting import wait_for
+from .harness.workload import recovered_rows
+from .harness.world import World
+
+CONFIRM = ("--confirm", "main")
+RESTORE = ("restore", "--target-name", "beta", *CONFIRM)
+
+#: Before these, the live cluster serves as if nothing happened.
+LIVE = ("lease", "stage", "configure", "replay", "verify", "settle")
+#: Here it is down, or the restored one is in its place.
+SWAP = ("stop-live", "keep-old", "place-new", "start-new")
+AFTER = ("prove-archiving", "backup", "clean-up")
+
+
+def killed(answer: Answer) -> None:
+    """It died as it was meant to."""
+    assert answer.status == -signal.SIGKILL, str(answer)
+
+
+def finished(world: World) -> None:
+    """Everything is as an undisturbed restore leaves it."""
+    cluster = world.cluster
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+    assert cluster.value("SELECT timeline_id FROM pg_control_checkpoint()") == 2
+    assert (cluster.timeline_directory(1).parent / "00000002.history").exists()
+    names = sorted(path.name.split("-")[0] for path in cluster.parent.iterdir())
+    assert names == ["data", "data.before"]
+    assert list((cluster.repository / cluster.name / "leases").glob("*.json")) == []
+    servers = [pid for pid in cluster.sandbox.processes() if _is_postmaster(pid)]
+    assert servers == [cluster.pid]
+    with cluster.unchanged():
+        again = cluster.keeper(*RESTORE).expect(0)
+        assert (again["changed"], again["executed"]) == (False, False)
+
+
+def _is_postmaster(pid: int) -> bool:
+    argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return argv[0].endswith(b"/postgres") and b"-D" in argv
+
+
+@pytest.mark.parametrize("status", ["begun", "done"])
+@pytest.mark.parametrize("step", [*LIVE, *SWAP, *AFTER])
+def test_a_restore_killed_at_any_step_is_finished_by_the_next_run(
+    world: World, step: str, status: str
+) -> None:
+    cluster = world.cluster
+    before = recovered_rows(cluster.dsn())
+    pid = cluster.pid
+    killed(cluster.keeper(*RESTORE, kill_at=f"{step}:{status}"))
+    if step in LIVE:
+        assert cluster.pid == pid
+        assert recovered_rows(cluster.dsn()) == before
+    plan = cluster.keeper("plan", *RESTORE[1:3]).expect(0)
+    assert plan["resumes"] is True
+    answer = cluster.keeper(*RESTORE).expect(0)
+    assert answer["executed"] and answer["resumes"]
+    assert answer["plan"]["id"] == plan["plan"]["id"]
+    finished(world)
+
+
+@pytest.mark.parametrize(
+    "step", ["stage:begun", "verify:done", "stop-live:done", "keep-old:done", "place-new:done"]
+)
+def test_a_restore_killed_at_any_step_can_be_taken_back(world: World, step: str) -> None:
+    cluster = world.cluster
+    before = recovered_rows(cluster.dsn())
+    killed(cluster.keeper(*RESTORE, kill_at=step))
+    cluster.keeper("undo", *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == before
+    assert cluster.value("SELECT timeline_id FROM pg_control_checkpoint()") == 1
+    names = sorted(path.name.split("-")[0] for path in cluster.parent.iterdir())
+    assert names == ["data"] or (names == ["data", "data.undone"] and step == "place-new:done")
+    # And a new restore starts from nothing.
+    answer = cluster.keeper(*RESTORE).expect(0)
+    assert answer["resumes"] is False
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+@pytest.mark.parametrize(
+    "step", ["undo-stop", "undo-put-aside", "undo-put-back", "undo-start", "undo-clean-up"]
+)
+def test_a_killed_undo_is_finished_by_the_next_run(world: World, step: str) -> None:
+    cluster = world.cluster
+    before = recovered_rows(cluster.dsn())
+    cluster.keeper(*RESTORE).expect(0)
+    killed(cluster.keeper("undo", *CONFIRM, kill_at=f"{step}:begun"))
+    cluster.keeper(*RESTORE).refused("undo-unfinished", "dbkeeper undo")
+    cluster.keeper("undo", *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == before
+    with cluster.unchanged():
+        assert cluster.keeper("undo", *CONFIRM).expect(0)["changed"] is False
+
+
+def test_between_the_renames_there_is_no_live_directory_and_nothing_is_lost(world: World) -> None:
+    cluster = world.cluster
+    killed(cluster.keeper(*RESTORE, kill_at="keep-old:done"))
+    assert not cluster.data_directory.exists()
+    names = sorted(path.name.split("-")[0] for path in cluster.parent.iterdir())
+    assert names == ["data.before", "data.dbkeeper"]
+    cluster.keeper(*RESTORE).expect(0)
+    finished(world)
+
+
+def test_another_target_is_refused_while_one_is_unfinished(world: World) -> None:
+    cluster = world.cluster
+    killed(cluster.keeper(*RESTORE, kill_at="replay:begun"))
+    with cluster.unchanged("beside: "):
+        cluster.keeper("restore", "--target-name", "alpha", *CONFIRM).refused(
+            "restore-unfinished", "restore point beta", "dbkeeper undo"
+        )
+        cluster.keeper("plan", "--target-name", "alpha").refused("restore-unfinished")
+    cluster.keeper(*RESTORE).expect(0)
+    finished(world)
+
+
+def test_the_staged_server_killed_in_replay_is_told_and_the_next_run_continues(world: World) -> None:
+    cluster = world.cluster
+    segments = cluster.keeper("plan", *RESTORE[1:3]).expect(0)["plan"]["segments"]
+    running = cluster.keeper_start(*RESTORE, hold_get=segments[-2][0])
+    running.wait_paused()
+    staged = postmaster_pid(staging(world))
+    assert staged is not None and staged != cluster.pid
+    os.kill(staged, signal.SIGKILL)
+    answer = running.wait()
+    answer.failed("replay-server-died", "nothing was swapped")
+    running.resume()
+    assert cluster.running
+    assert recovered_rows(cluster.dsn()) == world.all_rows()
+    assert cluster.keeper(*RESTORE).expect(0)["resumes"]
+    finished(world)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda item: item.name
+)
+def test_the_command_killed_in_replay_leaves_a_server_that_the_next_run_takes_care_of(
+    world: World, number: signal.Signals
+) -> None:
+    """SIGHUP: the connection of whoever started it was lost."""
+    cluster = world.cluster
+    segments = cluster.keeper("plan", *RESTORE[1:3]).expect(0)["plan"]["segments"]
+    running = cluster.keeper_start(*RESTORE, hold_get=segments[-2][0])
+    running.wait_paused()
+    os.kill(running.pid, number)
+    assert running.wait().status != 0
+    assert cluster.running
+    running.resume()
+    assert cluster.keeper(*RESTORE).expect(0)["resumes"]
+    finished(world)
+
+
+def test_everything_killed_in_replay_and_the_live_server_too(world: World) -> None:
+    """As after a reboot: nothing runs any more, only files are left."""
+    cluster = world.cluster
+    segments = cluster.keeper("plan", *RESTORE[1:3]).expect(0)["plan"]["segments"]
+    running = cluster.keeper_start(*RESTORE, hold_get=segments[-2][0])
+    running.wait_paused()
+    cluster.sandbox.stop_all()
+    running.wait()
+    running.resume()
+    assert not cluster.running
+    cluster.keeper(*RESTORE).expect(0)
+    finished(world)
+
+
+def test_killed_while_the_backup_is_extracted(world: World) -> None:
+    """Not at a step's edge but in the middle of it: as soon as the first file is there."""
+    cluster = world.cluster
+    running = cluster.keeper_start(*RESTORE)
+    wait_for(lambda: staged(world), "the staging directory", interval=0.001)
+    killed(running.kill_group())
+    cluster.keeper(*RESTORE).expect(0)
+    finished(world)
+
+
+def test_a_live_server_that_crashes_during_the_restore_does_not_disturb_it(world: World) -> None:
+    cluster = world.cluster
+    running = cluster.keeper_start(*RESTORE, pause_at="settle:begun")
+    running.wait_paused()
+    pid = cluster.pid
+    assert pid is not None
+    kill_postmaster(pid)
+    running.resume()
+    running.wait().expect(0)
+    finished(world)
+
+
+@pytest.mark.parametrize("step", ["stop-live:begun", "place-new:done"])
+def test_latest_killed_and_run_again_loses_nothing(world: World, step: str) -> None:
+    cluster = world.cluster
+    world.work()
+    before = recovered_rows(cluster.dsn())
+    killed(cluster.keeper("restore", "--latest", *CONFIRM, kill_at=step))
+    cluster.keeper("restore", "--latest", *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == before
+
+
+def staging(world: World) -> Path:
+    """The staged data directory."""
+    [found] = staged(world)
+    return found
+
+
+def staged(world: World) -> list[Path]:
+    """The staged data directory, if there is one."""
+    return list(world.cluster.parent.glob("data.dbkeeper-*/data"))
