@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SCENARIO ?= default
-LAYERS ?= lint test-unit test-integration test-molecule
+LAYERS ?= lint test-unit test-integration test-molecule quickstart quickstart-clean
 PYTEST_ARGS ?=
 TESTS ?=
 ONLY ?=

@@ -87,8 +87,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    assert command.main
     options = module.params
+    module.debug(f"builds {command.__name__}")
     serve(
         module,
         lambda: install(options["path"], options["link"], options["interpreter"], check=module.check_mode),

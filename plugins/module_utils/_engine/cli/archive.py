@@ -44,7 +44,7 @@ def archive_push(arguments: Sequence[str]) -> int:
         stored = push(repository, os.path.abspath(path), level=level)
     except Exception as error:
         text = error.to_text() if isinstance(error, KeeperError) else f"{type(error).__name__}: {error}"
-        print(f"archive-push: {text}", file=sys.stderr)
+        sys.stderr.write(f"archive-push: {text}\n")
         return PUSH_FAILED
     if stored["outcome"] == "archived" and len(stored["name"]) == _SEGMENT_NAME_LENGTH:
         _index_aside(repository, config, os.path.abspath(path), stored)
@@ -88,5 +88,5 @@ def archive_get(arguments: Sequence[str]) -> int:
             raise ValueError(f"unknown option {option}")
         return int(get(plan, name, destination))
     except BaseException as error:
-        print(f"archive-get: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.stderr.write(f"archive-get: {type(error).__name__}: {error}\n")
         return GET_FAILED

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from ..backup.base import BackupRequest, backup
 from ..backup.info import check, information
@@ -44,14 +44,26 @@ def run_command(arguments: Sequence[str]) -> int:
         result, lines = command(options, config, language)
     except KeeperError as error:
         if options.json:
-            print(json.dumps({"changed": False, "error": error.to_dict()}, indent=2, ensure_ascii=False))
-        print("\n".join(error_card(error.to_dict(), cluster, language)), file=sys.stderr)
+            _say(_as_json({"changed": False, "error": error.to_dict()}))
+        _say("\n".join(error_card(error.to_dict(), cluster, language)), sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
+        _say("interrupted; run the same command again to continue", sys.stderr)
         return EXIT_FAILED
-    print(json.dumps(result, indent=2, ensure_ascii=False) if options.json else "\n".join(lines))
+    _say(_as_json(result) if options.json else "\n".join(lines))
     return int(result.get("exit_status", EXIT_DONE))
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    # What the locale cannot show is shown as an escape: a card must not fail for want of Japanese letters.
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def load_configuration(cluster: str | None, path: str | None) -> ClusterConfig:

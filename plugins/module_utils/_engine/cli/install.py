@@ -28,7 +28,7 @@ from ..core.files import make_directory, write_durable
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MEMBER = "dbkeeper_engine"
 _STAMP = "stamp"
-_MAIN = f"import sys\nfrom {_MEMBER}.cli.main import main\nsys.exit(main())\n"
+_MAIN = f"from {_MEMBER}.cli.main import main\nraise SystemExit(main())\n"
 _MODE = 0o755
 
 

@@ -176,11 +176,11 @@ def _commit(commit: Mapping[str, Any] | None, language: str) -> str:
 
 
 def _card(title: str, rows: list[tuple[str, str]], language: str) -> list[str]:
-    labels = [say(key, language) for key, _ in rows]
+    labels = [say(row[0], language) for row in rows]
     width = max(_columns(label) for label in labels)
     lines = [_RULE, title, _RULE]
     before = ""
-    for label, (_, value) in zip(labels, rows):
+    for label, value in zip(labels, [row[1] for row in rows]):
         shown = "" if label == before else label
         lines.append(f"{shown}{' ' * (width - _columns(shown))}  {value}")
         before = label

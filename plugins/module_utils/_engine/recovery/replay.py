@@ -69,7 +69,7 @@ class StagedServer:
     def __enter__(self) -> StagedServer:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._process.poll() is None:
             stop_group(self._process, grace=30.0)
 
@@ -123,7 +123,7 @@ def replay(plan: RestorePlan, server: StagedServer, report: Report) -> Reached:
     Raises :class:`Failed`: the fault that archive-get left (a planned segment could not be delivered),
     ``replay-server-died``, ``replay-stalled`` (no progress, fault D09), ``target-not-reached``.
     """
-    order = {name: position for position, (name, _) in enumerate(plan.segments)}
+    order = {segment[0]: position for position, segment in enumerate(plan.segments)}
     seen: tuple[str | None, int] = (None, 0)
     moved = time.monotonic()
     while not server.ready():

@@ -174,7 +174,9 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
     archives them. ``fsync=off``: the copy is made durable as a whole before the swap, and staged again after a
     reboot. ``hot_standby=off``: nobody can look at a half-recovered database, and none of the primary's limits bind.
     """
-    command = restore_command([config.command], f"{plan.work_directory}/plan.json", f"{plan.work_directory}/spool")
+    command = restore_command(
+        [config.command], f"{plan.work_directory}/plan.json", f"{plan.work_directory}/spool"
+    )
     target: dict[str, str | int]
     if plan.immediate:
         target = {"recovery_target": "immediate"}
