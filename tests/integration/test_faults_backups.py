@@ -37,11 +37,10 @@ def edit_entry(backup: Path, **changes: Any) -> None:
     (backup / "backup.json").write_text(json.dumps(entry | changes))
 
 
-def repack(
-    backup: Path,
-    change: Callable[[tarfile.TarInfo, bytes], tuple[tarfile.TarInfo, bytes] | None],
-    *added: str,
-) -> None:
+Member = tuple[tarfile.TarInfo, bytes]
+
+
+def repack(backup: Path, change: Callable[[tarfile.TarInfo, bytes], Member | None], *added: str) -> None:
     """Pack the base tar again with changed members, and let the catalog believe that it was always so."""
     stored = backup / "base.tar.zst"
     target = io.BytesIO()
@@ -74,27 +73,27 @@ def relation(member: tarfile.TarInfo) -> bool:
     return member.name.startswith("base/1/") and member.name.endswith("/1259")
 
 
-def same(member: tarfile.TarInfo, content: bytes) -> tuple[tarfile.TarInfo, bytes]:
+def same(member: tarfile.TarInfo, content: bytes) -> Member:
     return member, content
 
 
-def flip(member: tarfile.TarInfo, content: bytes) -> tuple[tarfile.TarInfo, bytes]:
+def flip(member: tarfile.TarInfo, content: bytes) -> Member:
     return member, damage.flipped_inside(content) if relation(member) else content
 
 
-def shorten(member: tarfile.TarInfo, content: bytes) -> tuple[tarfile.TarInfo, bytes]:
+def shorten(member: tarfile.TarInfo, content: bytes) -> Member:
     return member, content[:8192] if relation(member) else content
 
 
-def omit(member: tarfile.TarInfo, content: bytes) -> tuple[tarfile.TarInfo, bytes] | None:
+def omit(member: tarfile.TarInfo, content: bytes) -> Member | None:
     return None if relation(member) else (member, content)
 
 
-def omit_control(member: tarfile.TarInfo, content: bytes) -> tuple[tarfile.TarInfo, bytes] | None:
+def omit_control(member: tarfile.TarInfo, content: bytes) -> Member | None:
     return None if member.name == "global/pg_control" else (member, content)
 
 
-def omit_label(member: tarfile.TarInfo, content: bytes) -> tuple[tarfile.TarInfo, bytes] | None:
+def omit_label(member: tarfile.TarInfo, content: bytes) -> Member | None:
     return None if member.name == "backup_label" else (member, content)
 
 
@@ -173,10 +172,8 @@ def test_a_killed_backup_is_known_as_such_and_cleaned_up_by_the_next(world: Worl
     wait_for(lambda: len(statuses(cluster)) == len(known) + 1, "the entry of the running backup")
     [label] = statuses(cluster).keys() - known.keys()
     assert statuses(cluster)[label] == "running"
-    wait_for(
-        lambda: cluster.sql("SELECT 1 FROM pg_stat_progress_basebackup WHERE backup_streamed > 100000"),
-        "its first bytes",
-    )
+    streamed = "SELECT 1 FROM pg_stat_progress_basebackup WHERE backup_streamed > 100000"
+    wait_for(lambda: cluster.sql(streamed), "its first bytes")
     running.kill_group()
     assert cluster.keeper("plan", "--latest").expect(0)["plan"]["backup"] == world.backups[1].label
     cluster.write_config(backup={"compression_level": 1, "max_rate_kbytes": None})

@@ -65,7 +65,12 @@ def test_a_missing_program(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [(None, "config-missing"), ("{", "file-damaged"), ('{"format": 99}', "config-malformed"), ("[]", "config-malformed")],
+    [
+        (None, "config-missing"),
+        ("{", "file-damaged"),
+        ('{"format": 99}', "config-malformed"),
+        ("[]", "config-malformed"),
+    ],
 )
 def test_a_configuration_that_cannot_be_read(world: World, content: str | None, code: str) -> None:
     if content is None:
@@ -246,13 +251,15 @@ def test_a_disk_that_is_really_full_in_the_middle(small: Callable[[int], Small],
 def test_a_full_repository_keeps_wal_on_the_server(sandbox: Sandbox) -> None:
     disk = SmallDisk(sandbox.root / "disk", 30)
     try:
-        cluster = Cluster(sandbox, repository=disk.mountpoint / "repository", disk=disk, disk_holds="repository")
+        cluster = Cluster(
+            sandbox, repository=disk.mountpoint / "repository", disk=disk, disk_holds="repository"
+        )
         cluster.start().archive_all()
         ballast = disk.fill(leave_bytes=0)
         name = cluster.switch_wal()
         failed = "SELECT failed_count FROM pg_stat_archiver"
         wait_for(lambda: cluster.value(failed) > 0, "a failure of the archiver")
-        status = cluster.data_directory / "pg_wal" / "archive_status"
+        status = cluster.archive_status
         assert (status / f"{name}.ready").exists()
         assert "repository-full" in cluster.log()
         ballast.unlink()

@@ -20,6 +20,7 @@ import psycopg
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 
 from .digest import ALIVE, difference, listing
+from .disk import SmallDisk
 from .installation import Installation, default_installation, run
 from .keeper import (
     HOLD_FILE,
@@ -56,10 +57,11 @@ class Cluster:
         archiving: bool = True,
         external_config: bool = False,
         root: Path | None = None,
-        enter: tuple[str, ...] = (),
+        disk: SmallDisk | None = None,
+        disk_holds: str = "data",
         origin: Cluster | None = None,
     ) -> None:
-        """``enter`` is a command prefix that brings programs to a small disk (disk.py).
+        """``disk`` holds the data directory and what is staged beside it, or (``disk_holds``) the repository.
 
         ``origin`` is a stopped cluster of which this one is a copy, repository included.
         """
@@ -68,8 +70,9 @@ class Cluster:
         self.installation = installation or default_installation()
         self.kind = kind or Kind()
         self.root = root or sandbox.root / name
-        self.enter = enter
-        self.parent = self.root / "pg"
+        self.disk = disk
+        self.enter = disk.enter if disk else ()
+        self.parent = (disk.mountpoint if disk and disk_holds == "data" else self.root) / "pg"
         self.data_directory = self.parent / "data"
         self.socket_directory = self.root / "run"
         self.log_directory = self.root / "log"
@@ -78,22 +81,28 @@ class Cluster:
         self.config_path = self.root / "etc" / f"{name}.json"
         self.port = sandbox.ports.take()
         for directory in (self.parent, self.socket_directory, self.log_directory, self.config_path.parent):
-            directory.mkdir(parents=True, mode=0o700)
+            self.seen(directory).mkdir(parents=True, mode=0o700)
         for directory in (self.repository, self.state_directory, self.root / "bin"):
-            directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+            self.seen(directory).mkdir(parents=True, mode=0o700, exist_ok=True)
         self.command = write_launcher(self.root / "bin")
         self.config_file = self.root / "etc" / "postgresql.conf" if external_config else None
         if origin:
             self._copy(origin)
         else:
-            copy_template(self.installation, self.kind, self.data_directory)
+            copy_template(self.installation, self.kind, self.seen(self.data_directory))
             if self.config_file:
                 self._move_configuration(self.config_file)
         self.settings = self._settings(archiving) | (settings or {})
         self._write_settings()
         self.config: dict[str, Any] = {}
         self.write_config()
-        Repository(str(self.repository), self.name).create()
+        Repository(str(self.seen(self.repository)), self.name).create()
+
+    def seen(self, path: Path) -> Path:
+        """A path of the cluster as this process sees it: a small disk is mounted in another name space."""
+        if self.disk and path.is_relative_to(self.disk.mountpoint):
+            return self.disk.view / path.relative_to(self.disk.mountpoint)
+        return path
 
     # -- configuration ---------------------------------------------------------------------------------
 
@@ -126,7 +135,7 @@ class Cluster:
 
     def _move_configuration(self, target: Path) -> None:
         for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
-            (self.data_directory / name).rename(target.with_name(name))
+            shutil.move(self.seen(self.data_directory / name), target.with_name(name))
         with open(target, "a") as handle:
             handle.write(f"data_directory = '{self.data_directory}'\n")
             handle.write(f"hba_file = '{target.with_name('pg_hba.conf')}'\n")
@@ -229,7 +238,7 @@ class Cluster:
     @property
     def pid(self) -> int | None:
         """The postmaster's pid, or None when it doesn't run."""
-        return postmaster_pid(self.data_directory)
+        return postmaster_pid(self.seen(self.data_directory))
 
     @property
     def running(self) -> bool:
@@ -293,7 +302,7 @@ class Cluster:
     def archive_all(self, timeout: float = 30.0) -> str:
         """End the current segment and wait until it, and so all before it, has been archived."""
         name = self.switch_wal()
-        done = self.data_directory / "pg_wal" / "archive_status" / f"{name}.done"
+        done = self.archive_status / f"{name}.done"
         try:
             wait_for(lambda: done.exists() or self._recycled(name), f"{name} archived", timeout=timeout)
         except AssertionError as error:
@@ -301,10 +310,13 @@ class Cluster:
         return name
 
     def _recycled(self, name: str) -> bool:
-        status = self.data_directory / "pg_wal" / "archive_status"
-        return (
-            not (status / f"{name}.ready").exists() and not (self.data_directory / "pg_wal" / name).exists()
-        )
+        status = self.archive_status
+        return not (status / f"{name}.ready").exists() and not (status.parent / name).exists()
+
+    @property
+    def archive_status(self) -> Path:
+        """Where the server notes what is ready to be archived and what is done."""
+        return self.seen(self.data_directory / "pg_wal" / "archive_status")
 
     @property
     def wal_directory(self) -> Path:
@@ -383,16 +395,17 @@ class Cluster:
         The data directory (of a running server without what changes by itself), what lies beside it, the
         postmaster, and every backup and segment in the repository.
         """
-        facts = {"postmaster": str(self.pid), "data directory": str(self.data_directory.stat().st_ino)}
-        facts |= {f"beside: {name}": "" for name in sorted(os.listdir(self.parent))}
+        data_directory = self.seen(self.data_directory)
+        facts = {"postmaster": str(self.pid)}
+        facts |= {
+            f"beside: {path.name}": str(path.stat().st_ino) for path in self.seen(self.parent).iterdir()
+        }
         ignored = (
             (*ALIVE, "pg_wal", "pg_control", "pg_xact", "pg_subtrans", "pg_commit_ts") if self.running else ()
         )
-        facts |= {
-            f"data: {path}": said for path, said in listing(self.data_directory, ignore=ignored).items()
-        }
+        facts |= {f"data: {path}": said for path, said in listing(data_directory, ignore=ignored).items()}
         for part in ("base", "wal"):
-            stored = listing(self.repository / self.name / part)
+            stored = listing(self.seen(self.repository) / self.name / part)
             facts |= {f"{part}: {path}": said for path, said in stored.items()}
         return facts
 

@@ -138,7 +138,7 @@ def server_commits(cluster: Cluster, since: str, directory: Path | None = None) 
 
     Neither the archive nor the engine is asked. Needs a server that keeps its WAL (``wal_keep_size``).
     """
-    path = directory or cluster.data_directory / "pg_wal"
+    path = directory or cluster.seen(cluster.data_directory / "pg_wal")
     argv = ["--path", str(path), "--rmgr", "Transaction", "--start", since]
     # At the end of WAL it ends with status 1 and says so: that is where we want to go.
     done = subprocess.run(

@@ -216,7 +216,7 @@ def _record_positions(cluster: Cluster, since: str) -> list[int]:
         [
             cluster.installation.program("pg_waldump"),
             "--path",
-            str(cluster.data_directory / "pg_wal"),
+            str(cluster.seen(cluster.data_directory / "pg_wal")),
             "--start",
             since,
         ],
