@@ -54,8 +54,10 @@ def start(
     privileged: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program as the owner of the cluster (or as root for service control) in a group of its own."""
+    # Not even for a moment root for an ordinary program: other threads would be root meanwhile. The effective
+    # user may make itself the real one, and the groups are the owner's already.
     owner = None if privileged else real_owner()
-    with as_root(when=privileged or owner is not None):
+    with as_root(when=privileged):
         return subprocess.Popen(
             list(argv),
             stdin=stdin,
@@ -66,15 +68,18 @@ def start(
             start_new_session=True,
             user=owner.uid if owner else None,
             group=owner.gid if owner else None,
-            extra_groups=list(owner.groups) if owner else None,
         )
 
 
 def stop_group(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
     """End a program started by :func:`start` together with its children; ask first, then kill."""
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
-        with contextlib.suppress(ProcessLookupError), as_root():
-            os.killpg(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            try:
+                os.killpg(process.pid, number)
+            except PermissionError:
+                with as_root():
+                    os.killpg(process.pid, number)
         try:
             process.wait(timeout=patience)
         except subprocess.TimeoutExpired:
