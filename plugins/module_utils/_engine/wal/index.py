@@ -18,7 +18,6 @@ from time import monotonic
 from ..core.errors import KeeperError, Refused
 from ..core.files import digest as file_digest
 from ..core.locks import locked
-from ..core.privilege import real_owner
 from .archive import Archive, Branches, partial_names, predecessors, read_timelines
 from .entry import Entry
 from .history import Timelines
@@ -118,14 +117,23 @@ class WalIndex:
         """Read the whole archive again, as if nothing were known."""
         return self.refresh(source, bin_directory, progress=progress, anew=True)
 
-    def add_from_push(self, plain_path: str, stored: StoredWal, digest: str, bin_directory: str) -> bool:
+    def add_from_push(
+        self,
+        plain_path: str,
+        stored: StoredWal,
+        digest: str,
+        bin_directory: str,
+        *,
+        patience_seconds: float = 5.0,
+    ) -> bool:
         """Take in a segment that has just been archived, from the file that the server still has.
 
         ``digest`` is the SHA-256 of the plain bytes. Best effort: returns False, and leaves the segment to
         :meth:`refresh`, when the index is busy or anything at all is odd; never raises for that.
         """
         with contextlib.suppress(KeeperError, OSError, ValueError):
-            with locked(self._lock_path, "archive push", attempted="index an archived segment"):
+            attempted = "index an archived segment"
+            with locked(self._lock_path, "archive push", attempted=attempted, patience=patience_seconds):
                 return self._add_from_push(plain_path, stored, digest, bin_directory)
         return False
 
@@ -174,8 +182,7 @@ class WalIndex:
         size = reader.size
         batches = list(_batches(todo, files, size))
         done, total = 0, len(todo) * size
-        # With an assumed identity programs are started as root for a moment, which all threads would share.
-        workers = 1 if real_owner() else min(2, len(batches))
+        workers = min(2, len(batches))
         with workspace(self.directory) as space, ThreadPoolExecutor(workers) as pool:
 
             def read(number: int, batch: Work) -> list[Entry]:
