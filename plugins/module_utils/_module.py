@@ -86,7 +86,7 @@ def serve(
         _back_to_root()
         data = error.to_dict()
         module.fail_json(
-            msg=f"{error.attempted}: {error.happened}. {error.remedy}",
+            msg=f"{error.attempted}: {error.happened.rstrip('.')}. {error.remedy}",
             error=data,
             **(explain(data) if explain else {}),
         )

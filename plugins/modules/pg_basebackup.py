@@ -60,11 +60,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: What was done, or would be done in check mode. Empty when nothing is to do.
+  description: What was done, or would be done in check mode.
   returned: success
-  type: list
-  elements: dict
-  sample: []
+  type: dict
+  sample: {label: 20261121T031500Z-full, changes: true}
 executed:
   description: Whether the plan was executed. False in check mode.
   returned: success
@@ -125,7 +124,7 @@ def main() -> None:
 
     if module.check_mode and not os.path.exists(config_path(module.params)):
         module.warn("The cluster is not known here yet; the first backup is taken once it is.")
-        module.exit_json(changed=True, executed=False, plan=[], backup={})
+        module.exit_json(changed=True, executed=False, plan={}, backup={})
     serve(module, operation, wait_seconds=0 if module.check_mode else module.params["wait_seconds"])
 
 

@@ -86,7 +86,9 @@ class FollowedAction(ActionBase):
                 answer = self._job(job, "status", variables)
                 if answer.get("finished"):
                     self._job(job, "cleanup", variables)
-                    return {key: value for key, value in answer.items() if key not in _JOB_KEYS + _JOB_STREAMS}
+                    return {
+                        key: value for key, value in answer.items() if key not in _JOB_KEYS + _JOB_STREAMS
+                    }
                 shown = self._show(shown, variables)
                 lost_since = None
             except AnsibleConnectionFailure as error:

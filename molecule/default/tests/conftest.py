@@ -46,7 +46,13 @@ def playbook() -> Playbook:
     """Runs a playbook of the collection with more arguments, to its end."""
 
     def run(name: str, *arguments: str) -> Run:
-        argv = ["ansible-playbook", f"dbkeeper.ops.{name}", "-i", os.environ["MOLECULE_INVENTORY_FILE"], *arguments]
+        argv = [
+            "ansible-playbook",
+            f"dbkeeper.ops.{name}",
+            "-i",
+            os.environ["MOLECULE_INVENTORY_FILE"],
+            *arguments,
+        ]
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
         environment.pop("ANSIBLE_LOG_PATH", None)
         environment["ANSIBLE_COLLECTIONS_PATH"] = f"{os.environ['MOLECULE_PROJECT_DIRECTORY']}/build"

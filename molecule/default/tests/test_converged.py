@@ -48,12 +48,14 @@ def test_settings_are_in_effect(host: Any) -> None:
 
 
 def test_who_may_connect(host: Any) -> None:
-    lines = sql(host, "SELECT type, database, user_name, auth_method FROM pg_hba_file_rules ORDER BY line_number")
+    lines = sql(
+        host, "SELECT type, database, user_name, auth_method FROM pg_hba_file_rules ORDER BY line_number"
+    )
     assert lines.splitlines()[0] == "local|{replication}|{dbkeeper}|peer"
     assert sql(host, "SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL") == "0"
-    assert sql(host, "SELECT rolreplication, rolsuper, rolpassword IS NULL FROM pg_authid WHERE rolname = 'dbkeeper'") == (
-        "t|f|t"
-    )
+    assert sql(
+        host, "SELECT rolreplication, rolsuper, rolpassword IS NULL FROM pg_authid WHERE rolname = 'dbkeeper'"
+    ) == ("t|f|t")
 
 
 def test_description_is_for_root_and_the_owner(host: Any) -> None:

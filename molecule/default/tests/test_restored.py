@@ -55,7 +55,9 @@ def damaged(playbook: Playbook) -> Iterator[Damaged]:
     for host in hosts.values():
         as_postgres(host, f"mkdir -p {LEDGER}")
         for path in sorted(PROGRAMS.glob("ledger_*.py")):
-            done = host.ansible("copy", f"src={path} dest={LEDGER}/ owner=postgres mode=0755", check=False, become=True)
+            done = host.ansible(
+                "copy", f"src={path} dest={LEDGER}/ owner=postgres mode=0755", check=False, become=True
+            )
             assert "failed" not in done, done
         workload(host, "init --accounts 1000")
         host.check_output(
@@ -79,7 +81,9 @@ def damaged(playbook: Playbook) -> Iterator[Damaged]:
 
 
 def table(host: Any) -> str:
-    return as_postgres(host, "psql -XAtc %s", "SELECT coalesce(to_regclass('pgbench_accounts')::text, 'gone')")
+    return as_postgres(
+        host, "psql -XAtc %s", "SELECT coalesce(to_regclass('pgbench_accounts')::text, 'gone')"
+    )
 
 
 def data_directories(host: Any) -> str:
