@@ -59,6 +59,11 @@ class Entry:
         """Whether the fault may go away by itself, so that it is worth another try."""
         return self.fault is not None and self.fault[0] == "segment-unreadable"
 
+    @property
+    def is_joinable(self) -> bool:
+        """Whether it is a segment of this place, so that its records can continue a neighbour's."""
+        return self.digest is not None and (self.fault is None or self.tail_lsn is not None)
+
     def to_json(self) -> dict[str, Any]:
         """A flat object of JSON values without the defaults."""
         defaults = _DEFAULTS

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from time import monotonic
+from typing import Optional
 
 from ..core.errors import KeeperError, Refused
 from ..core.files import digest as file_digest
@@ -31,10 +32,10 @@ from .waldump import WalDump
 
 _BATCH_SEGMENTS = 32
 _BATCH_BYTES = 512 << 20
-_PASSES = 3
 _PATIENCE_SECONDS = 900.0
 
 Work = list[tuple[Segment, StoredWal]]
+Reason = tuple[str, str, Optional[str]]
 
 
 class WalIndex:
@@ -90,13 +91,14 @@ class WalIndex:
             for name in doubles:
                 segments.pop(name, None)
             count = 0
-            tried: set[str] = set()
-            for _ in range(_PASSES):
+            tried: set[Reason] = set()
+            while True:
+                # What is read may let a neighbour be joined that could not be before.
                 stale = _stale(segments, entries, timelines, size)
-                todo = [name for name in stale if name not in tried or entries[name].fault is None]
+                todo = [name for name, reason in stale.items() if reason not in tried]
                 if not todo:
                     break
-                tried.update(todo)
+                tried.update(stale.values())
                 count += len(todo)
                 reader = self._reader(facts, bin_directory, source)
                 self._index(reader, store, todo, segments, timelines, entries, progress)
@@ -144,25 +146,29 @@ class WalIndex:
         if not store.is_ours():
             return False
         segment = parse_segment(stored.name, size)
-        directory = os.path.dirname(plain_path)
-        before_name = segment_name(Segment(segment.timeline, segment.number - 1), size)
-        before_path = os.path.join(directory, before_name)
-        before: Work = []
-        if segment.number and os.path.exists(before_path):
-            before.append((Segment(segment.timeline, segment.number - 1), StoredWal(before_name, 0, "")))
-        known = store.find(before_name)
+        directory = os.path.dirname(os.path.abspath(plain_path))
+        dump = WalDump(bin_directory, facts.major, size)
+
+        def before() -> Iterator[tuple[Segment, StoredWal]]:
+            for number in range(segment.number - 1, -1, -1):
+                earlier = Segment(segment.timeline, number)
+                name = segment_name(earlier, size)
+                if not os.path.exists(os.path.join(directory, name)):
+                    return
+                yield earlier, StoredWal(name, 0, "")
 
         def link(wanted: StoredWal, path: str) -> str:
-            origin = plain_path if wanted.name == stored.name else before_path
-            os.symlink(os.path.abspath(origin), path)
             if wanted.name == stored.name:
+                os.symlink(os.path.abspath(plain_path), path)
                 return digest
-            return known.digest if known and known.digest else file_digest(before_path)
+            origin = os.path.join(directory, wanted.name)
+            os.symlink(origin, path)
+            known = store.find(wanted.name)
+            return known.digest if known and known.digest else file_digest(origin)
 
-        dump = WalDump(bin_directory, facts.major, size)
         reader = Reader(dump, facts.system_id, link)
         with workspace(self.directory) as space:
-            (entry,) = reader.read_batch([(segment, stored)], before, space)
+            (entry,) = reader.read_batch([(segment, stored)], before(), space)
         # The server may have recycled the predecessor meanwhile: only what is sound is believed here.
         if entry.fault is not None:
             return False
@@ -256,19 +262,19 @@ def _double(name: str, stored: list[StoredWal]) -> Entry:
 
 def _stale(
     files: Mapping[str, StoredWal], entries: Mapping[str, Entry], timelines: Timelines, size: int
-) -> list[str]:
+) -> dict[str, Reason]:
     """The names whose entries are missing, out of date, or not joined to the neighbour that is there now."""
-    found = []
+    found: dict[str, Reason] = {}
     branches = Branches(timelines, size)
     for name, stored in files.items():
         entry = entries.get(name)
         if entry is None or entry.signature != stored.signature or entry.is_unreadable:
-            found.append(name)
-        elif entry.tail_lsn is not None:
+            found[name] = (name, stored.signature, None)
+        elif entry.is_joinable:
             before = branches.before(parse_segment(name, size))
             neighbour = entries.get(segment_name(before, size))
             if neighbour and neighbour.tail_lsn is not None and neighbour.digest != entry.joined:
-                found.append(name)
+                found[name] = (name, stored.signature, neighbour.digest)
     return found
 
 

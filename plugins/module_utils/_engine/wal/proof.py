@@ -39,8 +39,9 @@ def prove(
     """Prove that ``target`` is reachable from one of the verified ``backups`` of one system.
 
     ``live_timeline`` is that of the cluster to be replaced: it settles some questions of branches, see
-    func:`lines.choose`. Brings the index up to date first (``progress`` as in
-    :meth:`WalIndex.refresh`). ``bin_directory`` holds the programs of the backups' major. Raises :class:`Refused`; nothing but the index is ever written.
+    :func:`lines.choose`. Brings the index up to date first (``progress`` as in
+    :meth:`WalIndex.refresh`). ``bin_directory`` holds the programs of the backups' major.
+    Raises :class:`Refused`; nothing but the index is ever written.
     """
     if not backups:
         raise refusals.no_backup(target, "there is no verified backup", ())

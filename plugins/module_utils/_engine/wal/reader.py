@@ -35,6 +35,7 @@ class Piece:
     tally: Tally | None = None
     joined: str | None = None
     carried_from: int | None = None
+    carried_open: bool = False
 
 
 class Splitter:
@@ -174,6 +175,7 @@ class Reader:
             if last is not None and last.tail is not None:
                 piece.joined = last.digest
                 piece.carried_from = last.tail
+                piece.carried_open = last.layout is not None and last.layout.is_open
                 if piece.tail is None:
                     piece.tail = last.tail
             last = piece
@@ -187,6 +189,8 @@ class Reader:
 
     def _scan(self, run: list[Piece], begin: int, timeline: int, space: str) -> str | None:
         splitter = Splitter(run, self.size)
+        if not _holds_record(run, begin, self.size):
+            return None
         start = Segment(timeline, segment_of(begin, self.size))
         return self.dump.scan(space, start, begin, first_lsn(run[-1].segment.number + 1, self.size), splitter)
 
@@ -231,3 +235,20 @@ class Reader:
         if piece.fault is not None:
             entry = replace(entry, fault=(piece.fault.code, piece.fault.text))
         return entry
+
+
+def _holds_record(run: Sequence[Piece], begin: int, size: int) -> bool:
+    """Whether any record from ``begin`` on ends in the run; pg_waldump would call it an error if not.
+
+    A single record can cover whole segments. What is read of it is checked with the segment in which it ends.
+    """
+    if run[0].carried_from == begin and not run[0].carried_open:
+        return True
+    for piece in run:
+        if piece.layout is None:
+            continue
+        if piece.layout.last_complete is not None:
+            return True
+        if piece.layout.carried_end is not None and begin < first_lsn(piece.segment.number, size):
+            return True
+    return False
