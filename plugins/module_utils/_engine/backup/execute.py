@@ -39,7 +39,7 @@ from .copy import Follower, copy, full, stop_strangers
 from .facts import restore_facts
 from .plan import INCOMING, BackupPlan
 from .state import BackupState
-from .wal import ArchiveWatch, await_wal, needed_segments
+from .wal import ArchiveWatch, await_wal, needed_segments, stop_time
 
 SUFFIX = ".tar.zst"
 
@@ -115,7 +115,7 @@ class Execution:
                 progress=lambda done, total: self.progress.update(done, total=total),
                 watch=archiver.watch,
             )
-            stopped_at = utc_now()
+            ended_at = utc_now()
             if self.plan.compress_after:
                 self._compress()
             follower.finish()
@@ -128,7 +128,7 @@ class Execution:
             timeline=last.timeline,
             start_lsn=min(item.start_lsn for item in ranges),
             stop_lsn=last.end_lsn,
-            stopped_at=stopped_at,
+            stopped_at=stop_time(self.config.data_directory, ranges[0], self.entry, ended_at),
         )
 
     def _compress(self) -> None:
@@ -158,6 +158,7 @@ class Execution:
 
     def _seal(self) -> None:
         self.progress.phase("seal", note="make it durable")
+        begun = time.monotonic()
         entry, manifest = self.entry, self.manifest
         with self._full_is_said():
             names = sorted(os.listdir(self._incoming))
@@ -176,7 +177,7 @@ class Execution:
             files=files,
             plain_bytes=manifest.plain_bytes,
             stored_bytes=sum(file.stored_bytes for file in files),
-            seconds={**self.seconds},
+            seconds={**self.seconds, "seal": round(time.monotonic() - begun, 3)},
             manifest={"files": len(manifest.files), "checksums": "SHA256"},
             settings={**entry.settings, **facts},
         )

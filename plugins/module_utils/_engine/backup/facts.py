@@ -18,11 +18,13 @@ from ..cluster.psql import query
 _SECRET = re.compile(
     r"password|passphrase|passwd|secret|token|credential|conninfo|_key$|api_?key|access_?key", re.I
 )
+#: Commands may carry a password in their text.
+_SECRET_VALUE = re.compile(r"passw|passphrase|secret|token|://[^/ ]+:[^/ ]+@", re.I)
 WITHHELD = "(not recorded)"
 
 _CLUSTER = """
 SELECT json_build_object(
-  'settings', (SELECT json_object_agg(name, current_setting(name)) FROM pg_settings
+  'changed', (SELECT json_object_agg(name, current_setting(name)) FROM pg_settings
      WHERE source NOT IN ('default', 'override', 'client', 'session', 'environment variable')
         OR name IN ('data_directory', 'config_file', 'hba_file', 'ident_file')),
   'configuration_files', (SELECT coalesce(json_agg(DISTINCT sourcefile), '[]'::json) FROM pg_settings
@@ -38,15 +40,18 @@ _EXTENSIONS = "SELECT coalesce(json_object_agg(extname, extversion), '{}'::json)
 def restore_facts(config: ClusterConfig) -> dict[str, Any]:
     """Facts of the running server. Raises :class:`Failed` (``server-unreachable``, ``sql-failed``)."""
     facts: dict[str, Any] = json.loads(str(query(config, _CLUSTER)[0][0]))
-    facts["settings"] = without_secrets(facts["settings"])
+    facts["changed"] = without_secrets(facts["changed"])
     for database in facts["databases"]:
         database["extensions"] = _extensions(config, database["name"])
     return facts
 
 
-def without_secrets(settings: dict[str, str]) -> dict[str, str]:
+def without_secrets(settings: dict[str, str | None]) -> dict[str, str | None]:
     """The same names; values that may be secret are withheld."""
-    return {name: WITHHELD if _SECRET.search(name) and value else value for name, value in settings.items()}
+    return {
+        name: WITHHELD if value and (_SECRET.search(name) or _SECRET_VALUE.search(value)) else value
+        for name, value in settings.items()
+    }
 
 
 def _extensions(config: ClusterConfig, database: str) -> dict[str, str]:

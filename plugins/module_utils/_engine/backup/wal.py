@@ -7,18 +7,39 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 
 from ..cluster.config import ClusterConfig
 from ..cluster.psql import query
 from ..core.errors import Failed
+from ..repository.catalog import Backup
+from ..repository.manifest import WalRange
 from ..wal.segment import Segment, last_segment_of, segment_name, segment_of
 from .state import ready_segments
 
+_COARSE = timedelta(milliseconds=50)
 _QUIET_SECONDS = 3.0
 _FAILING_SECONDS = 30.0
 _STUCK_SECONDS = 600.0
 _ARRIVAL_SECONDS = 60.0
 _WAITING = "waiting for wal archiving to finish"
+
+
+def stop_time(data_directory: str, first: WalRange, backup: Backup, ended_at: datetime) -> datetime:
+    """A moment at which the backup had certainly stopped, and as early as it is known.
+
+    The program ends long afterwards when the archiver is slow. The server writes the backup history file just
+    after the stop record (PostgreSQL manual, "Continuous Archiving"); its time of change is that moment, on
+    the clock of the file system: coarse, and foreign on a network, so it is believed only in its bounds.
+    """
+    size = backup.wal_segment_size
+    segment = segment_name(Segment(first.timeline, segment_of(first.start_lsn, size)), size)
+    try:
+        written = os.stat(f"{data_directory}/pg_wal/{segment}.{first.start_lsn % size:08X}.backup").st_mtime
+    except OSError:
+        return ended_at
+    known = datetime.fromtimestamp(written, timezone.utc) + _COARSE
+    return known if backup.started_at < known < ended_at else ended_at
 
 
 class ArchiveWatch:

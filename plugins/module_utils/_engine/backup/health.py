@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Facts against objectives: pure, one check a function, each with a sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.sizes import format_bytes, format_duration
+
+OK, WARNING, FAILED = "ok", "warning", "failed"
+#: A base backup each day is the custom; one day late is worth a word, a week is not a backup any more.
+_OLD_SECONDS = 2 * 86400
+_TOO_OLD_SECONDS = 8 * 86400
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    state: str
+    text: str
+
+    def to_dict(self) -> dict[str, str]:
+        """JSON values."""
+        return {"name": self.name, "state": self.state, "text": self.text}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is judged; see :func:`.info.information` for where it comes from."""
+
+    rpo_seconds: int
+    rto_seconds: int
+    newest_backup: str | None = None
+    newest_backup_age_seconds: float | None = None
+    unarchived_seconds: float | None = None
+    windows: tuple[Mapping[str, Any], ...] = ()
+    gaps: tuple[Mapping[str, Any], ...] = ()
+    faulty: tuple[Mapping[str, Any], ...] = ()
+    archive_error: Mapping[str, Any] | None = None
+    damaged: tuple[str, ...] = ()
+    server: Mapping[str, Any] | None = None
+    archiver: Mapping[str, Any] | None = None
+    free_bytes: int = 0
+    largest_backup_bytes: int = 0
+    last_restore_seconds: float | None = None
+
+
+def judge(facts: Facts) -> list[Check]:
+    """All checks, always the same names in the same order."""
+    looked_at = (_server, _archiving, _rpo, _backup, _catalog, _archive, _windows, _rto, _disk)
+    return [look(facts) for look in looked_at]
+
+
+def _server(facts: Facts) -> Check:
+    server = facts.server or {}
+    if server.get("running"):
+        return Check(
+            "server", OK, f"{server.get('version', 'PostgreSQL')}, {server.get('reason', 'running')}"
+        )
+    return Check("server", FAILED, str(server.get("reason") or server.get("error") or "it is not known"))
+
+
+def _archiving(facts: Facts) -> Check:
+    archiver = facts.archiver
+    if archiver is None:
+        return Check("archiving", WARNING, "not known, as no server answers")
+    if not archiver["on"]:
+        return Check("archiving", FAILED, "archive_mode or archive_command is not set: run the backup role")
+    if archiver["failing"]:
+        text = f"fails at {archiver['last_failed_wal']} ({archiver['ready_segments']} wait): see the server's log"
+        return Check("archiving", FAILED, text)
+    return Check("archiving", OK, f"last archived {archiver['last_archived_wal'] or 'nothing yet'}")
+
+
+def _rpo(facts: Facts) -> Check:
+    goal = format_duration(facts.rpo_seconds)
+    waiting = facts.unarchived_seconds
+    if waiting is not None and waiting > facts.rpo_seconds:
+        text = (
+            f"WAL has been waiting for the archiver for {format_duration(waiting)}, the objective is {goal}"
+        )
+        return Check("rpo", FAILED, text)
+    if facts.archiver is None:
+        return Check("rpo", WARNING, "not known, as no server answers")
+    timeout = int(facts.archiver["archive_timeout_seconds"])
+    if not 0 < timeout <= facts.rpo_seconds:
+        text = f"archive_timeout is {timeout} s, so a quiet hour may be lost: set {facts.rpo_seconds // 3} s or less"
+        return Check("rpo", FAILED, text)
+    return Check(
+        "rpo",
+        OK,
+        f"a segment leaves the server after {format_duration(timeout)} at most, the objective is {goal}",
+    )
+
+
+def _backup(facts: Facts) -> Check:
+    age = facts.newest_backup_age_seconds
+    if facts.newest_backup is None or age is None:
+        return Check("backup", FAILED, "there is no verified backup of this system: dbkeeper backup")
+    text = f"{facts.newest_backup} is {format_duration(max(0.0, age))} old"
+    if age < -60:
+        return Check(
+            "backup", WARNING, f"{facts.newest_backup} ended in the future: this host's clock is wrong"
+        )
+    if age > _TOO_OLD_SECONDS:
+        return Check("backup", FAILED, f"{text}: see why the schedule does not run")
+    return Check("backup", WARNING if age > _OLD_SECONDS else OK, text)
+
+
+def _catalog(facts: Facts) -> Check:
+    if facts.damaged:
+        return Check("catalog", FAILED, f"entries that cannot be read: {', '.join(facts.damaged)}")
+    return Check("catalog", OK, "every entry can be read")
+
+
+def _archive(facts: Facts) -> Check:
+    if facts.archive_error:
+        return Check("archive", FAILED, f"{facts.archive_error['code']}: {facts.archive_error['happened']}")
+    if facts.gaps:
+        gap = facts.gaps[0]
+        text = f"{gap['code']} from {gap['first']} to {gap['last']}: nothing after it can be restored from before it"
+        # A gap that a newer backup has left behind costs history, not tomorrow.
+        return Check("archive", FAILED if _newest_is_broken(facts) else WARNING, text)
+    if facts.faulty:
+        return Check(
+            "archive", WARNING, f"{len(facts.faulty)} damaged segments, {facts.faulty[0]['name']} first"
+        )
+    return Check("archive", OK, "no gap and no damaged segment")
+
+
+def _newest_is_broken(facts: Facts) -> bool:
+    return any(
+        window["broken"] and facts.newest_backup in window["backups"] for window in facts.windows
+    ) or not any(facts.newest_backup in window["backups"] for window in facts.windows)
+
+
+def _windows(facts: Facts) -> Check:
+    usable = [window for window in facts.windows if window["backups"]]
+    if not usable:
+        return Check("window", FAILED, "nothing can be restored")
+    newest = usable[-1]
+    return Check("window", OK, f"timeline {newest['timeline']}: {newest['from']} to {newest['until']}")
+
+
+def _rto(facts: Facts) -> Check:
+    goal, last = format_duration(facts.rto_seconds), facts.last_restore_seconds
+    if last is None:
+        return Check("rto", WARNING, f"no restore has been measured here; the objective is {goal}")
+    text = f"the last restore took {format_duration(last)}, the objective is {goal}"
+    return Check("rto", OK if last <= facts.rto_seconds else FAILED, text)
+
+
+def _disk(facts: Facts) -> Check:
+    free, need = format_bytes(facts.free_bytes), facts.largest_backup_bytes
+    if need and facts.free_bytes < need:
+        return Check(
+            "disk", FAILED, f"{free} free in the repository, the largest backup has {format_bytes(need)}"
+        )
+    if need and facts.free_bytes < 2 * need:
+        return Check("disk", WARNING, f"{free} free in the repository: room for one more backup")
+    return Check("disk", OK, f"{free} free in the repository")

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What there is, what can be restored, and whether that meets the objectives. Needs the repository only."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..cluster.controldata import read_control_data
+from ..cluster.disks import file_system
+from ..cluster.instance import Instance
+from ..cluster.psql import query
+from ..core.clock import format_utc, utc_now
+from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError
+from ..core.progress import read_progress
+from ..repository.catalog import Backup, Catalog, read_catalog
+from ..repository.engine import NativeEngine
+from ..repository.evidence import list_evidence
+from ..repository.layout import Repository
+from ..wal.archive import Archive
+from ..wal.index import WalIndex
+from .health import Facts, judge
+from .state import ask_server, ready_segments
+from .windows import Window, gaps, windows
+
+
+def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
+    """Everything that is known, as JSON values.
+
+    ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``system_id`` (whose ``windows``,
+    ``gaps`` and ``archive`` these are), ``newest_commit`` (last archived), ``freshness``, ``server``,
+    ``archiver`` (None when no server answers), ``disk``, ``progress``, ``last_restore``, ``objectives``.
+    Brings the WAL index up to date. Raises :class:`Refused` (``repository-missing``), :class:`Failed`
+    (``repository-unreadable``).
+    """
+    repository.require(f"say what is in the repository of cluster {config.cluster}")
+    now = utc_now()
+    catalog = read_catalog(repository)
+    system_id = _system_id(config, catalog, repository)
+    archive, archive_error = _archive(config, repository, system_id)
+    mine = [backup for backup in catalog.usable() if backup.system_id == system_id]
+    found = windows([backup.facts() for backup in mine], archive) if archive else []
+    server, archiver = _server(config)
+    evidence = list_evidence(repository)
+    return {
+        "cluster": config.cluster,
+        "repository": repository.path,
+        "at": format_utc(now),
+        "system_id": str(system_id) if system_id else None,
+        "backups": [summary(backup) for backup in catalog.backups],
+        "damaged": [{"label": entry.label, "error": entry.error.to_dict()} for entry in catalog.damaged],
+        "windows": [window.to_dict() for window in found],
+        "gaps": gaps(found),
+        "newest_commit": _newest_commit(found),
+        "archive": archive.to_dict() if archive else {"error": archive_error},
+        "freshness": {
+            "newest_backup": mine[-1].label if mine else None,
+            "newest_backup_age_seconds": _age(now, mine[-1]) if mine else None,
+            "unarchived_seconds": _unarchived_seconds(config),
+        },
+        "server": server,
+        "archiver": archiver,
+        "disk": file_system(repository.path).to_dict(),
+        "progress": read_progress(f"{config.state_directory}/progress.json"),
+        "last_restore": max(evidence, key=lambda item: str(item.get("ended", "")), default=None),
+        "objectives": {
+            "rpo_seconds": config.objectives.rpo_seconds,
+            "rto_seconds": config.objectives.rto_seconds,
+        },
+    }
+
+
+def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
+    """Hold the facts against the objectives.
+
+    ``checks``: name, state (``ok``, ``warning``, ``failed``) and text of each; ``healthy``; ``exit_status`` 3
+    when one has failed. ``information`` is what they were judged by.
+    """
+    known = information(config, repository)
+    checks = judge(_facts(known))
+    failed = any(item.state == "failed" for item in checks)
+    return {
+        "changed": False,
+        "healthy": not failed,
+        "exit_status": EXIT_FAILED if failed else EXIT_DONE,
+        "checks": [item.to_dict() for item in checks],
+        "information": known,
+    }
+
+
+def summary(backup: Backup) -> dict[str, Any]:
+    """A backup's entry without what only a restore needs."""
+    entry = backup.to_dict()
+    for name in ("files", "settings", "format"):
+        entry.pop(name)
+    return entry
+
+
+def _facts(known: dict[str, Any]) -> Facts:
+    return Facts(
+        rpo_seconds=known["objectives"]["rpo_seconds"],
+        rto_seconds=known["objectives"]["rto_seconds"],
+        newest_backup=known["freshness"]["newest_backup"],
+        newest_backup_age_seconds=known["freshness"]["newest_backup_age_seconds"],
+        unarchived_seconds=known["freshness"]["unarchived_seconds"],
+        windows=tuple(known["windows"]),
+        gaps=tuple(known["gaps"]),
+        faulty=tuple(known["archive"].get("faulty", ())),
+        archive_error=known["archive"].get("error"),
+        damaged=tuple(item["label"] for item in known["damaged"]),
+        server=known["server"],
+        archiver=known["archiver"],
+        free_bytes=known["disk"]["free_bytes"],
+        largest_backup_bytes=max((item["stored_bytes"] for item in known["backups"]), default=0),
+        last_restore_seconds=_restore_seconds(known["last_restore"]),
+    )
+
+
+def _restore_seconds(evidence: dict[str, Any] | None) -> float | None:
+    seconds = (evidence or {}).get("seconds")
+    return float(sum(seconds.values())) if isinstance(seconds, dict) and seconds else None
+
+
+def _system_id(config: ClusterConfig, catalog: Catalog, repository: Repository) -> int | None:
+    """That of the live cluster; when there is none, of the newest backup; else the only archive's."""
+    try:
+        return read_control_data(config.bin_directory, config.data_directory).system_id
+    except KeeperError:
+        # No data directory, or a damaged one: just when somebody asks what can be restored.
+        usable = catalog.usable()
+    if usable:
+        return usable[-1].system_id
+    known = repository.system_ids()
+    return known[0] if len(known) == 1 else None
+
+
+def _archive(
+    config: ClusterConfig, repository: Repository, system_id: int | None
+) -> tuple[Archive | None, dict[str, Any] | None]:
+    if system_id is None or system_id not in repository.system_ids():
+        return None, None
+    source = NativeEngine(repository).wal_source(system_id)
+    try:
+        return WalIndex(repository.index(system_id)).refresh(source, config.bin_directory), None
+    except KeeperError as error:
+        return None, error.to_dict()
+
+
+def _server(config: ClusterConfig) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The server's state, and its archiver when it answers."""
+    try:
+        status = Instance(config).status()
+        if not status.ready:
+            return status.to_dict(), None
+        server = ask_server(config)
+        timeout = query(config, "SELECT setting FROM pg_settings WHERE name = 'archive_timeout'")[0][0]
+    except KeeperError as error:
+        return {"running": None, "error": error.to_dict()}, None
+    archiver = {
+        **server.archiver.to_dict(),
+        "on": server.archiving,
+        "archive_timeout_seconds": int(timeout or 0),
+        "ready_segments": len(ready_segments(config.data_directory)),
+    }
+    return {**status.to_dict(), "version": server.version, "in_recovery": server.in_recovery}, archiver
+
+
+def _unarchived_seconds(config: ClusterConfig) -> float | None:
+    """How long the oldest finished segment has been waiting for the archiver; 0 when none waits."""
+    directory = f"{config.data_directory}/pg_wal/archive_status"
+    names = ready_segments(config.data_directory)
+    if not names:
+        return 0.0 if os.path.isdir(directory) else None
+    try:
+        return max(0.0, round(utc_now().timestamp() - os.stat(f"{directory}/{names[0]}.ready").st_mtime, 1))
+    except FileNotFoundError:
+        # Archived while we were looking.
+        return 0.0
+
+
+def _age(now: datetime, backup: Backup) -> float:
+    return round((now - (backup.stopped_at or backup.started_at)).total_seconds(), 1)
+
+
+def _newest_commit(found: list[Window]) -> dict[str, Any] | None:
+    known = [window for window in found if window.until is not None]
+    newest = max(known, key=lambda window: (window.timeline, window.until), default=None)
+    if newest is None or newest.until is None:
+        return None
+    return {"timeline": newest.timeline, "time": format_utc(newest.until)}
