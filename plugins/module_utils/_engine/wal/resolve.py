@@ -112,7 +112,7 @@ class Resolver:
         top: int | None = None
         for backup in self._backups:
             for end in self._ends_with(self._reach(backup), xid):
-                if end.xid == xid and not end.committed:
+                if not end.committed:  # a subtransaction went with its top-level transaction
                     raise refusals.xid_aborted(target, end.lsn, end.time)
                 if end.xid == xid:
                     return self._at(target, end.lsn, end.end_lsn, inclusive=target.inclusive)
