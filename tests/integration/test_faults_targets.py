@@ -61,9 +61,13 @@ def rolled_back(world: World) -> list[str]:
     return ["--target-xid", str(end.xid)]
 
 
-def subtransaction(world: World) -> list[str]:
-    end = next(end for end in world.ends if end.subxids and end.lsn > world.backups[0].stop_lsn)
-    return ["--target-xid", str(end.subxids[0])]
+def subtransaction(world: World, committed: bool = True) -> list[str]:
+    after = (end for end in world.ends if end.subxids and end.lsn > world.backups[0].stop_lsn)
+    return ["--target-xid", str(next(end for end in after if end.committed is committed).subxids[0])]
+
+
+def subtransaction_rolled_back(world: World) -> list[str]:
+    return subtransaction(world, committed=False)
 
 
 def before_the_oldest_stop(world: World) -> list[str]:
@@ -109,6 +113,7 @@ REFUSED: list[tuple[str, Options, str, tuple[str, ...]]] = [
     ("empty name", fixed("--target-name", ""), "target-malformed", ("63 bytes",)),
     ("rolled back", rolled_back, "xid-aborted", ("rolled back", "LSN")),
     ("subtransaction", subtransaction, "xid-not-in-archive", ("subtransaction", "top-level")),
+    ("subtransaction rolled back", subtransaction_rolled_back, "xid-aborted", ("rolled back", "LSN")),
     ("xid unknown", fixed("--target-xid", "4000000000"), "xid-not-in-archive", ("4000000000",)),
     ("xid is a word", fixed("--target-xid", "last"), "target-malformed", ("whole number",)),
     ("lsn is a word", fixed("--target-lsn", "end"), "lsn-malformed", ("end",)),

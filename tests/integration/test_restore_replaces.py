@@ -199,8 +199,10 @@ def test_latest_of_a_crashed_cluster_asks_first(world: World) -> None:
     assert rows(world) >= archived
 
 
-def test_a_lost_data_directory_comes_back(world: World) -> None:
-    cluster = world.cluster
+def test_a_lost_data_directory_comes_back(sandbox: Sandbox) -> None:
+    """Not on a thawed world: without a live directory the backup's configuration is used, with its paths."""
+    cluster = Cluster(sandbox, settings=SETTINGS).start()
+    world = World.begin(cluster).work().backup().work().point("beta").work().finish()
     cluster.crash()
     shutil.rmtree(cluster.data_directory)
     answer = cluster.keeper("restore", "--target-name", "beta", *CONFIRM).expect(0)
