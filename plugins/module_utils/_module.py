@@ -26,6 +26,25 @@ CLUSTER_OPTIONS: dict[str, Any] = {
     "config": {"type": "path"},
 }
 
+# The names of community.postgresql.
+CONNECTION_OPTIONS: dict[str, Any] = {
+    "login_host": {"type": "str"},
+    "login_port": {"type": "int"},
+    "login_unix_socket": {"type": "path"},
+    "login_user": {"type": "str"},
+    "login_password": {"type": "str", "no_log": True},
+    "login_db": {"type": "str", "default": "postgres"},
+    "ssl_mode": {
+        "type": "str",
+        "default": "prefer",
+        "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"],
+    },
+    "ca_cert": {"type": "path"},
+    "ssl_cert": {"type": "path"},
+    "ssl_key": {"type": "path"},
+    "connect_timeout": {"type": "int", "default": 10},
+}
+
 INSTANCE_OPTIONS: dict[str, Any] = {
     "cluster": {"type": "str", "required": True},
     "version": {"type": "str", "required": True},
@@ -56,6 +75,15 @@ def load_config(params: dict[str, Any]) -> ClusterConfig:
     if params.get("instance"):
         return ClusterConfig.from_dict({"format": 1, **params["instance"]}, source="the option instance")
     return ClusterConfig.load(config_path(params))
+
+
+def connection_options(params: dict[str, Any], config: ClusterConfig | None) -> dict[str, Any]:
+    """The login_* options; what was not given is taken from the cluster's description."""
+    given = {name: params[name] for name in CONNECTION_OPTIONS if params[name] is not None}
+    if config is None:
+        return given
+    place = {} if "login_host" in given else {"login_unix_socket": config.socket_directory}
+    return {"login_port": config.port, "login_user": config.superuser, **place, **given}
 
 
 def become_owner(config: ClusterConfig) -> None:

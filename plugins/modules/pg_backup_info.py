@@ -35,14 +35,96 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+system_id:
+  description: Identifier of the database system that RV(windows), RV(gaps) and RV(archive) are about.
+  returned: success
+  type: str
+  sample: "7564738291047382910"
 backups:
   description: The base backups, oldest first.
   returned: success
   type: list
   elements: dict
+  contains:
+    label:
+      description: Name of the backup.
+      returned: always
+      type: str
+      sample: 20261121T031500Z-full
+    status:
+      description: C(running), C(verified), C(failed) or C(expired). Only a verified one is ever restored.
+      returned: always
+      type: str
+      sample: verified
+    stopped_at:
+      description: From this moment on it can be restored.
+      returned: always
+      type: str
+      sample: 2026-11-21T03:15:07.120000Z
+    stored_bytes:
+      description: Its size in the repository.
+      returned: always
+      type: int
+      sample: 104857600
+damaged:
+  description: Entries of the catalog that cannot be read, each with its C(error).
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+windows:
+  description: What can be restored, a window of time for each timeline and stretch of whole WAL.
+  returned: success
+  type: list
+  elements: dict
   sample:
-    - label: 20261121T031500Z-full
-      status: verified
+    - timeline: 1
+gaps:
+  description: Stretches of WAL that are missing or damaged between two windows.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+newest_commit:
+  description: The last commit that has reached the archive.
+  returned: success
+  type: dict
+  sample: {time: "2026-11-21T03:20:00.000000Z", lsn: 0/5000148, xid: 745}
+archive:
+  description: What the index of the archived WAL knows, or an C(error).
+  returned: success
+  type: dict
+  sample: {}
+freshness:
+  description: Age of the newest backup, and how long the oldest WAL has been waiting to be archived.
+  returned: success
+  type: dict
+  sample: {newest_backup: 20261121T031500Z-full, newest_backup_age_seconds: 300, unarchived_seconds: 0}
+objectives:
+  description: What the ages are to be compared with.
+  returned: success
+  type: dict
+  sample: {rpo_seconds: 900, rto_seconds: 1800}
+server:
+  description: What the server says of itself, empty when it does not run.
+  returned: success
+  type: dict
+  sample: {running: true}
+archiver:
+  description: The state of archiving, empty when no server answers.
+  returned: success
+  type: dict
+  sample: {}
+disk:
+  description: Size and free space of the repository's file system.
+  returned: success
+  type: dict
+  sample: {free_bytes: 70000000000}
+last_restore:
+  description: The evidence of the last restore, empty when there was none.
+  returned: success
+  type: dict
+  sample: {}
 """
 
 from ansible.module_utils.basic import AnsibleModule

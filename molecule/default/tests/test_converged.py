@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from conftest import Playbook, Run
+from tests.playbook_runs import converge_runs, playbook
 
 testinfra_hosts = ["ansible://postgresql"]
 
@@ -81,14 +81,14 @@ def test_base_backups_are_scheduled(host: Any) -> None:
         assert host.run("systemd-analyze verify /etc/systemd/system/dbkeeper-backup-main.timer").rc == 0
 
 
-def test_check_mode_foretold_what_happened_on_bare_hosts(converge_runs: list[Run]) -> None:
-    foretold, happened, again = converge_runs
+def test_check_mode_foretold_what_happened_on_bare_hosts() -> None:
+    foretold, happened, again = converge_runs()
     assert happened.changed
     assert foretold.changed == happened.changed
     assert again.changed == set()
 
 
-def test_check_mode_changes_and_foretells_nothing_now(host: Any, playbook: Playbook) -> None:
+def test_check_mode_changes_and_foretells_nothing_now(host: Any) -> None:
     name = host.ansible.get_variables()["inventory_hostname"]
     checked = playbook("site", "--check", "--diff", "--limit", name)
     assert checked.status == 0, checked.out
