@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The description of a cluster: read whole, or refused with the key that is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+
+LEAST: dict[str, Any] = {
+    "format": 1,
+    "cluster": "main",
+    "version": "15",
+    "data_directory": "/var/lib/postgresql/15/main",
+    "bin_directory": "/usr/lib/postgresql/15/bin",
+    "socket_directory": "/var/run/postgresql",
+    "service": {"manager": "systemd", "unit": "postgresql@15-main.service"},
+}
+WHOLE: dict[str, Any] = {
+    **LEAST,
+    "config_file": "/etc/postgresql/15/main/postgresql.conf",
+    "port": 5433,
+    "superuser": "postgres",
+    "backup_user": "copier",
+    "repository": "/srv/repository",
+    "state_directory": "/srv/state",
+    "objectives": {"rpo_seconds": 60, "rto_seconds": 120},
+    "backup": {"compression_level": 3, "max_rate_kbytes": 1000},
+    "command": "/opt/dbkeeper",
+    "language": "ja",
+}
+
+
+def test_every_key_arrives() -> None:
+    config = ClusterConfig.from_dict(WHOLE, source="a test")
+    assert (config.cluster, config.major, config.port) == ("main", 15, 5433)
+    assert config.config_file == "/etc/postgresql/15/main/postgresql.conf"
+    assert (config.service.manager, config.service.unit) == ("systemd", "postgresql@15-main.service")
+    assert (config.objectives.rpo_seconds, config.objectives.rto_seconds) == (60, 120)
+    assert (config.backup.compression_level, config.backup.max_rate_kbytes) == (3, 1000)
+    assert (config.repository, config.state_directory) == ("/srv/repository", "/srv/state")
+    assert (config.command, config.language, config.backup_user) == ("/opt/dbkeeper", "ja", "copier")
+    assert config.program("psql") == "/usr/lib/postgresql/15/bin/psql"
+
+
+def test_what_may_be_left_out_has_the_documented_value() -> None:
+    config = ClusterConfig.from_dict(LEAST, source="a test")
+    assert config.repository == "/var/lib/dbkeeper/repository"
+    assert config.state_directory == "/var/lib/dbkeeper/state/main"
+    assert (config.objectives.rpo_seconds, config.objectives.rto_seconds) == (900, 1800)
+    assert (config.backup.compression_level, config.backup.max_rate_kbytes) == (1, None)
+    assert (config.port, config.superuser, config.language, config.config_file) == (
+        5432,
+        "postgres",
+        "en",
+        None,
+    )
+
+
+def test_null_is_left_out() -> None:
+    config = ClusterConfig.from_dict(
+        {**LEAST, "config_file": None, "service": {"manager": "pg_ctl", "unit": None}}, source="a test"
+    )
+    assert config.config_file is None and config.service.unit is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "word"),
+    [
+        ({"format": 2}, "configuration-format", "2"),
+        ({"format": None}, "configuration-format", "None"),
+        ({"repositry": "/srv"}, "configuration-invalid", "unknown: repositry"),
+        ({"objectives": {"rpo": 1}}, "configuration-invalid", "unknown: objectives.rpo"),
+        ({"cluster": "../etc"}, "configuration-invalid", "cluster"),
+        ({"cluster": None}, "configuration-invalid", "cluster is missing"),
+        ({"version": "13"}, "configuration-invalid", "version"),
+        ({"version": 15}, "configuration-invalid", "version"),
+        ({"version": "15.18"}, "configuration-invalid", "version"),
+        ({"data_directory": "pg/data"}, "configuration-invalid", "an absolute path"),
+        ({"data_directory": "/"}, "configuration-invalid", "an absolute path"),
+        ({"data_directory": "/srv/.."}, "configuration-invalid", "an absolute path"),
+        ({"port": "5432"}, "configuration-invalid", "port"),
+        ({"port": 0}, "configuration-invalid", "port"),
+        ({"port": 65536}, "configuration-invalid", "port"),
+        ({"port": True}, "configuration-invalid", "port"),
+        ({"service": {"manager": "upstart"}}, "configuration-invalid", "service.manager"),
+        ({"service": {"manager": "systemd"}}, "configuration-invalid", "service.unit is missing"),
+        ({"service": "systemd"}, "configuration-invalid", "service is not an object"),
+        ({"service": None}, "configuration-invalid", "service is not an object"),
+        ({"backup": {"compression_level": 20}}, "configuration-invalid", "1 to 19"),
+        ({"backup": {"max_rate_kbytes": 31}}, "configuration-invalid", "32 to 1048576"),
+        ({"language": "de"}, "configuration-invalid", "en, ja"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_its_key(change: dict[str, Any], code: str, word: str) -> None:
+    with pytest.raises(Refused) as caught:
+        ClusterConfig.from_dict({**LEAST, **change}, source="/etc/dbkeeper/main.json")
+    assert caught.value.code == code
+    assert word in caught.value.happened
+    assert "/etc/dbkeeper/main.json" in caught.value.attempted
+
+
+def test_a_missing_description_names_those_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "main.json").write_text(json.dumps(LEAST))
+    assert ClusterConfig.load(str(tmp_path / "main.json")).cluster == "main"
+    with pytest.raises(Refused) as caught:
+        ClusterConfig.load(str(tmp_path / "mian.json"))
+    assert caught.value.code == "configuration-missing"
+    assert "This host has: main." in caught.value.remedy
+
+
+def test_nonsense_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "main.json").write_text('{"format": 1,')
+    with pytest.raises(Refused) as caught:
+        ClusterConfig.load(str(tmp_path / "main.json"))
+    assert caught.value.code == "configuration-invalid"
+    with pytest.raises(Refused) as caught:
+        ClusterConfig.from_dict([1], source="a test")
+    assert caught.value.code == "configuration-invalid"
