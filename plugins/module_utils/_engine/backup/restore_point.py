@@ -93,7 +93,8 @@ def plan_restore_point(request: RestorePointRequest, known: Iterable[KnownPoint]
             details={"lsns": [point.lsn for point in indexed]},
         )
     listed = [point for point in mine if point.made_at is not None]
-    return (listed or indexed or [None])[0]
+    first = [*listed, *indexed]
+    return first[0] if first else None
 
 
 def statements(request: RestorePointRequest) -> list[str]:

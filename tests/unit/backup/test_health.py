@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Facts against objectives: what is said for each fact that is not as it should be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup.health import Facts, judge
+
+WINDOW = {
+    "timeline": 1,
+    "from": "2026-11-21T00:00:00.000000Z",
+    "until": "2026-11-21T05:00:00.000000Z",
+    "backups": ["newest"],
+    "broken": None,
+}
+ARCHIVER = {
+    "on": True,
+    "failing": False,
+    "last_archived_wal": "000000010000000000000008",
+    "last_failed_wal": "000000010000000000000009",
+    "archive_timeout_seconds": 300,
+    "ready_segments": 2,
+}
+GOOD = Facts(
+    rpo_seconds=900,
+    rto_seconds=1800,
+    newest_backup="newest",
+    newest_backup_age_seconds=3600.0,
+    unarchived_seconds=0.0,
+    windows=(WINDOW,),
+    server={"running": True, "version": "15.18", "reason": "process 42"},
+    archiver=ARCHIVER,
+    free_bytes=100,
+    largest_backup_bytes=50,
+    last_restore_seconds=100.0,
+)
+GAP = {"code": "segment-missing", "first": "A", "last": "B", "text": "", "timeline": 1}
+BROKEN = {**WINDOW, "broken": GAP}
+
+
+def test_all_is_well() -> None:
+    assert {check.state for check in judge(GOOD)} == {"ok"}
+    assert len({check.name for check in judge(GOOD)}) == len(judge(GOOD)) == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "state", "word"),
+    [
+        ({"server": {"running": False, "reason": "no pid file"}}, "server", "failed", "no pid file"),
+        ({"archiver": None}, "archiving", "warning", "no server answers"),
+        ({"archiver": None}, "rpo", "warning", "no server answers"),
+        ({"archiver": {**ARCHIVER, "on": False}}, "archiving", "failed", "archive_mode"),
+        ({"archiver": {**ARCHIVER, "failing": True}}, "archiving", "failed", "000000010000000000000009"),
+        ({"archiver": {**ARCHIVER, "archive_timeout_seconds": 0}}, "rpo", "failed", "set 300 s or less"),
+        ({"archiver": {**ARCHIVER, "archive_timeout_seconds": 901}}, "rpo", "failed", "901 s"),
+        ({"unarchived_seconds": 901.0}, "rpo", "failed", "15 min"),
+        (
+            {"newest_backup": None, "newest_backup_age_seconds": None},
+            "backup",
+            "failed",
+            "no verified backup",
+        ),
+        ({"newest_backup_age_seconds": 3 * 86400.0}, "backup", "warning", "72 h"),
+        ({"newest_backup_age_seconds": 9 * 86400.0}, "backup", "failed", "schedule"),
+        ({"newest_backup_age_seconds": -3600.0}, "backup", "warning", "clock"),
+        ({"damaged": ("bad",)}, "catalog", "failed", "bad"),
+        (
+            {"archive_error": {"code": "version-mismatch", "happened": "16"}},
+            "archive",
+            "failed",
+            "version-mismatch",
+        ),
+        ({"gaps": (GAP,), "windows": (BROKEN,)}, "archive", "failed", "from A to B"),
+        # A newer backup lies behind the gap: history is lost, the present is not.
+        (
+            {"gaps": (GAP,), "windows": ({**BROKEN, "backups": ["older"]}, WINDOW)},
+            "archive",
+            "warning",
+            "from A to B",
+        ),
+        ({"faulty": ({"name": "C"},)}, "archive", "warning", "C first"),
+        ({"windows": ()}, "window", "failed", "nothing can be restored"),
+        ({"windows": ({**BROKEN, "backups": []},)}, "window", "failed", "nothing can be restored"),
+        ({"last_restore_seconds": None}, "rto", "warning", "no restore has been measured"),
+        ({"last_restore_seconds": 1801.0}, "rto", "failed", "30 min"),
+        ({"free_bytes": 49}, "disk", "failed", "49 B"),
+        ({"free_bytes": 99}, "disk", "warning", "one more"),
+    ],
+)
+def test_what_is_wrong_is_said(changes: dict[str, Any], name: str, state: str, word: str) -> None:
+    found = {check.name: check for check in judge(replace(GOOD, **changes))}
+    assert found[name].state == state
+    assert word in found[name].text
