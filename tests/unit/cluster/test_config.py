@@ -73,29 +73,29 @@ def test_null_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("change", "code", "word"),
     [
-        ({"format": 2}, "configuration-format", "2"),
-        ({"format": None}, "configuration-format", "None"),
-        ({"repositry": "/srv"}, "configuration-invalid", "unknown: repositry"),
-        ({"objectives": {"rpo": 1}}, "configuration-invalid", "unknown: objectives.rpo"),
-        ({"cluster": "../etc"}, "configuration-invalid", "cluster"),
-        ({"cluster": None}, "configuration-invalid", "cluster is missing"),
-        ({"version": "13"}, "configuration-invalid", "version"),
-        ({"version": 15}, "configuration-invalid", "version"),
-        ({"version": "15.18"}, "configuration-invalid", "version"),
-        ({"data_directory": "pg/data"}, "configuration-invalid", "an absolute path"),
-        ({"data_directory": "/"}, "configuration-invalid", "an absolute path"),
-        ({"data_directory": "/srv/.."}, "configuration-invalid", "an absolute path"),
-        ({"port": "5432"}, "configuration-invalid", "port"),
-        ({"port": 0}, "configuration-invalid", "port"),
-        ({"port": 65536}, "configuration-invalid", "port"),
-        ({"port": True}, "configuration-invalid", "port"),
-        ({"service": {"manager": "upstart"}}, "configuration-invalid", "service.manager"),
-        ({"service": {"manager": "systemd"}}, "configuration-invalid", "service.unit is missing"),
-        ({"service": "systemd"}, "configuration-invalid", "service is not an object"),
-        ({"service": None}, "configuration-invalid", "service is not an object"),
-        ({"backup": {"compression_level": 20}}, "configuration-invalid", "1 to 19"),
-        ({"backup": {"max_rate_kbytes": 31}}, "configuration-invalid", "32 to 1048576"),
-        ({"language": "de"}, "configuration-invalid", "en, ja"),
+        ({"format": 2}, "config-malformed", "2"),
+        ({"format": None}, "config-malformed", "None"),
+        ({"repositry": "/srv"}, "config-malformed", "unknown: repositry"),
+        ({"objectives": {"rpo": 1}}, "config-malformed", "unknown: objectives.rpo"),
+        ({"cluster": "../etc"}, "config-malformed", "cluster"),
+        ({"cluster": None}, "config-malformed", "cluster is missing"),
+        ({"version": "13"}, "config-malformed", "version"),
+        ({"version": 15}, "config-malformed", "version"),
+        ({"version": "15.18"}, "config-malformed", "version"),
+        ({"data_directory": "pg/data"}, "config-malformed", "an absolute path"),
+        ({"data_directory": "/"}, "config-malformed", "an absolute path"),
+        ({"data_directory": "/srv/.."}, "config-malformed", "an absolute path"),
+        ({"port": "5432"}, "config-malformed", "port"),
+        ({"port": 0}, "config-malformed", "port"),
+        ({"port": 65536}, "config-malformed", "port"),
+        ({"port": True}, "config-malformed", "port"),
+        ({"service": {"manager": "upstart"}}, "config-malformed", "service.manager"),
+        ({"service": {"manager": "systemd"}}, "config-malformed", "service.unit is missing"),
+        ({"service": "systemd"}, "config-malformed", "service is not an object"),
+        ({"service": None}, "config-malformed", "service is not an object"),
+        ({"backup": {"compression_level": 20}}, "config-malformed", "1 to 19"),
+        ({"backup": {"max_rate_kbytes": 31}}, "config-malformed", "32 to 1048576"),
+        ({"language": "de"}, "config-malformed", "en, ja"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_its_key(change: dict[str, Any], code: str, word: str) -> None:
@@ -111,7 +111,7 @@ def test_a_missing_description_names_those_that_are_there(tmp_path: Path) -> Non
     assert ClusterConfig.load(str(tmp_path / "main.json")).cluster == "main"
     with pytest.raises(Refused) as caught:
         ClusterConfig.load(str(tmp_path / "mian.json"))
-    assert caught.value.code == "configuration-missing"
+    assert caught.value.code == "config-missing"
     assert "This host has: main." in caught.value.remedy
 
 
@@ -119,7 +119,7 @@ def test_nonsense_is_refused(tmp_path: Path) -> None:
     (tmp_path / "main.json").write_text('{"format": 1,')
     with pytest.raises(Refused) as caught:
         ClusterConfig.load(str(tmp_path / "main.json"))
-    assert caught.value.code == "configuration-invalid"
+    assert caught.value.code == "file-damaged"
     with pytest.raises(Refused) as caught:
         ClusterConfig.from_dict([1], source="a test")
-    assert caught.value.code == "configuration-invalid"
+    assert caught.value.code == "config-malformed"

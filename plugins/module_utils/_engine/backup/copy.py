@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import IO
 
 from ..core.errors import Failed
 from ..core.locks import process_start
@@ -61,46 +62,51 @@ class Follower:
             raise self._fault[0]
 
     def _work(self) -> None:
-        done: set[str] = set()
-        try:
-            while True:
-                last = self._stop.is_set()
-                names = self._names()
-                for name in [name for name in names if name not in done]:
-                    # A stream has ended when there is a next one, or when the program has.
-                    self._follow(name)
-                    done.add(name)
-                if last:
-                    return
-                self._stop.wait(_POLL_SECONDS)
-        except OSError as error:
-            self._fault.append(error)
+        with contextlib.ExitStack() as stack:
+            streams: dict[str, _Stream] = {}
+            try:
+                while True:
+                    # Asked before reading: what was written before the end is then read for certain.
+                    last = self._stop.is_set()
+                    for name in self._names():
+                        if name not in streams:
+                            handle = stack.enter_context(open(f"{self.directory}/{name}", "rb", buffering=0))
+                            streams[name] = _Stream(handle)
+                    for stream in streams.values():
+                        stream.read()
+                    if last:
+                        break
+                    self._stop.wait(_POLL_SECONDS)
+                for name, stream in streams.items():
+                    os.fsync(stream.handle.fileno())
+                    self.digests[name] = (stream.length, stream.sha.hexdigest())
+            except OSError as error:
+                self._fault.append(error)
 
     def _names(self) -> list[str]:
         try:
-            names = os.listdir(self.directory)
+            return sorted(name for name in os.listdir(self.directory) if name.endswith(self.suffix))
         except FileNotFoundError:
             return []
-        found = [name for name in names if name.endswith(self.suffix)]
-        return sorted(found, key=lambda name: os.stat(f"{self.directory}/{name}").st_ctime_ns)
 
-    def _follow(self, name: str) -> None:
-        sha, length, synced = hashlib.sha256(), 0, 0
-        with open(f"{self.directory}/{name}", "rb", buffering=0) as handle:
-            while True:
-                # Asked before reading: what was written before the end is then read for certain.
-                ended = self._stop.is_set() or self._names()[-1:] != [name]
-                while block := handle.read(_BLOCK_BYTES):
-                    sha.update(block)
-                    length += len(block)
-                    if length - synced >= _SYNC_EVERY_BYTES:
-                        os.fdatasync(handle.fileno())
-                        synced = length
-                if ended:
-                    break
-                self._stop.wait(_POLL_SECONDS)
-            os.fsync(handle.fileno())
-        self.digests[name] = (length, sha.hexdigest())
+
+class _Stream:
+    """A file as far as it has been read, and as far as it is durable."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self.handle = handle
+        self.sha = hashlib.sha256()
+        self.length = 0
+        self._durable = 0
+
+    def read(self) -> None:
+        """What has been written since."""
+        while block := self.handle.read(_BLOCK_BYTES):
+            self.sha.update(block)
+            self.length += len(block)
+            if self.length - self._durable >= _SYNC_EVERY_BYTES:
+                os.fdatasync(self.handle.fileno())
+                self._durable = self.length
 
 
 class Words:

@@ -105,8 +105,8 @@ class ClusterConfig:
     def load(cls, path: str) -> ClusterConfig:
         """Read a description.
 
-        Raises :class:`Refused`: ``configuration-missing``, ``configuration-unreadable``,
-        ``configuration-format`` (written by a newer version) and ``configuration-invalid``.
+        Raises :class:`Refused`: ``config-missing``, ``config-unreadable``,
+        ``config-malformed`` (a key is wrong, or it was written by a newer version) and ``file-damaged`` (no JSON).
         """
         attempted = f"read the description of a cluster, {path}"
         try:
@@ -114,20 +114,25 @@ class ClusterConfig:
                 value = json.load(handle)
         except FileNotFoundError as error:
             raise Refused(
-                "configuration-missing",
+                "config-missing",
                 attempted=attempted,
                 happened="there is no such file",
                 remedy=f"{_known_clusters(path)}The backup role writes it: ansible-playbook dbkeeper.ops.site.",
             ) from error
         except OSError as error:
             raise Refused(
-                "configuration-unreadable",
+                "config-unreadable",
                 attempted=attempted,
                 happened=str(error.strerror),
                 remedy="Run the command as root or as the cluster's owner.",
             ) from error
         except ValueError as error:
-            raise _invalid(path, f"it is not JSON: {error}") from error
+            raise Refused(
+                "file-damaged",
+                attempted=attempted,
+                happened=f"it is not JSON: {error}",
+                remedy="Correct it, or run the backup role again, which writes it.",
+            ) from error
         return cls.from_dict(value, source=path)
 
     @classmethod
@@ -136,7 +141,7 @@ class ClusterConfig:
         data = _object(value, source, "the description")
         if data.pop("format", None) != FORMAT:
             raise Refused(
-                "configuration-format",
+                "config-malformed",
                 attempted=f"read the description of a cluster, {source}",
                 happened=f"its format is {value.get('format')!r}, this version knows {FORMAT} only",
                 remedy="Use the version of dbkeeper that wrote it, or run the backup role again to write it anew.",
@@ -250,7 +255,7 @@ def _object(value: Any, source: str, name: str) -> dict[str, Any]:
 
 def _invalid(source: str, happened: str) -> Refused:
     return Refused(
-        "configuration-invalid",
+        "config-malformed",
         attempted=f"read the description of a cluster, {source}",
         happened=happened,
         remedy="Correct it, or run the backup role again, which writes it.",
