@@ -7,32 +7,36 @@ after the bytes and the name are on disk; the same content again is success; oth
 name is a failure and both are kept. All failures end with a status of 1 to 125, because a signal or more
 than 125 would restart the archiver and not be counted in pg_stat_archiver.
 
-This runs once for every segment, so modules that are not needed for the usual case are imported late.
+This runs once for every segment, and the server waits for it. So zstd is started first, on a file that nobody
+can see yet; what is needed to check the segment is imported while it works.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import struct
+import sys
 import time
-from collections.abc import Callable
-from hashlib import sha256
-from typing import Any
 
 from ..core.errors import Failed, KeeperError, Refused
-from ..wal.page import HEADER_BYTES, SegmentFault, check_segment_header, parse_header
-from ..wal.segment import is_backup_name, is_history_name, is_partial_name, is_segment_name, parse_segment
-from .compression import SUFFIX, Damaged, compress, plain_digest, write_all, write_failure
+from .compressor import Compressor, write_failure
 from .layout import Repository
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Watch = Callable[[str], None]
+
+SUFFIX = ".zst"
 DEFAULT_LEVEL = 1
 CONFLICT_PREFIX = ".conflict-"
 _TEMPORARY_PREFIX = ".tmp-"
 _PATIENCE_SECONDS = 20.0
 _SMALL_FILE_BYTES = 1 << 20
-
-Watch = Callable[[str], None]
+_LONGEST_NAME = 64
+_BLOCK = 1 << 18
 
 
 def control_system_id(data_directory: str) -> int:
@@ -43,8 +47,11 @@ def control_system_id(data_directory: str) -> int:
     path = os.path.join(data_directory, "global", "pg_control")
     try:
         with open(path, "rb", buffering=0) as handle:
-            return int(struct.unpack("=Q", handle.read(8))[0])
-    except (OSError, struct.error) as error:
+            head = handle.read(8)
+            if len(head) != 8:
+                raise ValueError(f"it has only {len(head)} bytes")
+            return int.from_bytes(head, sys.byteorder)
+    except (OSError, ValueError) as error:
         raise Failed(
             "control-file-unreadable",
             attempted="learn the system identifier of the cluster whose WAL is archived",
@@ -78,38 +85,32 @@ def push(
     """
     name = os.path.basename(path)
     attempted = f"archive {name}"
-    directory_of = _check_name(name, attempted)
+    if not name or len(name) > _LONGEST_NAME or not name.replace(".", "").isalnum():
+        raise _unknown(name, attempted)
     repository.require(attempted)
     if system_id is None:
         system_id = control_system_id(os.path.dirname(os.path.dirname(path)) or ".")
-    tell = watch or _nobody
-    source = _open_source(path, attempted)
+    offered = _Offered(name, path, system_id, segment_size, attempted)
     try:
-        plain = directory_of is None or is_backup_name(name)
-        if not (directory_of is None or is_backup_name(name)):
-            _check_content(source, name, path, system_id=system_id, size=segment_size, attempted=attempted)
-        directory = repository.wal(system_id)
-        if directory_of is not None:
-            directory = f"{directory}/{directory_of}"
-        final = f"{directory}/{name}" + ("" if plain else SUFFIX)
+        archive = repository.wal(system_id)
+        directory = archive if name.endswith(".history") else f"{archive}/{name[:8]}"
+        final = f"{directory}/{name}" + ("" if offered.plain else SUFFIX)
         try:
-            tell("directories")
+            (watch or _nobody)("directories")
             if not os.path.isdir(directory):
+                offered.check()
                 from ..core.files import make_directory
 
                 make_directory(directory)
-            with _Turn(f"{repository.wal(system_id)}/.push.lock", attempted):
-                tell("compare")
+            with _Turn(f"{archive}/.push.lock", attempted):
                 if os.path.lexists(final):
-                    return _again(source, final, name, attempted=attempted, level=level, plain=plain)
-                digest, length, stored = _store(
-                    source, final, plain=plain, level=level, attempted=attempted, tell=tell
-                )
+                    return _again(offered, final, level)
+                stored = _store(offered, final, level, watch or _nobody)
         except OSError as error:
             raise write_failure(error, attempted=attempted) from error
+        return offered.result("archived", final, stored)
     finally:
-        os.close(source)
-    return _result("archived", name, final, digest, length, stored)
+        offered.close()
 
 
 def conflicts(repository: Repository, system_id: int) -> list[str]:
@@ -124,67 +125,119 @@ def _nobody(step: str) -> None:
     """Nobody watches."""
 
 
-def _result(outcome: str, name: str, path: str, digest: str, length: int, stored: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "outcome": outcome,
-        "digest": digest,
-        "plain_bytes": length,
-        "stored_bytes": stored,
-        "path": path,
-    }
+class _Offered:
+    """The file that the server offers."""
+
+    def __init__(self, name: str, path: str, system_id: int, size: int | None, attempted: str) -> None:
+        self.name = name
+        self.attempted = attempted
+        self.plain = name.endswith((".history", ".backup"))
+        self.digest = ""
+        self._path = path
+        self._system_id = system_id
+        self._size = size
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Refused(
+                "wal-file-missing" if isinstance(error, FileNotFoundError) else "wal-file-unreadable",
+                attempted=attempted,
+                happened=f"{path}: {error.strerror}",
+                remedy="Run archive-push in the data directory as the cluster's owner, with %p as the path.",
+            ) from error
+        self._before = os.fstat(self.descriptor)
+        self.length = self._before.st_size
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.descriptor)
+
+    def check(self) -> None:
+        """Whether it is what its name says, by its length and first page."""
+        from ..wal.page import HEADER_BYTES, SegmentFault, check_segment_header, parse_header
+        from ..wal.segment import (
+            SIZES_BYTES,
+            is_backup_name,
+            is_history_name,
+            is_partial_name,
+            is_segment_name,
+            parse_segment,
+        )
+
+        name = self.name
+        head = os.pread(self.descriptor, HEADER_BYTES, 0)
+        try:
+            if is_history_name(name) or is_backup_name(name):
+                if not 0 < self.length <= _SMALL_FILE_BYTES:
+                    raise SegmentFault("segment-wrong-size", f"it has {self.length} bytes")
+                return
+            if not is_segment_name(name) and not is_partial_name(name):
+                raise _unknown(name, self.attempted)
+            size = self._size
+            if size is None:
+                size = parse_header(head).segment_bytes if len(head) == HEADER_BYTES else self.length
+            # A size that is none comes from a first page of zeros or nonsense; the check will call it that.
+            if size in SIZES_BYTES and size != self.length:
+                raise SegmentFault("segment-wrong-size", f"it has {self.length} bytes, a segment has {size}")
+            size = size if size in SIZES_BYTES else SIZES_BYTES[4]
+            segment = parse_segment(name[:24], size)
+            check_segment_header(head, segment=segment, size=size, system_id=self._system_id, major=None)
+        except SegmentFault as fault:
+            raise Refused(
+                fault.code,
+                attempted=self.attempted,
+                happened=f"{self._path} is not what its name says: {fault.text}",
+                remedy="Nothing was archived, the server keeps the file. Look at what writes into this pg_wal; "
+                "if it was the server itself, its disk is damaged: take a base backup elsewhere now.",
+                details={"name": name, "system_id": str(self._system_id)},
+            ) from fault
+
+    def hash(self) -> str:
+        """SHA-256 of its bytes. Raises :class:`Failed` ``wal-file-changed`` when it did not stay as it was."""
+        from hashlib import sha256
+
+        sha, done = sha256(), 0
+        buffer = memoryview(bytearray(_BLOCK))
+        while True:
+            count = os.preadv(self.descriptor, [buffer], done)
+            if not count:
+                break
+            sha.update(buffer[:count])
+            done += count
+        self.digest = sha.hexdigest()
+        self._unchanged(done)
+        return self.digest
+
+    def _unchanged(self, done: int) -> None:
+        """zstd read the file too; that both saw the same bytes follows from nobody having written to it."""
+        now = os.fstat(self.descriptor)
+        if done != self.length or (now.st_size, now.st_mtime_ns) != (self.length, self._before.st_mtime_ns):
+            raise Failed(
+                "wal-file-changed",
+                attempted=self.attempted,
+                happened=f"{self._path} was written to while it was archived",
+                remedy="Archive finished segments only: let PostgreSQL call archive-push.",
+            )
+
+    def result(self, outcome: str, path: str, stored: int) -> dict[str, Any]:
+        """What :func:`push` answers."""
+        return {
+            "name": self.name,
+            "outcome": outcome,
+            "digest": self.digest,
+            "plain_bytes": self.length,
+            "stored_bytes": stored,
+            "path": path,
+        }
 
 
-def _check_name(name: str, attempted: str) -> str | None:
-    """The directory of a name below the system's: None for histories, which lie beside the timelines."""
-    if is_history_name(name):
-        return None
-    if is_segment_name(name) or is_partial_name(name) or is_backup_name(name):
-        return name[:8]
-    raise Refused(
+def _unknown(name: str, attempted: str) -> Refused:
+    return Refused(
         "wal-name-unknown",
         attempted=attempted,
         happened=f"{name!r} is no name that PostgreSQL archives",
         remedy="Give the path that archive_command has as %p: a segment, .partial, .backup or .history file.",
     )
-
-
-def _open_source(path: str, attempted: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise Refused(
-            "wal-file-missing" if isinstance(error, FileNotFoundError) else "wal-file-unreadable",
-            attempted=attempted,
-            happened=f"{path}: {error.strerror}",
-            remedy="Run archive-push in the data directory as the cluster's owner, with %p as the path.",
-        ) from error
-
-
-def _check_content(
-    source: int, name: str, path: str, *, system_id: int, size: int | None, attempted: str
-) -> None:
-    """Whether a segment is what its name says, by its length and first page."""
-    actual = os.fstat(source).st_size
-    head = os.pread(source, HEADER_BYTES, 0)
-    try:
-        if size is None:
-            size = parse_header(head).segment_bytes if len(head) == HEADER_BYTES and any(head) else actual
-        if actual != size:
-            raise SegmentFault("segment-wrong-size", f"it has {actual} bytes, a segment has {size}")
-        # A size that is none at all comes from a damaged header, and that is what the check will call it.
-        valid = size >= 1 << 20 and size & (size - 1) == 0
-        segment = parse_segment(name[:24], size if valid else 1 << 24)
-        check_segment_header(head, segment=segment, size=size, system_id=system_id, major=None)
-    except SegmentFault as fault:
-        raise Refused(
-            fault.code,
-            attempted=attempted,
-            happened=f"{path} is not the segment that its name says: {fault.text}",
-            remedy="Nothing was archived, the server keeps the file. Look at what writes into this pg_wal; "
-            "if the server itself wrote it, its disk is damaged: take a base backup elsewhere now.",
-            details={"name": name, "system_id": str(system_id)},
-        ) from fault
 
 
 class _Turn:
@@ -217,10 +270,8 @@ class _Turn:
         os.close(self._descriptor)
 
 
-def _store(
-    source: int, final: str, *, plain: bool, level: int, attempted: str, tell: Watch
-) -> tuple[str, int, int]:
-    """Write ``final`` durably if nothing is there; digest, length and stored length."""
+def _store(offered: _Offered, final: str, level: int, tell: Watch) -> int:
+    """Write ``final`` durably if nothing is there; the stored length."""
     directory, name = os.path.split(final)
     temporary = f"{directory}/{_TEMPORARY_PREFIX}{name}"
     # A push that was killed left it; the turn makes sure that nobody writes it now.
@@ -229,10 +280,10 @@ def _store(
     target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
         tell("write")
-        if plain:
-            digest, length = _copy_small(source, target, attempted)
+        if offered.plain:
+            _copy(offered, target)
         else:
-            digest, length = compress(source, target, level=level, attempted=attempted)
+            _compress(offered, target, level)
         tell("fsync")
         os.fsync(target)
         stored = os.fstat(target).st_size
@@ -247,58 +298,58 @@ def _store(
     tell("fsync-directory")
     _fsync_directory(directory)
     tell("done")
-    return digest, length, stored
+    return stored
 
 
-def _again(source: int, final: str, name: str, *, attempted: str, level: int, plain: bool) -> dict[str, Any]:
+def _compress(offered: _Offered, target: int, level: int) -> None:
+    compressor = Compressor(offered.descriptor, target, level=level, attempted=offered.attempted)
+    try:
+        offered.check()
+        offered.hash()
+        compressor.finish()
+    finally:
+        compressor.abandon()
+
+
+def _copy(offered: _Offered, target: int) -> None:
+    offered.check()
+    offered.hash()
+    content = os.pread(offered.descriptor, _SMALL_FILE_BYTES, 0)
+    while content:
+        content = content[os.write(target, content) :]
+
+
+def _again(offered: _Offered, final: str, level: int) -> dict[str, Any]:
     """The name is archived already: success if the content is the same, a conflict otherwise."""
-    sha, length = sha256(), 0
-    while True:
-        block = os.pread(source, 1 << 18, length)
-        if not block:
-            break
-        sha.update(block)
-        length += len(block)
-    ours = sha.hexdigest()
+    from .compression import Damaged, plain_digest
+
+    offered.check()
+    ours = offered.hash()
     directory = os.path.dirname(final)
     try:
         theirs, _ = plain_digest(final)
-        seen = f"the archive already has {name} with other content"
+        seen = f"the archive already has {offered.name} with other content"
     except Damaged as error:
-        theirs, seen = "", f"the archived {name} is damaged ({error})"
+        theirs, seen = "", f"the archived {offered.name} is damaged ({error})"
     if theirs == ours:
         # The push that wrote it may have been killed before the name was durable.
         _fsync_directory(directory)
-        return _result("identical", name, final, ours, length, os.stat(final).st_size)
-    aside = f"{directory}/{CONFLICT_PREFIX}{name}-{ours[:16]}" + ("" if plain else SUFFIX)
+        return offered.result("identical", final, os.stat(final).st_size)
+    aside = f"{directory}/{CONFLICT_PREFIX}{offered.name}-{ours[:16]}" + ("" if offered.plain else SUFFIX)
     kept = aside
     try:
         if not os.path.lexists(aside):
-            os.lseek(source, 0, os.SEEK_SET)
-            _store(source, aside, plain=plain, level=level, attempted=attempted, tell=_nobody)
+            _store(offered, aside, level, _nobody)
     except (OSError, KeeperError) as error:
         kept = f"not in the repository ({error}), only on the server"
     raise Failed(
         "archive-conflict",
-        attempted=attempted,
+        attempted=offered.attempted,
         happened=f"{seen}; nothing was overwritten, the new file is kept as {kept}",
         remedy="Find out which of two servers writes this timeline, and stop it archiving here. If "
         f"{final} is the wrong or damaged one, move it out of the repository: the server's own follows.",
         details={"archived": final, "archived_digest": theirs or None, "offered_digest": ours, "kept": kept},
     )
-
-
-def _copy_small(source: int, target: int, attempted: str) -> tuple[str, int]:
-    content = os.pread(source, _SMALL_FILE_BYTES + 1, 0)
-    if not content or len(content) > _SMALL_FILE_BYTES:
-        raise Refused(
-            "segment-wrong-size",
-            attempted=attempted,
-            happened=f"a history or backup label file of {len(content)} bytes or more is not one",
-            remedy="Nothing was archived, the server keeps the file. Look at what writes into this pg_wal.",
-        )
-    write_all(target, memoryview(content))
-    return sha256(content).hexdigest(), len(content)
 
 
 def _remove(path: str) -> None:

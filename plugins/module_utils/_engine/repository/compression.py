@@ -8,20 +8,16 @@ the second core that the work needs anyway.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from hashlib import sha256
 from typing import IO
 
-from ..core.errors import Failed
 from ..core.run import start, stop_group
 
 BLOCK = 1 << 18
 SUFFIX = ".zst"
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux; Python names it only from 3.10 on
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 class Damaged(Exception):
@@ -47,63 +43,6 @@ def write_all(target: int, block: memoryview) -> None:
     """Write the whole block."""
     while block:
         block = block[os.write(target, block) :]
-
-
-def compress(source: int, target: int, *, level: int, attempted: str) -> tuple[str, int]:
-    """Read ``source`` to its end through zstd into ``target``; SHA-256 and length of what was read.
-
-    The digest is of the very bytes that were compressed. Raises :class:`Failed` ``repository-full`` or
-    ``compression-failed``; OSError when the source cannot be read.
-    """
-    program = start(["zstd", "-q", f"-{level}", "--single-thread", "-c"], stdin=-1, stdout=target, stderr=-1)
-    sha, length = sha256(), 0
-    buffer = memoryview(bytearray(BLOCK))
-    try:
-        stdin, stderr = _pipe(program.stdin), _pipe(program.stderr)
-        feed = stdin.fileno()
-        widen(feed)
-        while True:
-            count = os.readv(source, [buffer])
-            if not count:
-                break
-            try:
-                write_all(feed, buffer[:count])
-            except BrokenPipeError:
-                # zstd has ended early; its status and words below say why.
-                break
-            sha.update(buffer[:count])
-            length += count
-        stdin.close()
-        words = stderr.read().decode(errors="replace").strip()
-        stderr.close()
-        status = program.wait()
-    except BaseException:
-        stop_group(program)
-        raise
-    if status != 0:
-        raise write_failure(words or f"zstd ended with status {status}", attempted=attempted)
-    return sha.hexdigest(), length
-
-
-def write_failure(reason: OSError | str, *, attempted: str) -> Failed:
-    """The error for a repository that takes no more bytes, from an OSError or from zstd's words."""
-    words = reason if isinstance(reason, str) else f"{reason.filename or 'write'}: {reason.strerror}"
-    number = None if isinstance(reason, str) else reason.errno
-    full = number in _FULL or any(text in words for text in _FULL_WORDS)
-    if full:
-        return Failed(
-            "repository-full",
-            attempted=attempted,
-            happened=f"the repository takes no more bytes: {words}",
-            remedy="Make space on its file system. The WAL stays on the server and is sent again.",
-        )
-    return Failed(
-        "repository-not-writable",
-        attempted=attempted,
-        happened=words,
-        remedy="See that the repository is mounted read-write and belongs to the cluster's owner, and that "
-        "the program zstd works. The WAL stays on the server and is sent again.",
-    )
 
 
 def plain_digest(path: str, target: int | None = None) -> tuple[str, int]:

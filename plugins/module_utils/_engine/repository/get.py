@@ -202,7 +202,7 @@ def _signals_as_faults() -> Iterator[None]:
 
 def _fault(spool: Spool | None, name: str, code: str, text: str, words: str) -> int:
     try:
-        print(f"archive-get: {words}", file=sys.stderr)
+        sys.stderr.write(f"archive-get: {words}\n")
         if spool is not None:
             os.makedirs(spool.directory, 0o700, exist_ok=True)
             spool.tell_fault({"code": code, "text": text, "name": name})
