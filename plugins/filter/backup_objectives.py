@@ -9,7 +9,7 @@ name: backup_objectives
 short_description: What follows from a recovery point and a recovery time objective
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Turns objectives such as C(15m) and C(30m) into the settings that meet them.
   - A value given by hand wins and is listed as pinned.

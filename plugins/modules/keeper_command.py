@@ -11,7 +11,7 @@ module: keeper_command
 short_description: Install the host command dbkeeper
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Builds the command C(dbkeeper) from the engine of this collection and installs it on the host.
   - The command needs Python 3.9 or later and nothing else of Ansible. The server calls it to archive WAL,

@@ -11,7 +11,7 @@ module: keeper_config
 short_description: Make a cluster known to the host command dbkeeper
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Writes the description of a cluster, and makes its state directory and its repository.
   - Nothing that is in a repository is ever changed or removed.

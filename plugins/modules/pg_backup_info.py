@@ -11,7 +11,7 @@ module: pg_backup_info
 short_description: Which backups there are and which moments can be restored
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Lists the base backups of a cluster, the windows of time that each timeline can be restored to, gaps in
     the
@@ -60,7 +60,7 @@ backups:
       description: From this moment on it can be restored.
       returned: always
       type: str
-      sample: 2026-11-21T03:15:07.120000Z
+      sample: "2026-11-21T03:15:07.120000Z"
     stored_bytes:
       description: Its size in the repository.
       returned: always

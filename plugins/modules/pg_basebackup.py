@@ -11,7 +11,7 @@ module: pg_basebackup
 short_description: Take a base backup into the repository
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Takes a base backup of a running cluster, verifies it against its manifest, and waits until its WAL is
     archived.

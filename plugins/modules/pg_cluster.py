@@ -11,7 +11,7 @@ module: pg_cluster
 short_description: Start, stop, reload or restart a PostgreSQL cluster
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Brings one cluster into the wanted state through its service manager, and waits until it has got there.
   - Works where P(ansible.builtin.service#module) cannot, such as with C(pg_ctlcluster) on a host without

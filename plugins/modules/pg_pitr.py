@@ -11,7 +11,7 @@ module: pg_pitr
 short_description: Bring a cluster back to a moment in its past
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Proves that the target can be reached before anything is touched, restores beside the live data directory,
     replays there, verifies, and swaps the two by renaming. The old data directory is kept.

@@ -11,7 +11,7 @@ module: pg_progress_info
 short_description: How far a base backup or a restore is
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Reads the progress that the running operation of a cluster, or the last one, has written.
   - Speaks to no server, so that it works during a restore.

@@ -11,7 +11,7 @@ module: pg_replication_role
 short_description: A role that may take base backups
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Makes a role with the attributes C(LOGIN) and C(REPLICATION) and no password.
   - Whether it gets in is decided by C(pg_hba.conf).

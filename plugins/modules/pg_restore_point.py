@@ -11,7 +11,7 @@ module: pg_restore_point
 short_description: Mark a moment that can be restored by name
 version_added: 0.1.0
 author:
-  - dbkeeper.ops contributors
+  - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Writes a named restore point into the WAL, before a migration for example.
   - With O(cluster) or O(config) a name that is there already is kept as it is, because two points of one name
@@ -78,7 +78,7 @@ made_at:
   description: When it was made, if that is known.
   returned: success
   type: str
-  sample: 2026-11-21T03:15:00.000000Z
+  sample: "2026-11-21T03:15:00.000000Z"
 executed:
   description: Whether the plan was executed. False in check mode, and when the point was there.
   returned: success

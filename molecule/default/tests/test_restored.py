@@ -61,12 +61,8 @@ def damaged() -> Iterator[Damaged]:
             assert "failed" not in done, done
         workload(host, "init --accounts 1000")
         host.check_output(
-            "systemd-run --quiet --uid=postgres --unit=ledger python3 %s/ledger_workload.py run --dsn %s --ledger %s/book"
-            " --workers 2 --until-file %s/stop",
-            LEDGER,
-            DSN,
-            LEDGER,
-            LEDGER,
+            f"systemd-run --quiet --uid=postgres --unit=ledger python3 {LEDGER}/ledger_workload.py run"
+            f" --dsn '{DSN}' --ledger {LEDGER}/book --workers 2 --until-file {LEDGER}/stop"
         )
     count = "psql -XAtc 'SELECT count(*) > 200 FROM ledger_entries'"
     for host in hosts.values():

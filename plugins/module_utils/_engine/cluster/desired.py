@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +84,7 @@ def observe(config: ClusterConfig, instance: Instance) -> Server:
         " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())",
     )
     names, clients = rows[0]
-    return Server(running=True, pending=tuple(filter(None, str(names).split(","))), clients=int(clients))
+    return Server(running=True, pending=tuple(filter(None, str(names).split(","))), clients=int(str(clients)))
 
 
 def _act(config: ClusterConfig, instance: Instance, action: str, timeout: float) -> None:
@@ -116,5 +115,5 @@ def _reload(config: ClusterConfig, instance: Instance) -> None:
         time.sleep(0.05)
 
 
-def _load_time(config: ClusterConfig) -> Sequence[str]:
-    return query(config, "SELECT pg_conf_load_time()")[0]
+def _load_time(config: ClusterConfig) -> str:
+    return str(query(config, "SELECT pg_conf_load_time()")[0][0])
