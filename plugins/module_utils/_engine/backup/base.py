@@ -22,6 +22,7 @@ from .state import BackupState, ask_server, ask_state
 __all__ = ["BackupRequest", "backup", "take_backup"]
 
 _NUDGE_SECONDS = 10.0
+_PATIENCE_SECONDS = 60.0
 
 
 def backup(
@@ -37,25 +38,42 @@ def backup(
     The result has ``changed``, ``executed``, ``plan`` and ``backup`` (the catalog's entry; empty when there is
     none yet). ``check``: the plan only. ``progress``: phases are told there, and its end is the caller's.
 
-    Raises :class:`Refused` as :func:`.plan.make_plan` does, and ``busy`` when a backup of this cluster is being
-    taken; :class:`Failed` with the catalog saying ``failed``: ``basebackup-failed``, ``repository-full``,
+    Raises :class:`Refused` as :func:`.plan.make_plan` does, and ``busy`` when a backup or a restore of this cluster
+    is running; :class:`Failed` with the catalog saying ``failed``: ``basebackup-failed``, ``repository-full``,
     ``page-checksum-failed``, ``archiving-failing``, ``archive-stuck``, ``wal-not-in-repository``.
     """
     if check:
         return _result(make_plan(request, ask_state(config, repository)), executed=False)
     attempted = f"take a base backup of cluster {config.cluster}"
-    repository.require(attempted)
-    with locked(f"{config.state_directory}/backup.lock", "base backup", attempted=attempted):
-        # The repository may be shared by hosts; the state directory is not.
-        with locked(repository.lock("backup"), "base backup", attempted=attempted):
-            return _backup(config, repository, request, progress)
+    # Held for a moment only: a backup that begins during a restore would copy what is about to be put aside,
+    # but a restore at night does not wait for a backup that takes hours (it fails when the server stops).
+    with locked(f"{config.state_directory}/restore.lock", "base backup", attempted=attempted):
+        pass
+    return _alone(config, repository, request, progress, patience=0.0)
 
 
 def take_backup(
     config: ClusterConfig, repository: Repository, *, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Take one, whatever is there; see :func:`backup`."""
-    return backup(config, repository, BackupRequest(), progress=progress)
+    """Take one, whatever is there, also at the end of a restore; see :func:`backup`."""
+    return _alone(config, repository, BackupRequest(), progress, patience=_PATIENCE_SECONDS)
+
+
+def _alone(
+    config: ClusterConfig,
+    repository: Repository,
+    request: BackupRequest,
+    progress: Progress | None,
+    *,
+    patience: float,
+) -> dict[str, Any]:
+    attempted = f"take a base backup of cluster {config.cluster}"
+    repository.require(attempted)
+    ours = f"{config.state_directory}/backup.lock"
+    with locked(ours, "base backup", attempted=attempted, patience=patience):
+        # The repository may be shared by hosts; the state directory is not.
+        with locked(repository.lock("backup"), "base backup", attempted=attempted, patience=patience):
+            return _backup(config, repository, request, progress)
 
 
 def _backup(

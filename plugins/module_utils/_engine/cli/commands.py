@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from ..backup.base import BackupRequest, backup
+from ..backup.info import check, information
 from ..cluster.config import ClusterConfig
 from ..core import privilege
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused
@@ -104,15 +105,11 @@ def _repository(config: ClusterConfig) -> Repository:
 
 
 def _info(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    from ..backup.info import information
-
     result = information(config, _repository(config))
     return result, show.information(result)
 
 
 def _check(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    from ..backup.info import check
-
     result = check(config, _repository(config))
     return result, show.check(result)
 

@@ -46,7 +46,7 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
             remedy="dbkeeper info shows what there is; take one with dbkeeper backup.",
         )
     system_id = _system_id(state, candidates)
-    candidates = [backup for backup in candidates if str(backup.system_id) == system_id]
+    candidates = _of_system(system_id, candidates, config)
     proof = prove(
         [backup.facts() for backup in candidates],
         _on_live_timeline(request.target, state),
@@ -69,6 +69,23 @@ def _locations(config: ClusterConfig, repository: Repository, request: RestoreRe
         # The plan's id is not known yet; it is part of the last name only.
         found += [os.path.dirname(move.target) for move in tablespace_moves(backup, wanted, "0" * 12)]
     return tuple(dict.fromkeys(found))
+
+
+def _of_system(system_id: str, candidates: list[Backup], config: ClusterConfig) -> list[Backup]:
+    ours = [backup for backup in candidates if str(backup.system_id) == system_id]
+    if not ours:
+        others = sorted({str(backup.system_id) for backup in candidates})
+        raise Refused(
+            "system-mismatch",
+            attempted=f"choose a base backup of cluster {config.cluster}",
+            happened=(
+                f"{config.data_directory} holds system {system_id}, the repository has backups of "
+                f"{', '.join(others)}: another database"
+            ),
+            remedy="Correct the repository or the cluster's name in the configuration.",
+            details={"system_id": system_id, "repository_system_ids": others},
+        )
+    return ours
 
 
 def _system_id(state: HostState, candidates: list[Backup]) -> str:

@@ -31,6 +31,7 @@ _STOPPED = re.compile(r"^(before|after) LSN ([0-9A-F]{1,8}/[0-9A-F]{1,8})$")
 _TITLE = re.compile(r"startup\s+(?:recovering|waiting for)\s+([0-9A-F]{24})")
 _STALLED_AFTER_SECONDS = 900.0
 _POLL_SECONDS = 0.05
+_NO_SPACE = "No space left on device"
 
 
 @dataclass(frozen=True)
@@ -215,10 +216,18 @@ def _died(plan: RestorePlan, status: int) -> Failed:
             remedy="Run dbkeeper plan: it names the last commit that can still be reached.",
             details={"fault": fault},
         )
+    words = _last_words(plan)
+    if _NO_SPACE in words:
+        return Failed(
+            "disk-full",
+            attempted=attempted,
+            happened=f"{words}; nothing was swapped, the live cluster is as it was",
+            remedy=f"Free space below {plan.work_directory}, and run the same command again: it continues.",
+        )
     return Failed(
         "replay-server-died",
         attempted=attempted,
-        happened=f"the staged server ended with status {status}: {_last_words(plan)}; nothing was swapped",
+        happened=f"the staged server ended with status {status}: {words}; nothing was swapped",
         remedy=f"Read {log_path(plan)}; run the same command again to continue from where it was.",
     )
 
@@ -228,5 +237,6 @@ def _last_words(plan: RestorePlan) -> str:
         handle.seek(max(0, os.path.getsize(log_path(plan)) - 8192))
         lines = handle.read().decode(errors="replace").splitlines()
         telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "ERROR"))]
-        return " / ".join((telling or lines)[-3:])
+        full = [line for line in lines if _NO_SPACE in line]
+        return " / ".join((full or telling or lines)[-3:])
     return "it left no log"

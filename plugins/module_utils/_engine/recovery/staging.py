@@ -251,11 +251,15 @@ def settle(plan: RestorePlan, config: ClusterConfig) -> None:
 def _take_over(live: str, staged: str) -> None:
     if not os.path.lexists(live):
         return
+    kept = f"{staged}.from-backup"
     if os.path.lexists(staged):
-        kept = f"{staged}.from-backup"
-        if os.path.isdir(kept):
-            shutil.rmtree(kept)
-        os.rename(staged, kept)
+        # A second time (the first configuration did not start) what lies here is no longer the backup's.
+        if not os.path.lexists(kept):
+            os.rename(staged, kept)
+        elif os.path.isdir(staged):
+            shutil.rmtree(staged)
+        else:
+            os.unlink(staged)
     if os.path.isdir(live):
         shutil.copytree(live, staged)
     else:

@@ -78,7 +78,8 @@ def _put_back(plan: RestorePlan, instance: Instance, journal: Journal, cause: Ke
     if os.path.isdir(plan.kept_directory):
         move(plan.data_directory, plan.staging)
         move(plan.kept_directory, plan.data_directory)
-    journal.reset(steps.STOP_LIVE, steps.KEEP_OLD, steps.PLACE_NEW, steps.START_NEW)
+    # Settled again by the next run: the live configuration that did not start is to be mended first.
+    journal.reset(steps.SETTLE, steps.STOP_LIVE, steps.KEEP_OLD, steps.PLACE_NEW, steps.START_NEW)
     journal.note(down_since=None, kept_directory=None)
     after = "the old cluster is in its place again"
     if journal.data.get("live_was_running"):
