@@ -80,7 +80,7 @@ def test_a_wrong_mode_is_put_right(tmp_path: Path) -> None:
 def test_a_description_that_cannot_be_read_back_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         register(description(tmp_path, repositry="/x"), str(tmp_path / "main.json"), user=ME, check=False)
-    assert caught.value.code == "configuration-invalid"
+    assert caught.value.code == "config-malformed"
     assert tree(tmp_path) == []
 
 
