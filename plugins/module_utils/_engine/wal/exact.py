@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from typing import Protocol
 
 from ..core.errors import Refused
 from .page import PAGE_BYTES
@@ -13,6 +14,16 @@ from .scratch import workspace
 from .segment import Segment, first_lsn, last_segment_of, segment_name, segment_of
 from .source import WalSource
 from .waldump import RawEnd, RestorePoint, TransactionEnd, WalDump, transaction_end
+
+
+class Records(Protocol):
+    """What a decision asks about single records of sound segments."""
+
+    def ends(self, reach: Reach, number: int) -> list[TransactionEnd]:
+        """The commits and aborts whose records end in a segment of ``reach``, in the order of WAL."""
+
+    def record_from(self, reach: Reach, lsn: int) -> tuple[int, int] | None:
+        """Start and end of the first record at or after ``lsn``, None when the reach ends before it does."""
 
 
 class _Keep:
@@ -43,7 +54,7 @@ class Exact:
         self._ends: dict[tuple[str, int], list[TransactionEnd]] = {}
 
     def ends(self, reach: Reach, number: int) -> list[TransactionEnd]:
-        """The commits and aborts whose records end in a segment of ``reach``, in the order of WAL."""
+        """See :class:`Records`."""
         position = reach.position(number)
         step = reach.steps[position]
         begin = reach.steps[position - 1].entry.tail_lsn if position else step.entry.first_lsn
@@ -67,12 +78,16 @@ class Exact:
         return self._ends[key]
 
     def record_from(self, reach: Reach, lsn: int) -> tuple[int, int] | None:
-        """Start and end of the first record at or after ``lsn``, None when the reach ends before it does."""
+        """See :class:`Records`."""
         size = self._dump.segment_bytes
+        if segment_of(lsn, size) < reach.steps[0].segment.number or lsn >= reach.end:
+            return None
+        after_gap = _after_gap(reach, lsn, size)
+        if after_gap is None:
+            return None
+        lsn = after_gap
         # Reading begins at a page, and may have to go over a record that was begun in earlier ones.
         first = segment_of(lsn - lsn % PAGE_BYTES, size)
-        if first < reach.steps[0].segment.number or lsn >= reach.end:
-            return None
         count = 2
         while True:
             steps = reach.steps[reach.position(first) : reach.position(first) + count]
@@ -93,6 +108,15 @@ class Exact:
             )
             if self._source.fetch(step.entry.name, path) != step.entry.digest:
                 raise _changed(step.entry.name, "its bytes are not those that were indexed")
+
+
+def _after_gap(reach: Reach, lsn: int, size: int) -> int | None:
+    """Behind the last record that begins in a segment (a switch) nothing follows: go on where the next one begins."""
+    steps = reach.steps[reach.position(segment_of(lsn, size)) :]
+    tail = steps[0].entry.tail_lsn
+    if tail is None or lsn <= tail:
+        return lsn
+    return next((step.entry.first_lsn for step in steps[1:] if step.entry.first_lsn is not None), None)
 
 
 def _changed(name: str, happened: str) -> Refused:

@@ -14,7 +14,7 @@ from datetime import datetime
 from ..core.errors import Refused
 from . import lines, refusals
 from .archive import Archive
-from .exact import Exact
+from .exact import Exact, Records
 from .facts import BackupFacts, Commit, PlannedSegment, Proof, Target
 from .identity import ArchiveFacts
 from .index import WalIndex
@@ -57,7 +57,7 @@ def decide(
     backups: Sequence[BackupFacts],
     target: Target,
     archive: Archive,
-    exact: Exact,
+    exact: Records,
     live_timeline: int | None = None,
 ) -> Proof:
     """The decision itself: from what the archive holds, and a reader for single records."""
@@ -89,7 +89,7 @@ def _facts(target: Target, backups: Sequence[BackupFacts]) -> ArchiveFacts:
     return facts.pop()
 
 
-def _on_own_timeline(found: Found, archive: Archive, exact: Exact) -> Found:
+def _on_own_timeline(found: Found, archive: Archive, exact: Records) -> Found:
     """The same record on the timeline that it belongs to, when the target lies before a fork.
 
     A recovery to there on the child's line would write a history whose positions go back. The parent's own
@@ -116,7 +116,7 @@ def _same_segments(other: Reach, found: Found) -> bool:
     return [step.entry.name for step in other.steps[:count]] == ours
 
 
-def _proof(asked: Found, found: Found, target: Target, exact: Exact) -> Proof:
+def _proof(asked: Found, found: Found, target: Target, exact: Records) -> Proof:
     reached = found.reached
     steps = reached.steps[: reached.position(found.last_number) + 1]
     size = reached.branch.segment_bytes
@@ -155,7 +155,7 @@ def _proof(asked: Found, found: Found, target: Target, exact: Exact) -> Proof:
     )
 
 
-def _around(found: Found, exact: Exact) -> tuple[Commit | None, Commit | None]:
+def _around(found: Found, exact: Records) -> tuple[Commit | None, Commit | None]:
     """The newest commit that will be there, and the first that will not."""
     reached = found.reached
     limit = found.lsn + (1 if found.inclusive else 0)
@@ -186,7 +186,7 @@ def _around(found: Found, exact: Exact) -> tuple[Commit | None, Commit | None]:
     return last, following
 
 
-def _first(found: Found, exact: Exact) -> Commit | None:
+def _first(found: Found, exact: Records) -> Commit | None:
     """The oldest commit at or after the backup's start."""
     reached = found.reached
     for step in reached.steps:

@@ -16,7 +16,7 @@ from datetime import datetime
 from . import refusals
 from .archive import Archive
 from .branch import Branch
-from .exact import Exact
+from .exact import Records
 from .facts import BackupFacts, Commit, Target
 from .reach import Reach, reach
 from .segment import last_segment_of
@@ -46,7 +46,7 @@ class Resolver:
     """Resolves a target on one branch; ``backups`` are those that lead to it, in any order."""
 
     def __init__(
-        self, archive: Archive, branch: Branch, exact: Exact, backups: Sequence[BackupFacts]
+        self, archive: Archive, branch: Branch, exact: Records, backups: Sequence[BackupFacts]
     ) -> None:
         self._archive = archive
         self._branch = branch

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from ..core.errors import Refused
 
 SIZES_BYTES = tuple(1 << power for power in range(20, 31))
-_SEGMENT = re.compile(r"^[0-9A-F]{24}$")
-_PARTIAL = re.compile(r"^[0-9A-F]{24}\.partial$")
-_HISTORY = re.compile(r"^[0-9A-F]{8}\.history$")
-_BACKUP = re.compile(r"^[0-9A-F]{24}\.[0-9A-F]{8}\.backup$")
+_SEGMENT = re.compile(r"^[0-9A-F]{24}\Z")
+_PARTIAL = re.compile(r"^[0-9A-F]{24}\.partial\Z")
+_HISTORY = re.compile(r"^[0-9A-F]{8}\.history\Z")
+_BACKUP = re.compile(r"^[0-9A-F]{24}\.[0-9A-F]{8}\.backup\Z")
 
 
 @dataclass(frozen=True, order=True)
