@@ -63,7 +63,28 @@ plan:
   description: What was done, or would be done in check mode.
   returned: success
   type: dict
-  sample: {label: 20261121T031500Z-full, changes: true}
+  contains:
+    label:
+      description: The backup that satisfies the request, or the one that is taken.
+      returned: always
+      type: str
+      sample: 20261121T031500Z-full
+    reason:
+      description: Why it is taken, or why none is.
+      returned: always
+      type: str
+      sample: there is no verified backup
+    steps:
+      description: What is done, in words. Empty when nothing is.
+      returned: always
+      type: list
+      elements: str
+      sample: []
+    plain_bytes:
+      description: Size of the data.
+      returned: always
+      type: int
+      sample: 23592960
 executed:
   description: Whether the plan was executed. False in check mode.
   returned: success
@@ -120,7 +141,10 @@ def main() -> None:
         become_owner(config)
         age = max_age_seconds(module.params["max_age"])
         request = BackupRequest(label=module.params["label"], max_age_seconds=age)
-        return backup(config, Repository(config.repository, config.cluster), request, check=module.check_mode)
+        repository = Repository(config.repository, config.cluster)
+        result = backup(config, repository, request, check=module.check_mode)
+        after = {"steps": result["plan"]["steps"]} if result["changed"] else {}
+        return {**result, "diff": {"before": {}, "after": after}}
 
     if module.check_mode and not os.path.exists(config_path(module.params)):
         module.warn("The cluster is not known here yet; the first backup is taken once it is.")

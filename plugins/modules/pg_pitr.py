@@ -197,7 +197,15 @@ def restored(config: ClusterConfig, params: dict[str, object], check: bool) -> d
     request = request_from(params)
     result = show_plan(config, request) if check else restore(config, request, confirm=params["confirm"])
     card = done_card if result["executed"] else plan_card
-    return {**result, "card": card(result, config.language)}
+    diff = {"before": {}, "after": {}}
+    if result["changed"]:
+        plan = result["plan"]
+        diff["before"] = {plan["data_directory"]: plan["live"]}
+        diff["after"] = {
+            plan["data_directory"]: {"backup": plan["backup"], "until": plan["proof"]["lsn"]},
+            plan["kept_directory"]: plan["live"],
+        }
+    return {**result, "card": card(result, config.language), "diff": diff}
 
 
 def main() -> None:
