@@ -77,7 +77,7 @@ def test_the_outcome_shows_planned_beside_reached(language: str) -> None:
     made["record"] = {
         "reached": {"lsn": "0/5000200", "inclusive": False, "end_lsn": "0/5000200", "new_timeline": 2},
         "downtime_seconds": 0.34,
-        "lost": made["plan"]["lost"],
+        "lost": {**made["plan"]["lost"], "wal_bytes": 5 << 20},
         "kept_directory": "/var/lib/postgresql/15/main.before-x",
         "archived_segment": "000000020000000000000005",
         "new_backup": "20261121T034000Z-full",

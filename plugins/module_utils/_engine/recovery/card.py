@@ -35,8 +35,12 @@ def done_card(result: Mapping[str, Any], language: str = "en") -> list[str]:
     rows.append(("reached", _position(plan["proof"], reached["lsn"], reached["inclusive"], language)))
     if record["downtime_seconds"] is not None:
         rows.append(("downtime", format_duration(record["downtime_seconds"])))
-    rows += _losses(record["lost"], plan, language)
-    rows.append(("kept", record["kept_directory"] or say("kept_nothing", language)))
+    rows += [("was_lost", text) for _key, text in _losses(record["lost"], plan, language)]
+    if record["lost"].get("wal_bytes") is not None:
+        rows.append(
+            ("was_lost", say("was_lost_wal", language, size=format_bytes(record["lost"]["wal_bytes"])))
+        )
+    rows.append(("was_kept", record["kept_directory"] or say("kept_nothing", language)))
     if record["archived_segment"]:
         rows.append(("archived", record["archived_segment"]))
     if record["new_backup"]:
@@ -147,6 +151,7 @@ def _price(plan: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     if plan["stop_first"]:
         rows.append(("warning", say("stop_first", language)))
     rows += [("warning", str(warning)) for warning in plan["warnings"]]
+    rows += [("warning", say(note["key"], language, **note["values"])) for note in plan["notes"]]
     return rows
 
 

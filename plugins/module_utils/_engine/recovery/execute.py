@@ -19,7 +19,7 @@ from ..repository.engine import BackupEngine
 from ..repository.evidence import write_evidence
 from ..repository.layout import Repository
 from ..repository.leases import release_lease, take_lease
-from ..wal.lsn import format_lsn
+from ..wal.lsn import format_lsn, parse_lsn
 from . import rearm, staging, steps
 from .plan import RestorePlan
 from .replay import Reached, StagedServer, promoted, reached, replay
@@ -192,6 +192,13 @@ class Execution:
         staging.clean_up(self.plan)
         release_lease(self.repository, self.plan.id)
 
+    def _lost_wal_bytes(self) -> int | None:
+        """WAL that the old cluster had written past the point reached, where both are on one timeline."""
+        data = self.journal.data
+        if data.get("reached") is None or data.get("old_timeline") != self.plan.timeline:
+            return None
+        return max(0, parse_lsn(data["old_end_lsn"]) - parse_lsn(data["reached"]["end_lsn"]))
+
     def _evidence(self, result: str, error: KeeperError | None = None) -> dict[str, Any]:
         """What was asked, planned and reached, and how long it took: kept in the repository."""
         data, plan = self.journal.data, self.plan
@@ -211,7 +218,12 @@ class Execution:
             "downtime_seconds": data.get("downtime_seconds"),
             "staged_bytes": plan.staged_bytes,
             "wal_bytes": plan.wal_bytes,
-            "lost": {**plan.lost, "unarchived_segments": data.get("unarchived_segments", [])},
+            "lost": {
+                **plan.lost,
+                "unarchived_segments": data.get("unarchived_segments", []),
+                "since_the_archive_ends": False,
+                "wal_bytes": self._lost_wal_bytes(),
+            },
             "kept_directory": data.get("kept_directory"),
             "archived_segment": data.get("archived_segment"),
             "new_backup": data.get("new_backup"),

@@ -87,6 +87,7 @@ class RestorePlan:
     skip_backup: bool
     steps: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def staging(self) -> str:
@@ -206,7 +207,8 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
         stop_first=stop_first,
         skip_backup=request.skip_backup,
         steps=list(steps.RESTORE),
-        warnings=[*proof.warnings, *_warnings(state, moves)],
+        warnings=list(proof.warnings),
+        notes=_notes(state, moves),
     )
 
 
@@ -325,15 +327,13 @@ def _reachable(proof: Proof, state: HostState) -> dict[str, Any]:
     }
 
 
-def _warnings(state: HostState, moves: list[TablespaceMove]) -> list[str]:
-    warnings = []
+def _notes(state: HostState, moves: list[TablespaceMove]) -> list[dict[str, Any]]:
+    """What is not wrong and still worth knowing, as keys of recovery.words with their values."""
+    notes: list[dict[str, Any]] = []
     if state.repository_device in {disk.device for disk in state.disks.values()}:
-        warnings.append(
-            "The repository and the data directory are on one file system: one disk can take both."
-        )
+        notes.append({"key": "note_one_disk", "values": {}})
     if not state.live.exists:
-        warnings.append(
-            f"There is no live data directory at {state.config.data_directory}; nothing will be kept."
-        )
-    warnings += [f"Tablespace {move.oid} moves from {move.source} to {move.target}." for move in moves]
-    return warnings
+        notes.append({"key": "note_no_live", "values": {"path": state.config.data_directory}})
+    for move in moves:
+        notes.append({"key": "note_tablespace", "values": asdict(move)})
+    return notes

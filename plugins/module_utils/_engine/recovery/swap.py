@@ -16,9 +16,10 @@ from ..cluster.instance import Instance
 from ..core.errors import Failed, KeeperError
 from ..core.files import rename_durable
 from ..core.journal import Journal
+from ..wal.lsn import format_lsn
 from . import steps
 from .plan import RestorePlan
-from .state import ready_segments
+from .state import live_cluster
 
 Do = Callable[[str, Callable[[], None]], None]
 
@@ -34,7 +35,11 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
         journal.note(down_since=journal.data.get("down_since") or time.time())
         if instance.status().running:
             instance.stop()
-        journal.note(unarchived_segments=list(ready_segments(plan.data_directory)))
+        left = live_cluster(config)
+        journal.note(unarchived_segments=list(left.ready_segments))
+        if left.control is not None:
+            end = format_lsn(left.control.checkpoint_lsn)
+            journal.note(old_timeline=left.control.timeline, old_end_lsn=end)
 
     def keep_old() -> None:
         move(plan.data_directory, plan.kept_directory)

@@ -81,6 +81,24 @@ WORDS: dict[str, tuple[str, str]] = {
         "最後の WAL をアーカイブするため、最初にクラスタを停止します。停止時間はリストア全体です。",
     ),
     "warning": ("Mind", "注意"),
+    "note_one_disk": (
+        "The repository and the data directory are on one file system: one disk can take both.",
+        "リポジトリとデータディレクトリが同じファイルシステムにあります。1 台のディスク障害で両方を失います。",
+    ),
+    "note_no_live": (
+        "There is no live data directory at {path}; nothing will be kept.",
+        "{path} に現在のデータディレクトリがありません。保存されるものはありません。",
+    ),
+    "note_tablespace": (
+        "Tablespace {oid} moves from {source} to {target}.",
+        "テーブル空間 {oid} は {source} から {target} へ移ります。",
+    ),
+    "was_kept": ("Old data", "元のデータ"),
+    "was_lost": ("Lost", "失われたもの"),
+    "was_lost_wal": (
+        "{size} of WAL that the old cluster had written after the target",
+        "元のクラスタが目標以降に書いた WAL {size}",
+    ),
     "reached": ("Reached", "到達した復旧点"),
     "downtime": ("Downtime", "停止時間"),
     "seconds": ("Seconds by step", "工程別の秒数"),
