@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Decisions: targets against archives, by tables and by counting over the whole list of transactions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import Target
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.lsn import format_lsn
+from tests.unit.wal.story import LENGTH, SIZE, Story, at, backup, end
+
+S = SIZE
+
+
+def straight(**changes: object) -> Story:
+    """One timeline, segments 1 to 9, a commit in the middle of each at second 10 times its number."""
+    story = Story({1: [end(n * S + 6400, 10 * n, 100 + n) for n in range(1, 10)]}, {1: range(1, 10)})
+    for name, value in changes.items():
+        setattr(story, name, value)
+    return story
+
+
+EARLY = backup(1 * S + 40, 1 * S + 640, 5, label="early")
+LATE = backup(5 * S + 40, 5 * S + 640, 45, label="late")
+
+
+def name(number: int, timeline: int = 1) -> str:
+    return f"{timeline:08X}00000000{number:08X}"
+
+
+@pytest.mark.parametrize(
+    ("target", "label", "lsn", "inclusive", "last", "following", "segments"),
+    [
+        (Target("time", at(30)), "early", 4 * S + 6400, False, 103, 104, range(1, 5)),
+        (Target("time", at(30), inclusive=False), "early", 3 * S + 6400, False, 102, 103, range(1, 4)),
+        (Target("time", at(35)), "early", 4 * S + 6400, False, 103, 104, range(1, 5)),
+        (Target("time", at(44.999)), "early", 5 * S + 6400, False, 104, 105, range(1, 6)),
+        (Target("time", at(45)), "late", 5 * S + 6400, False, None, 105, range(5, 6)),
+        (Target("time", at(70)), "late", 8 * S + 6400, False, 107, 108, range(5, 9)),
+        (Target("xid", 103), "early", 3 * S + 6400, True, 103, 104, range(1, 4)),
+        (Target("xid", 103, inclusive=False), "early", 3 * S + 6400, False, 102, 103, range(1, 4)),
+        (Target("xid", 2**32 + 107), "late", 7 * S + 6400, True, 107, 108, range(5, 8)),
+        (Target("lsn", 3 * S + 6400), "early", 3 * S + 6400, True, 103, 104, range(1, 4)),
+        (Target("lsn", 3 * S + 6401), "early", 3 * S + 6464, True, 103, 104, range(1, 4)),
+        (Target("lsn", 3 * S + 6400, inclusive=False), "early", 3 * S + 6400, False, 102, 103, range(1, 4)),
+        (Target("lsn", 5 * S + 640), "late", 5 * S + 640, True, None, 105, range(5, 6)),
+        (Target("lsn", 5 * S + 639), "early", 5 * S + 640, True, 104, 105, range(1, 6)),
+        (Target("name", "here"), "late", 7 * S + 64, True, 106, 107, range(5, 8)),
+        (Target("latest"), "late", 10 * S - 64, True, 109, None, range(5, 10)),
+        (Target("immediate"), "late", 5 * S + 640, False, None, 105, range(5, 6)),
+        (Target("time", at(500), allow_idle_gap=True), "late", 10 * S - 64, True, 109, None, range(5, 10)),
+    ],
+)
+def test_targets_that_are_reached(
+    target: Target,
+    label: str,
+    lsn: int,
+    inclusive: bool,
+    last: int | None,
+    following: int | None,
+    segments: range,
+) -> None:
+    story = straight(points={1: [("here", 7 * S + 64)]})
+    proof = story.decide(target, EARLY, LATE)
+    assert (proof.backup, proof.timeline, proof.lsn, proof.inclusive) == (label, 1, lsn, inclusive)
+    assert (proof.last_commit and proof.last_commit.xid) == last
+    assert (proof.next_commit and proof.next_commit.xid) == following
+    assert [segment.name for segment in proof.segments] == [name(n) for n in segments]
+    assert [segment.digest for segment in proof.segments] == [f"digest of {name(n)}" for n in segments]
+    assert proof.wal_bytes == len(segments) * S
+    assert proof.newest_reachable and proof.newest_reachable.xid == 109
+    assert proof.histories == () and proof.warnings == ()
+    assert len(set(story.reads)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "words"),
+    [
+        (Target("time", at(4)), "target-before-oldest-backup", ["early", "2026-11-21T03:00:05.000000Z"]),
+        (
+            Target("time", at(90)),
+            "target-after-last-commit",
+            ["xid 109", format_lsn(9 * S + 6400), "idle gap"],
+        ),
+        (Target("time", at(91)), "target-after-last-commit", ["xid 109", "pg_switch_wal"]),
+        (Target("xid", 500), "xid-not-in-archive", ["xid 109"]),
+        (Target("xid", 777), "xid-not-in-archive", ["Ask for xid 106"]),
+        (Target("xid", 666), "xid-aborted", ["rolled back", format_lsn(6 * S + 9600)]),
+        (Target("name", "her"), "restore-point-unknown", ["Nearest name: 'here'"]),
+        (Target("name", "twice"), "restore-point-ambiguous", [format_lsn(7 * S + 640), format_lsn(8 * S)]),
+        (Target("name", "before"), "target-before-oldest-backup", ["early"]),
+        (Target("lsn", S + 639), "lsn-out-of-range", [format_lsn(S + 640), format_lsn(10 * S - 64)]),
+        (Target("lsn", 10 * S), "lsn-out-of-range", [format_lsn(10 * S - 64)]),
+        (Target("lsn", 99 * S), "lsn-out-of-range", [format_lsn(10 * S - 64)]),
+        (Target("latest", timeline=3), "timeline-unknown", ["Choose one of: timeline 1"]),
+    ],
+)
+def test_targets_that_are_refused(target: Target, code: str, words: list[str]) -> None:
+    points = {1: [("before", S + 64), ("here", 7 * S + 64), ("twice", 7 * S + 640), ("twice", 8 * S)]}
+    story = straight(points=points)
+    six = story.ends[1][5]
+    story.ends[1][5] = end(six.lsn, 60, 106, sub=[776, 777])
+    story.ends[1].insert(6, end(6 * S + 9600, 61, 666, committed=False))
+    with pytest.raises(Refused) as caught:
+        story.decide(target, EARLY, LATE)
+    error = caught.value
+    assert error.code == code
+    for word in words:
+        assert word in error.happened + error.remedy
+    assert target.describe() in error.attempted
+    assert error.details["target"] == target.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("missing", "target", "expected"),
+    [
+        # Before what is needed, after what is needed: no matter.
+        ([2], Target("time", at(70)), 8 * S + 6400),
+        ([9], Target("time", at(60)), 7 * S + 6400),
+        ([7], Target("time", at(50)), 6 * S + 6400),
+        # At the very end it is just the end of the archive.
+        ([9], Target("latest"), 9 * S - 64),
+        ([7], Target("time", at(60)), "segment-missing"),
+        ([7], Target("time", at(75)), "segment-missing"),
+        ([7], Target("latest"), "segment-missing"),
+        ([7], Target("xid", 108), "segment-missing"),
+        ([7], Target("name", "late"), "segment-missing"),
+        ([7], Target("lsn", 8 * S), "segment-missing"),
+        ([5], Target("immediate"), "segment-missing"),
+        ([5, 6, 7, 8, 9], Target("latest"), "segment-missing"),
+    ],
+)
+def test_missing_segments(missing: list[int], target: Target, expected: int | str) -> None:
+    story = straight(missing={name(n) for n in missing}, points={1: [("late", 8 * S + 64)]})
+    if isinstance(expected, int):
+        assert story.decide(target, EARLY, LATE).lsn == expected
+        return
+    with pytest.raises(Refused) as caught:
+        story.decide(target, EARLY, LATE)
+    assert caught.value.code == expected
+    assert caught.value.details["first"] == name(missing[0])
+    last = caught.value.details["last_reachable_commit"]
+    # What is offered instead is accepted.
+    if last:
+        xid = last["xid"]
+        assert xid == 100 + missing[0] - 1
+        proof = story.decide(Target("lsn", story.ends[1][xid - 101].lsn), EARLY, LATE)
+        assert proof.last_commit and proof.last_commit.xid == xid
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "segment-zero-filled",
+        "segment-wrong-size",
+        "segment-wrong-content",
+        "segment-wrong-system",
+        "segment-corrupt",
+        "segment-unreadable",
+        "segment-duplicate",
+    ],
+)
+def test_faults_are_passed_on_by_their_own_code(code: str) -> None:
+    story = straight(faults={name(7): (code, "as seen"), name(8): (code, "as seen, too")})
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("latest"), EARLY, LATE)
+    error = caught.value
+    assert (error.code, error.details["first"], error.details["last"]) == (code, name(7), name(8))
+    assert "as seen" in error.happened and "xid 106" in error.remedy
+
+
+def test_clocks_that_go_back() -> None:
+    """The first LATER end in the order of WAL counts; a backup that held one inside is passed over (A18)."""
+    story = straight()
+    story.ends[1][3] = end(4 * S + 6400, 65, 104)
+    proof = story.decide(Target("time", at(60)), EARLY, LATE)
+    assert (proof.backup, proof.lsn) == ("late", 7 * S + 6400)
+    story.ends[1].insert(4, end(5 * S + 320, 66, 200))
+    proof = story.decide(Target("time", at(60)), EARLY, LATE)
+    assert (proof.backup, proof.lsn) == ("early", 4 * S + 6400)
+    assert any("late" in warning and "set back" in warning for warning in proof.warnings)
+
+
+def test_a_record_that_ends_in_the_next_segment_needs_it() -> None:
+    story = straight()
+    story.ends[1].insert(3, end(4 * S - 8, 33, 300))
+    for target in (Target("xid", 300), Target("xid", 300, inclusive=False), Target("time", at(31))):
+        proof = story.decide(target, EARLY)
+        assert (proof.lsn, proof.end_lsn) == (4 * S - 8, 4 * S - 8 + LENGTH)
+        assert proof.segments[-1].name == name(4)
+    assert story.decide(Target("xid", 103), EARLY).segments[-1].name == name(3)
+
+
+def forked(**changes: object) -> Story:
+    """Timeline 1 to segment 9; 2 leaves it in segment 4 (after 104) and goes to 8; 3 leaves 2 in 6."""
+    fork, second = 4 * S + 8000, 6 * S + 8000
+    story = Story(
+        {
+            1: [end(n * S + 6400, 10 * n, 100 + n) for n in range(1, 10)],
+            2: [end(4 * S + 9600, 101, 205)] + [end(n * S + 6400, 100 + n, 201 + n) for n in range(5, 9)],
+            3: [end(n * S + 9600, 200 + n, 300 + n) for n in range(6, 9)],
+        },
+        {1: range(1, 10), 2: range(4, 9), 3: range(6, 9)},
+        {2: [(1, fork)], 3: [(1, fork), (2, second)]},
+    )
+    for key, value in changes.items():
+        setattr(story, key, value)
+    return story
+
+
+SECOND = backup(5 * S + 40, 5 * S + 640, 102, timeline=2, label="second")
+
+
+@pytest.mark.parametrize(
+    ("target", "timeline", "lsn", "names"),
+    [
+        (Target("latest", timeline=1), 1, 10 * S - 64, [name(n) for n in range(1, 10)]),
+        (
+            Target("latest", timeline=2),
+            2,
+            9 * S - 64,
+            [name(n) for n in range(1, 4)] + [name(n, 2) for n in range(4, 9)],
+        ),
+        (
+            Target("latest", timeline=3),
+            3,
+            9 * S - 64,
+            [name(n) for n in range(1, 4)] + [name(n, 2) for n in (4, 5)] + [name(n, 3) for n in (6, 7, 8)],
+        ),
+        # Before the fork it is the parent's own line, whichever branch is asked.
+        (Target("time", at(20), timeline=3), 1, 3 * S + 6400, [name(n) for n in range(1, 4)]),
+        (Target("time", at(30)), 1, 4 * S + 6400, [name(n) for n in range(1, 5)]),
+        (Target("xid", 306), 3, 6 * S + 9600, None),
+        (Target("xid", 109), 1, 9 * S + 6400, None),
+        (Target("xid", 205), 2, 4 * S + 9600, None),
+        (Target("lsn", 2 * S), 1, 2 * S, [name(1), name(2)]),
+        (Target("lsn", 4 * S + 9600, timeline=2), 2, 4 * S + 9600, None),
+    ],
+)
+def test_branches(target: Target, timeline: int, lsn: int, names: list[str] | None) -> None:
+    proof = forked().decide(target, EARLY)
+    assert (proof.timeline, proof.lsn) == (timeline, lsn)
+    if names:
+        assert [segment.name for segment in proof.segments] == names
+    assert proof.histories == tuple(f"{t:08X}.history" for t in range(2, timeline + 1))
+
+
+@pytest.mark.parametrize(
+    ("target", "timelines"),
+    [
+        (Target("latest"), [1, 2, 3]),
+        (Target("time", at(60)), [1, 2, 3]),
+        (Target("time", at(105)), [1, 2, 3]),
+        (Target("time", at(207)), [1, 2, 3]),
+        (Target("lsn", 5 * S), [1, 2, 3]),
+        (Target("lsn", 9 * S + 640), [1, 2, 3]),
+    ],
+)
+def test_what_differs_between_branches_needs_a_timeline(target: Target, timelines: list[int]) -> None:
+    with pytest.raises(Refused) as caught:
+        forked().decide(target, EARLY)
+    assert caught.value.code == "timeline-ambiguous"
+    assert [row["timeline"] for row in caught.value.details["branches"]] == timelines
+    assert "Say which timeline is meant: 1, 2, 3" in caught.value.remedy
+
+
+def test_a_backup_after_the_fork_settles_the_branch() -> None:
+    story = forked()
+    story.segments.pop(3)
+    story.ends.pop(3)
+    story.forks.pop(3)
+    proof = story.decide(Target("latest"), EARLY, SECOND)
+    assert (proof.backup, proof.timeline) == ("second", 2)
+    proof = story.decide(Target("time", at(103)), EARLY, SECOND)
+    assert (proof.backup, proof.timeline) == ("second", 2)
+    # For an older time the older backup counts, and there both branches are possible.
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("time", at(60)), EARLY, SECOND)
+    assert caught.value.code == "timeline-ambiguous"
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("latest", timeline=1), SECOND)
+    assert caught.value.code == "timeline-not-descendant"
+
+
+def test_a_parent_without_commits_after_the_fork_is_no_branch() -> None:
+    """A planned switchover: the old timeline ends where the new one begins."""
+    story = forked()
+    story.segments = {1: range(1, 5), 2: range(4, 9)}
+    story.ends[1] = story.ends[1][:4]
+    story.forks.pop(3)
+    proof = story.decide(Target("latest"), EARLY)
+    assert proof.timeline == 2
+    assert [segment.name for segment in proof.segments][2:5] == [name(3), name(4, 2), name(5, 2)]
+
+
+def test_a_timeline_without_history_stops_everything_that_it_might_change() -> None:
+    story = forked()
+    story.forks.pop(3)
+    for target in (
+        Target("latest"),
+        Target("time", at(20)),
+        Target("xid", 205),
+        Target("latest", timeline=3),
+    ):
+        with pytest.raises(Refused) as caught:
+            story.decide(target, EARLY)
+        assert caught.value.code == "history-missing"
+    assert story.decide(Target("latest", timeline=2), EARLY).timeline == 2
+
+
+def test_a_fault_on_a_branch_is_no_reason_to_take_another() -> None:
+    story = forked(missing={name(5)})
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("time", at(207)), EARLY)
+    assert caught.value.code == "timeline-ambiguous"
+
+
+commit_times = st.lists(st.integers(0, 40), min_size=1, max_size=24)
+
+
+@given(
+    commit_times,
+    st.lists(st.booleans(), min_size=24, max_size=24),
+    st.integers(0, 42),
+    st.booleans(),
+    st.lists(st.integers(0, 23), max_size=3, unique=True),
+)
+def test_times_by_counting(
+    times: list[int], committed: list[bool], moment: int, inclusive: bool, places: list[int]
+) -> None:
+    """Any order of times: the decision is what PostgreSQL's rule gives over the whole list."""
+    ends = [
+        end(S + index * (S // 3) + 640, second, 100 + index, committed=committed[index])
+        for index, second in enumerate(times)
+    ]
+    story = Story({1: ends}, {1: range(1, 10)})
+    backups = [
+        backup(S + place * (S // 3) + 64, S + place * (S // 3) + 128, times[place] - 0.5, label=f"b{place}")
+        for place in places
+        if place < len(times)
+    ]
+    possible = []
+    for one in backups:
+        later = (
+            e
+            for e in ends
+            if e.lsn >= one.start_lsn and (e.time > at(moment) or (not inclusive and e.time == at(moment)))
+        )
+        stop = next(later, None)
+        if one.stopped_at <= at(moment):
+            possible.append((one.stop_lsn, one, stop))
+    target = Target("time", at(moment), inclusive=inclusive)
+    if not possible:
+        with pytest.raises(Refused) as caught:
+            story.decide(target, *backups) if backups else story.decide(target, backup(S, S + 64, 99))
+        assert caught.value.code == "target-before-oldest-backup"
+        return
+    _, chosen, stop = max(possible, key=lambda item: item[0])
+    if stop is None:
+        with pytest.raises(Refused) as caught:
+            story.decide(target, *backups)
+        assert caught.value.code == "target-after-last-commit"
+        return
+    proof = story.decide(target, *backups)
+    assert (proof.backup, proof.lsn, proof.inclusive) == (chosen.label, stop.lsn, False)
+    before = [e for e in ends if e.committed and chosen.start_lsn <= e.lsn < stop.lsn]
+    after = [e for e in ends if e.committed and e.lsn >= stop.lsn]
+    assert (proof.last_commit and proof.last_commit.xid) == (before[-1].xid if before else None)
+    assert (proof.next_commit and proof.next_commit.xid) == (after[0].xid if after else None)
+    assert proof.segments[-1].name == name((stop.end_lsn - 1) // S)
+    assert proof.segments[0].name == name(chosen.start_lsn // S)
+
+
+def test_targets_that_make_no_sense_cannot_be_made() -> None:
+    wrong: list[Any] = [("time", "x"), ("lsn", "0/1"), ("xid", None), ("name", 7), ("latest", 1)]
+    for kind, value in wrong:
+        with pytest.raises(TypeError):
+            Target(kind, value)
+    with pytest.raises(TypeError):
+        Target("time", at(0).replace(tzinfo=None))
+
+
+def test_a_proof_as_json() -> None:
+    proof = straight().decide(Target("time", at(30) + timedelta(microseconds=1)), EARLY)
+    assert proof.to_dict() == {
+        "backup": "early",
+        "target": {
+            "kind": "time",
+            "value": "2026-11-21T03:00:30.000001Z",
+            "inclusive": True,
+            "timeline": None,
+            "allow_idle_gap": False,
+        },
+        "timeline": 1,
+        "branch": 1,
+        "lsn": "0/401900",
+        "inclusive": False,
+        "end_lsn": "0/401928",
+        "first_commit": {"timeline": 1, "lsn": "0/101900", "time": "2026-11-21T03:00:10.000000Z", "xid": 101},
+        "last_commit": {"timeline": 1, "lsn": "0/301900", "time": "2026-11-21T03:00:30.000000Z", "xid": 103},
+        "next_commit": {"timeline": 1, "lsn": "0/401900", "time": "2026-11-21T03:00:40.000000Z", "xid": 104},
+        "newest_reachable": {
+            "timeline": 1,
+            "lsn": "0/901900",
+            "time": "2026-11-21T03:01:30.000000Z",
+            "xid": 109,
+        },
+        "wal": {
+            "segments": 4,
+            "first": name(1),
+            "last": name(4),
+            "plain_bytes": 4 << 20,
+            "stored_bytes": 4000,
+            "histories": [],
+        },
+        "warnings": [],
+    }
