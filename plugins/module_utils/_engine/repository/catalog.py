@@ -152,7 +152,7 @@ class Backup:
             data["tablespaces"] = tuple(Tablespace(**item) for item in data["tablespaces"])
             data["files"] = tuple(StoredFile(**item) for item in data["files"])
             backup = cls(**data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, Refused) as error:
             raise _damaged(label, attempted, f"{type(error).__name__}: {error}") from error
         if backup.label != label or backup.status not in STATUSES:
             raise _damaged(label, attempted, f"it calls itself {backup.label!r}, status {backup.status!r}")
