@@ -119,6 +119,8 @@ def serve(
             **(explain(data) if explain else {}),
         )
     _back_to_root()
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     if not module._diff:
         result.pop("diff", None)
     module.exit_json(**result)

@@ -122,9 +122,11 @@ def main() -> None:
             timeout=module.params["timeout_seconds"],
             check=module.check_mode,
         )
-        if result["pending_restart"]:
-            module.warn(f"{config.cluster}: a restart is needed for {', '.join(result['pending_restart'])}")
-        return result
+        waiting = ", ".join(result["pending_restart"])
+        return {
+            **result,
+            "warnings": [f"{config.cluster}: a restart is needed for {waiting}"] if waiting else [],
+        }
 
     serve(module, operation)
 
