@@ -87,9 +87,13 @@ def half_inside(content: bytes) -> bytes:
 
 
 def flipped_inside(content: bytes) -> bytes:
-    """One bit inside a record in the first half is wrong (B06)."""
+    """One bit inside a record is wrong (B06).
+
+    Not just anywhere: up to seven zeros between records and all that follows a switch are covered by no checksum.
+    """
     changed = bytearray(content)
-    changed[len(changed) // 3] ^= 0x10
+    begin = next(at for at in range(9000, len(content)) if 0 not in content[at : at + 16])
+    changed[begin + 8] ^= 0x10
     return bytes(changed)
 
 
