@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What can be restored, said by the command and known from the server; restore points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup.restore_point import (
+    RestorePointRequest,
+    create_restore_point,
+)
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+
+from .harness.cluster import Cluster
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def commit(cluster: Cluster, table: str) -> datetime:
+    """Commit something and return the server's own time of it."""
+    cluster.sql(f"CREATE TABLE {table} (n int)")
+    found: datetime = cluster.value("SELECT timestamp FROM pg_last_committed_xact()")
+    return found
+
+
+def test_a_repository_without_backups(cluster: Cluster) -> None:
+    cluster.archive_all()
+    known = cluster.keeper("info").expect(0)
+    assert (known["backups"], known["windows"], known["gaps"]) == ([], [], [])
+    assert known["system_id"] == cluster.system_id
+    checked = cluster.keeper("check").expect(3)
+    states = {item["name"]: item["state"] for item in checked["checks"]}
+    assert (states["backup"], states["window"], states["server"]) == ("failed", "failed", "ok")
+
+
+def test_the_window_ends_with_the_last_archived_commit(cluster: Cluster) -> None:
+    entry = cluster.keeper("backup").expect(0)["backup"]
+    last = commit(cluster, "archived")
+    cluster.archive_all()
+    commit(cluster, "not_yet_archived")
+    known = cluster.keeper("info").expect(0)
+    (window,) = known["windows"]
+    assert (window["timeline"], window["backups"]) == (1, [entry["label"]])
+    assert window["from"] == entry["stopped_at"]
+    # pg_waldump prints microseconds, as the server keeps them.
+    assert moment(window["until"]) == last
+    assert moment(known["newest_commit"]["time"]) == last
+    assert known["freshness"]["newest_backup"] == entry["label"]
+
+
+def test_a_gap_ends_a_window_and_the_next_backup_begins_one(cluster: Cluster) -> None:
+    first = cluster.keeper("backup").expect(0)["backup"]
+    before = commit(cluster, "before_the_gap")
+    cluster.archive_all()
+    commit(cluster, "in_the_gap")
+    lost = cluster.archive_all()
+    commit(cluster, "after_the_gap")
+    cluster.archive_all()
+    second = cluster.keeper("backup").expect(0)["backup"]
+    after = commit(cluster, "after_the_second")
+    cluster.archive_all()
+    assert len(cluster.keeper("info").expect(0)["windows"]) == 1
+    (cluster.wal_directory / f"{lost}.zst").unlink()
+    known = cluster.keeper("info").expect(0)
+    assert [window["backups"] for window in known["windows"]] == [[first["label"]], [second["label"]]]
+    assert [moment(window["until"]) for window in known["windows"]] == [before, after]
+    (gap,) = known["gaps"]
+    assert (gap["code"], gap["first"], gap["last"]) == ("segment-missing", lost, lost)
+    states = {item["name"]: item["state"] for item in cluster.keeper("check").data["checks"]}
+    # The newest backup is not touched by it.
+    assert states["archive"] == "warning"
+
+
+def test_all_is_well_and_then_the_archiver_fails(make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(settings={"archive_timeout": "300"})
+    cluster.keeper("backup").expect(0)
+    checked = cluster.keeper("check").expect(0)
+    assert checked["healthy"] is True
+    assert {item["state"] for item in checked["checks"]} <= {"ok", "warning"}
+    cluster.stop()
+    checked = cluster.keeper("check").expect(3)
+    assert next(item for item in checked["checks"] if item["name"] == "server")["state"] == "failed"
+
+
+def test_without_a_data_directory_the_backups_are_still_known(cluster: Cluster) -> None:
+    entry = cluster.keeper("backup").expect(0)["backup"]
+    cluster.stop()
+    cluster.data_directory.rename(cluster.root / "lost")
+    known = cluster.keeper("info").expect(0)
+    assert [item["label"] for item in known["backups"]] == [entry["label"]]
+    assert known["system_id"] == entry["system_id"]
+    assert len(known["windows"]) == 1
+    assert known["server"]["running"] is False
+
+
+@pytest.fixture
+def options(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "login_unix_socket": str(cluster.socket_directory),
+        "login_port": cluster.port,
+        "login_user": "postgres",
+    }
+
+
+def test_a_restore_point_is_made_once(cluster: Cluster, options: dict[str, Any]) -> None:
+    cluster.archive_all()
+    config = ClusterConfig.load(str(cluster.config_path))
+    request = RestorePointRequest("before it's too late")
+    with cluster.unchanged():
+        planned = create_restore_point(options, request, config=config, check=True)
+    assert (planned["changed"], planned["executed"], planned["lsn"]) == (True, False, None)
+    made = create_restore_point(options, request, config=config)
+    assert (made["changed"], made["executed"]) == (True, True)
+    assert made["plan"] == planned["plan"]
+    again = create_restore_point(options, request, config=config)
+    assert (again["changed"], again["lsn"], again["made_at"]) == (False, made["lsn"], made["made_at"])
+    assert "is kept" in again["warnings"][0]
+    # It was archived at once; the archive knows it also when the list is lost.
+    cluster.archive_all()
+    (cluster.state_directory / "restore_points.json").unlink()
+    assert create_restore_point(options, request, config=config)["changed"] is False
+
+
+def test_a_restore_point_made_by_hand_is_known(cluster: Cluster, options: dict[str, Any]) -> None:
+    cluster.sql("SELECT pg_create_restore_point('by-hand')")
+    cluster.archive_all()
+    config = ClusterConfig.load(str(cluster.config_path))
+    assert create_restore_point(options, RestorePointRequest("by-hand"), config=config)["changed"] is False
+
+
+def test_without_a_cluster_nobody_can_know(cluster: Cluster, options: dict[str, Any]) -> None:
+    made = create_restore_point(options, RestorePointRequest("somewhere", archive=False))
+    assert made["changed"] is True
+    assert "nobody looked" in made["warnings"][0]
