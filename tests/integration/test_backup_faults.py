@@ -182,7 +182,7 @@ def test_a_label_that_was_killed_is_begun_anew(cluster: Cluster) -> None:
 
 
 def test_the_command_is_killed_and_its_copier_lives_on(cluster: Cluster) -> None:
-    cluster.write_config(backup={"compression_level": 1, "max_rate_kbytes": 512})
+    cluster.write_config(**SLOWLY)
     running = cluster.keeper_start("backup")
     orphan = wait_for_copier(cluster)
     running.kill()

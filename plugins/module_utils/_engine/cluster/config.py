@@ -44,7 +44,8 @@ class Objectives:
 class BackupSettings:
     """How base backups are taken.
 
-    ``compression_level`` is zstd's (1 to 19); ``max_rate_kbytes`` limits what is read a second (None: no limit).
+    ``compression_level`` is zstd's (1 to 19); ``max_rate_kbytes`` limits what is sent a second, as
+    compressed (None: no limit).
     """
 
     compression_level: int = 1
