@@ -37,11 +37,11 @@ runtime:
 .PHONY: quickstart
 quickstart: runtime ## lose a table under load on this machine, and get it back (root)
 	@tools/setup.sh packages quickstart
-	@ansible-playbook playbooks/quickstart.yml -i inventories/quickstart
+	@ANSIBLE_STDOUT_CALLBACK=dbkeeper.ops.story ansible-playbook playbooks/quickstart.yml -i inventories/quickstart
 
 .PHONY: quickstart-clean
 quickstart-clean: runtime ## remove everything that quickstart made
-	@ansible-playbook playbooks/quickstart_clean.yml -i inventories/quickstart
+	@ANSIBLE_STDOUT_CALLBACK=dbkeeper.ops.story ansible-playbook playbooks/quickstart_clean.yml -i inventories/quickstart
 
 .PHONY: lint
 lint: venv ## every static check; one of them with ONLY=ruff-check

@@ -21,6 +21,7 @@ from ..wal.proof import prove
 from .plan import RestorePlan, make_plan, tablespace_moves
 from .request import RestoreRequest
 from .state import HostState, ask_state, live_cluster, ready_segments
+from .waiting import wait_for
 
 #: Where waiting for the archive helps: WAL with the target may not have arrived yet.
 _MAY_NOT_BE_ARCHIVED_YET = (
@@ -129,8 +130,6 @@ def plan_after_archiving(
 
 def archive_now(config: ClusterConfig) -> None:
     """Close the live cluster's current segment and wait until nothing waits to be archived."""
-    from .waiting import wait_for
-
     query(config, "SELECT pg_logical_emit_message(false, 'dbkeeper', 'close the segment')")
     name = str(query(config, "SELECT pg_walfile_name(pg_switch_wal())")[0][0])
 
