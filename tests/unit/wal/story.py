@@ -140,11 +140,13 @@ class Story:
 
     def decide(self, target: Target, *backups: BackupFacts, live: int | None = None) -> Proof:
         """The decision under test."""
-        return decide(list(backups), target, self.archive(), _Reader(self), live)
+        return decide(list(backups), target, self.archive(), Reader(self), live)
 
 
 @dataclass
-class _Reader:
+class Reader:
+    """Reads the story for a decision."""
+
     story: Story
 
     def ends(self, reach: Reach, number: int) -> list[TransactionEnd]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import Target
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.lsn import format_lsn
-from tests.unit.wal.story import LENGTH, SIZE, Story, at, backup, end
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.proof import decide
+from tests.unit.wal.story import LENGTH, SIZE, Reader, Story, at, backup, end
 
 S = SIZE
 
@@ -422,3 +424,81 @@ def test_a_proof_as_json() -> None:
         },
         "warnings": [],
     }
+
+
+def test_a_backup_that_ends_after_the_archive_does() -> None:
+    story = straight()
+    unfinished = backup(9 * S + 40, 11 * S + 640, 95, label="unfinished")
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("latest"), EARLY, unfinished)
+    assert (caught.value.code, caught.value.details["first"]) == ("segment-missing", name(11))
+    assert "unfinished" in caught.value.happened
+
+
+def test_a_chain_that_was_not_checked_across_a_boundary_is_not_believed() -> None:
+    story = straight()
+    archive = story.archive()
+    archive = replace(
+        archive, entries={**archive.entries, name(7): replace(archive.entries[name(7)], joined=None)}
+    )
+    with pytest.raises(Refused) as caught:
+        decide([EARLY], Target("latest"), archive, Reader(story))
+    assert (caught.value.code, caught.value.details["first"]) == ("segment-corrupt", name(7))
+    assert name(6) in caught.value.happened
+    assert decide([EARLY], Target("time", at(40)), archive, Reader(story)).lsn == 5 * S + 6400
+
+
+def test_a_child_whose_wal_has_not_arrived() -> None:
+    story = forked()
+    story.segments = {1: range(1, 10)}
+    for target in (Target("latest"), Target("time", at(70)), Target("xid", 108)):
+        with pytest.raises(Refused) as caught:
+            story.decide(target, EARLY)
+        assert caught.value.code == "timeline-ambiguous"
+        assert "no WAL of timeline 2 is archived yet" in caught.value.happened
+    assert story.decide(Target("time", at(20)), EARLY).lsn == 3 * S + 6400
+    assert story.decide(Target("time", at(70), timeline=1), EARLY).lsn == 8 * S + 6400
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("latest", timeline=2), EARLY)
+    assert (caught.value.code, caught.value.details["first"]) == ("segment-missing", name(4, 2))
+
+
+def test_a_parent_whose_wal_after_the_fork_is_damaged_may_have_been_meant() -> None:
+    story = forked(faults={name(5): ("segment-corrupt", "why")})
+    story.segments = {1: range(1, 6), 2: range(4, 9)}
+    story.forks.pop(3)
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("latest"), EARLY)
+    assert caught.value.code == "timeline-ambiguous"
+    assert [row["timeline"] for row in caught.value.details["branches"]] == [1, 2]
+
+
+def test_the_childs_copy_of_the_forks_segment_serves_when_the_parents_is_not_there() -> None:
+    story = forked()
+    story.segments = {1: range(1, 4), 2: range(4, 9)}
+    story.forks.pop(3)
+    proof = story.decide(Target("xid", 104), EARLY)
+    assert (proof.timeline, proof.lsn) == (2, 4 * S + 6400)
+    assert [segment.name for segment in proof.segments] == [name(n) for n in (1, 2, 3)] + [name(4, 2)]
+    assert proof.last_commit and proof.last_commit.timeline == 1
+    # As soon as the parent's is there it is taken.
+    story.segments[1] = range(1, 5)
+    assert story.decide(Target("xid", 104), EARLY).timeline == 1
+
+
+@pytest.mark.parametrize(
+    ("live", "moment", "timeline"),
+    [(2, 107, 2), (1, 107, None), (None, 107, None), (2, 60, None), (1, 60, None)],
+)
+def test_what_the_live_cluster_settles(live: int | None, moment: int, timeline: int | None) -> None:
+    """The live line reaches the target, the branch that a restore left behind ended before: no question."""
+    story = forked()
+    story.segments.pop(3)
+    story.forks.pop(3)
+    target = Target("time", at(moment))
+    if timeline:
+        assert story.decide(target, EARLY, live=live).timeline == timeline
+        return
+    with pytest.raises(Refused) as caught:
+        story.decide(target, EARLY, live=live)
+    assert caught.value.code == "timeline-ambiguous"
