@@ -46,7 +46,7 @@ class FollowedAction(ActionBase):
         return {**result, **module_result}
 
     def _nothing_to_do(self, variables: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer of check mode where that is all that is needed: no change, or a refusal that waiting cannot help."""
+        """The answer of check mode where that is all: no change, or a refusal that waiting cannot help."""
         if not self.asks_first:
             return None
         self._task.check_mode = True
