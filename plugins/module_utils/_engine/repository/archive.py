@@ -133,6 +133,7 @@ class _Offered:
         self.attempted = attempted
         self.plain = name.endswith((".history", ".backup"))
         self.digest = ""
+        self._handlers: dict[int, Any] = {}
         self._path = path
         self._system_id = system_id
         self._size = size
@@ -149,8 +150,30 @@ class _Offered:
         self.length = self._before.st_size
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it, and of the signals."""
+        import signal
+
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         os.close(self.descriptor)
+
+    def mind_signals(self) -> None:
+        """From now on a signal that would end us is a failure like others: cleaned up, and counted by the server."""
+        import signal
+        import threading
+
+        def fail(number: int, _: object) -> None:
+            raise Failed(
+                "interrupted",
+                attempted=self.attempted,
+                happened=f"signal {number} asked to end",
+                remedy="Nothing to do: the WAL stays on the server and is sent again.",
+            )
+
+        # Handlers can be set in the main thread only; in another, the program's own ones do.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+                self._handlers[number] = signal.signal(number, fail)
 
     def check(self) -> None:
         """Whether it is what its name says, by its length and first page."""
@@ -304,6 +327,7 @@ def _store(offered: _Offered, final: str, level: int, tell: Watch) -> int:
 def _compress(offered: _Offered, target: int, level: int) -> None:
     compressor = Compressor(offered.descriptor, target, level=level, attempted=offered.attempted)
     try:
+        offered.mind_signals()
         offered.check()
         offered.hash()
         compressor.finish()
@@ -332,7 +356,8 @@ def _again(offered: _Offered, final: str, level: int) -> dict[str, Any]:
     except Damaged as error:
         theirs, seen = "", f"the archived {offered.name} is damaged ({error})"
     if theirs == ours:
-        # The push that wrote it may have been killed before the name was durable.
+        # The push that wrote it may have been killed before it had tidied up and the name was durable.
+        _remove(f"{directory}/{_TEMPORARY_PREFIX}{os.path.basename(final)}")
         _fsync_directory(directory)
         return offered.result("identical", final, os.stat(final).st_size)
     aside = f"{directory}/{CONFLICT_PREFIX}{offered.name}-{ours[:16]}" + ("" if offered.plain else SUFFIX)
