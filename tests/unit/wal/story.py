@@ -94,6 +94,8 @@ class Story:
         return segment_name(Segment(timeline, number - 1), SIZE)
 
     def _entry(self, name: str, number: int, line: list[TransactionEnd], timeline: int) -> Entry:
+        if name in self.faults:
+            return Entry(name, "signature", 1000, fault=self.faults[name])
         here = [one for one in line if (one.end_lsn - 1) // SIZE == number]
         commits = [one for one in here if one.committed]
         times = [time_text(one.time) for one in here]
@@ -103,7 +105,7 @@ class Story:
             "signature",
             1000,
             f"digest of {name}",
-            self.faults.get(name),
+            None,
             None,
             number * SIZE + 40,
             number * SIZE + SIZE - 64,
