@@ -110,7 +110,7 @@ def _moment(text: str) -> datetime:
 def _lsn(text: str | None) -> int | None:
     if not text:
         return None
-    high, _, low = text.partition("/")
+    high, _dummy, low = text.partition("/")
     return (int(high, 16) << 32) + int(low, 16)
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
 """A read-write workload that keeps its own book, outside of the database, of what was committed.
@@ -349,7 +348,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     book.write({"kind": "run", "run": run_id, "baseline": baseline, "seed": options.seed})
     stop = Stop(options)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_dummy: stop.set())
     mix = Mix(options.rollbacks, options.savepoints, options.prepared, options.ddl)
     workers = [Worker(number, run_id, options, mix, book, stop) for number in range(options.workers)]
     begun = time.monotonic()
