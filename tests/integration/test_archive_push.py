@@ -132,7 +132,7 @@ def test_other_content_is_a_failure_and_both_are_kept(
     first = archived.read_bytes()
     other = tmp_path / name
     other.write_bytes(wal.segments[0].read_bytes()[:-1] + b"x")
-    for _ in range(2):  # the server tries again; the second copy is kept once
+    for _dummy in range(2):  # the server tries again; the second copy is kept once
         with pytest.raises(Failed) as caught:
             push(repository, str(other), system_id=wal.system_id)
         assert caught.value.code == "archive-conflict"
@@ -306,7 +306,12 @@ def test_kill_at_every_step_and_push_again(
     out, err = again.communicate(timeout=60)
     assert (again.returncode, out, err) == (0, "identical\n" if there else "archived\n", "")
     assert source.fetch(path.name, str(tmp_path / "out")) == hashlib.sha256(path.read_bytes()).hexdigest()
-    left = [name for _, _, names in os.walk(repository.path) for name in names if name.startswith(".tmp-")]
+    left = [
+        name
+        for _dummy, _dummy, names in os.walk(repository.path)
+        for name in names
+        if name.startswith(".tmp-")
+    ]
     assert left == []
 
 
@@ -357,7 +362,7 @@ def test_a_host_without_zstd(repository: Repository, wal: Wal, tmp_path: Path) -
     process = engine_process(
         PUSH, repository.root, wal.segments[0], wal.system_id, "", environment={"PATH": str(tmp_path)}
     )
-    out, _ = process.communicate(timeout=60)
+    out, _dummy = process.communicate(timeout=60)
     assert process.returncode == 1 and out.startswith("program-missing zstd cannot be started")
     assert list(Path(repository.timeline(wal.system_id, 1)).iterdir()) == []
 
@@ -370,7 +375,7 @@ def test_a_zstd_that_fails_stores_nothing(repository: Repository, wal: Wal, tmp_
     process = engine_process(
         PUSH, repository.root, wal.segments[0], wal.system_id, "", environment=environment
     )
-    out, _ = process.communicate(timeout=60)
+    out, _dummy = process.communicate(timeout=60)
     assert process.returncode == 1 and out == "repository-not-writable zstd: something broke\n"
     assert list(Path(repository.timeline(wal.system_id, 1)).iterdir()) == []
 

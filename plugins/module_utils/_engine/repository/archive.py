@@ -116,7 +116,7 @@ def push(
 def conflicts(repository: Repository, system_id: int) -> list[str]:
     """Paths of files that were kept aside because their name was already archived with other content."""
     found = []
-    for directory, _, names in os.walk(repository.wal(system_id)):
+    for directory, _dummy, names in os.walk(repository.wal(system_id)):
         found += [os.path.join(directory, name) for name in names if name.startswith(CONFLICT_PREFIX)]
     return sorted(found)
 
@@ -162,7 +162,7 @@ class _Offered:
         import signal
         import threading
 
-        def fail(number: int, _: object) -> None:
+        def fail(number: int, _dummy: object) -> None:
             raise Failed(
                 "interrupted",
                 attempted=self.attempted,
@@ -289,7 +289,7 @@ class _Turn:
                     ) from error
                 time.sleep(0.02)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_dummy: object) -> None:
         os.close(self._descriptor)
 
 
@@ -351,7 +351,7 @@ def _again(offered: _Offered, final: str, level: int) -> dict[str, Any]:
     ours = offered.hash()
     directory = os.path.dirname(final)
     try:
-        theirs, _ = plain_digest(final)
+        theirs, _dummy = plain_digest(final)
         seen = f"the archive already has {offered.name} with other content"
     except Damaged as error:
         theirs, seen = "", f"the archived {offered.name} is damaged ({error})"

@@ -55,7 +55,7 @@ class Compressor:
                     break
                 words += block
             pid, self._pid = self._pid, 0
-            _, status = os.waitpid(pid, 0)
+            _dummy, status = os.waitpid(pid, 0)
         finally:
             self.abandon()
         if status != 0:

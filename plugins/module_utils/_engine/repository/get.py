@@ -124,7 +124,7 @@ def _take(plan: GetPlan, spool: Spool, name: str, destination: str) -> bool:
 def _take_when_ready(plan: GetPlan, spool: Spool, name: str, destination: str) -> bool:
     """Wait for a segment that the prefetcher is fetching just now rather than fetch it twice."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while os.path.exists(spool.work(name)) and spool.prefetcher_lives() and time.monotonic() < deadline:
+    while os.path.exists(spool.begun(name)) and spool.prefetcher_lives() and time.monotonic() < deadline:
         time.sleep(0.002)
     return _take(plan, spool, name, destination)
 
@@ -185,7 +185,7 @@ def _proven_absent(plan: GetPlan, name: str) -> bool:
 def _signals_as_faults() -> Iterator[None]:
     """A signal that ends us must end us with 255, after cleaning up."""
 
-    def end(number: int, _: Any) -> None:
+    def end(number: int, _dummy: Any) -> None:
         raise _Interrupted(f"signal {number}")
 
     numbers: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)

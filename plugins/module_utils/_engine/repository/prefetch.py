@@ -68,7 +68,7 @@ class Prefetcher:
         self._spool.clear_work()
         workers = [
             threading.Thread(target=self._fetch_all, daemon=True)
-            for _ in range(max(1, min(self._plan.prefetch, 16)))
+            for _dummy in range(max(1, min(self._plan.prefetch, 16)))
         ]
         for worker in workers:
             worker.start()
@@ -82,7 +82,7 @@ class Prefetcher:
                 self._give()
                 time.sleep(_POLL_SECONDS)
         finally:
-            for _ in workers:
+            for _dummy in workers:
                 self._work.put(None)
             for worker in workers:
                 worker.join()
@@ -126,8 +126,10 @@ class Prefetcher:
         name = self._plan.names[position]
         try:
             if not os.path.exists(self._spool.ready(name)):
-                fetch_planned(self._plan, self._source, position, self._spool.work(name))
+                with open(self._spool.begun(name), "wb"):
+                    fetch_planned(self._plan, self._source, position, self._spool.work(name))
                 os.rename(self._spool.work(name), self._spool.ready(name))
+                os.unlink(self._spool.begun(name))
             self._done.add(position)
         except (KeeperError, OSError):
             # Not told here: recovery may never ask for it. archive-get meets the same fault if it does.

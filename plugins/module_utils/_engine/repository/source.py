@@ -121,7 +121,7 @@ class NativeWalSource:
             os.close(os.open(path, os.O_RDONLY))
             if target_path is not None:
                 target = _open_target(target_path, attempted)
-            digest, _ = plain_digest(path, target)
+            digest, _dummy = plain_digest(path, target)
             written = True
         except FileNotFoundError as error:
             raise self._missing(name, attempted) from error

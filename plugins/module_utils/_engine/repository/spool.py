@@ -46,8 +46,8 @@ class GetPlan:
         self.cluster = str(value["cluster"])
         self.system_id = int(value["system_id"])
         self.segment_size = int(value["wal_segment_size"])
-        self.names = [str(name) for name, _ in value["segments"]]
-        self.digests = [str(digest) for _, digest in value["segments"]]
+        self.names = [str(name) for name, _dummy in value["segments"]]
+        self.digests = [str(digest) for _dummy, digest in value["segments"]]
         self.positions = {name: position for position, name in enumerate(self.names)}
         self.histories = frozenset(value["histories"])
         self.spool = str(value["spool"])
@@ -97,6 +97,10 @@ class Spool:
     def work(self, name: str) -> str:
         """Where the prefetcher is writing a segment."""
         return f"{self.work_directory}/{name}"
+
+    def begun(self, name: str) -> str:
+        """The mark that the prefetcher is fetching a segment: there before its first byte is."""
+        return f"{self.work_directory}/{name}.begun"
 
     def prepare(self) -> None:
         """Make the spool ours: what another plan or another boot left in it is thrown away."""

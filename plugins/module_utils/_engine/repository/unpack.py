@@ -167,7 +167,7 @@ def _run(stream: IO[bytes] | None, sink: Sink) -> None:
     if stream is None:
         raise ValueError("zstd was started without a pipe")
     free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
-    for _ in range(_BLOCKS):
+    for _dummy in range(_BLOCKS):
         free.put(memoryview(bytearray(_BLOCK)))
     hasher = _Hasher(sink, free)
     hasher.start()
