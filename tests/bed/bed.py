@@ -54,7 +54,9 @@ class Bed:
         """Make the hosts and wait for ssh; hosts that are there already stay as they are."""
         check_group(group)
         machine.prepare()
-        roots = {release: image.ensure(release, self.say) for release in dict.fromkeys(r for _, r in wanted)}
+        roots = {
+            release: image.ensure(release, self.say) for release in dict.fromkeys(r for _dummy, r in wanted)
+        }
         self.sweep()
         with self._locked():
             self._make_key()
@@ -76,7 +78,7 @@ class Bed:
                 changed = True
             for host in present.values():
                 host.introduce(present.values())
-            hosts = [present[name] for name, _ in wanted]
+            hosts = [present[name] for name, _dummy in wanted]
             for host in hosts:
                 if not host.is_on():
                     changed = True

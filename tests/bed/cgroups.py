@@ -21,7 +21,7 @@ def own_groups(unit: str) -> list[Path]:
     mounts = _mounts()
     found: list[Path] = []
     for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _dummy, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             if controller in _WANTED and controller in mounts:
                 group = mounts[controller] / path.lstrip("/") / unit
@@ -34,7 +34,7 @@ def _mounts() -> dict[str, Path]:
     """Controller → where its hierarchy is mounted."""
     found: dict[str, Path] = {}
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, where, kind, options = line.split()[:4]
+        _dummy, where, kind, options = line.split()[:4]
         if kind == "cgroup2":
             found.setdefault("", Path(where))
         elif kind == "cgroup":
@@ -102,7 +102,7 @@ def strays(prefix: str) -> list[Path]:
     """Groups on this machine whose name starts with the prefix, wherever their makers put them."""
     found: list[Path] = []
     for mount in set(_mounts().values()):
-        for folder, names, _ in os.walk(mount):
+        for folder, names, _dummy in os.walk(mount):
             found += [Path(folder) / name for name in names if name.startswith(prefix)]
             names[:] = [name for name in names if not name.startswith(prefix)]
     return found

@@ -29,7 +29,7 @@ def entries(cluster: Cluster) -> dict[str, dict[str, Any]]:
 
 def statuses(cluster: Cluster) -> list[str]:
     """The status of every backup, in the order of their labels."""
-    return [entry["status"] for _, entry in sorted(entries(cluster).items())]
+    return [entry["status"] for _dummy, entry in sorted(entries(cluster).items())]
 
 
 def stored(directory: Path) -> dict[str, tuple[int, str]]:

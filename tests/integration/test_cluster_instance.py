@@ -116,7 +116,8 @@ def test_children_of_a_killed_postmaster_are_waited_for(quiet: Cluster) -> None:
 def test_a_pid_file_with_the_number_of_another_process(quiet: Cluster, kind: str) -> None:
     """C05: PostgreSQL itself refuses to start ("lock file already exists") or calls it running."""
     path = quiet.data_directory / "postmaster.pid"
-    text = path.read_text()
+    lock = quiet.socket_directory / f".s.PGSQL.{quiet.port}.lock"
+    text, lock_text = path.read_text(), lock.read_text()
     quiet.stop()
     command = ["sleep", "600"] if kind == "stranger" else ["true"]
     process = subprocess.Popen(command)
@@ -124,6 +125,7 @@ def test_a_pid_file_with_the_number_of_another_process(quiet: Cluster, kind: str
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     try:
         path.write_text(text.replace(text.split("\n", 1)[0], str(process.pid), 1))
+        lock.write_text(lock_text.replace(text.split("\n", 1)[0], str(process.pid), 1))
         server = instance(quiet)
         assert (server.status().running, server.status().stale_pid_file) == (False, True)
         started = server.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +104,7 @@ DAMAGES: list[tuple[str, Callable[[Path], None], str]] = [
     ("stored bit", lambda backup: damage.flip_bit(backup / "base.tar.zst"), "backup-file-damaged"),
     ("stored half", lambda backup: damage.truncate(backup / "base.tar.zst"), "backup-file-damaged"),
     ("stored file gone", lambda backup: damage.delete(backup / "base.tar.zst"), "backup-file-missing"),
-    ("no permission", lambda backup: damage.unreadable(backup / "base.tar.zst"), "backup-file-unreadable"),
+    ("no permission", lambda backup: damage.unreadable(backup / "base.tar.zst"), "backup-file-damaged"),
     ("manifest gone", lambda backup: damage.delete(backup / "backup_manifest"), "backup-file-missing"),
     ("manifest bit", lambda backup: damage.flip_bit(backup / "backup_manifest"), "backup-file-damaged"),
     ("bit in a table", lambda backup: repack(backup, flip), "backup-file-damaged"),
@@ -112,7 +113,7 @@ DAMAGES: list[tuple[str, Callable[[Path], None], str]] = [
     ("pg_control gone", lambda backup: repack(backup, omit_control), "backup-file-missing"),
     ("backup_label gone", lambda backup: repack(backup, omit_label), "backup-file-missing"),
     ("extra file", lambda backup: repack(backup, same, "base/1/99999"), "backup-file-extra"),
-    ("file outside", lambda backup: repack(backup, same, "../outside"), "backup-file-extra"),
+    ("file outside", lambda backup: repack(backup, same, "../outside"), "backup-file-damaged"),
 ]
 
 
@@ -145,7 +146,7 @@ def test_a_backup_that_is_not_verified_is_never_chosen(world: World, status: str
     assert plan["backup"] == world.backups[0].label
     with cluster.unchanged():
         cluster.keeper("plan", *TARGET, "--backup", world.backups[1].label).refused(
-            "backup-not-usable", status, world.backups[1].label
+            "backup-not-verified", status, world.backups[1].label
         )
     edit_entry(world.manifest(world.backups[0].label).parent, status=status)
     with cluster.unchanged():
@@ -209,7 +210,7 @@ def test_a_backup_that_is_young_enough_is_not_taken_again(world: World) -> None:
         assert answer["backup"]["label"] == world.backups[1].label
         check = cluster.keeper("backup", "--check").expect(0)
         assert (check["changed"], check["executed"]) == (True, False)
-    answer = cluster.keeper("backup", "--max-age", "0s").expect(0)
+    answer = cluster.keeper("backup", "--max-age", "1s").expect(0)
     assert answer["changed"]
 
 
@@ -228,8 +229,7 @@ def test_a_backup_is_what_pg_verifybackup_expects(world: World) -> None:
     backup = newest(world)
     place = world.cluster.root / "unpacked"
     place.mkdir()
-    with tarfile.open(fileobj=io.BytesIO(damage.plain(backup / "base.tar.zst"))) as tar:
-        tar.extractall(place, filter="data")
+    subprocess.run(["tar", "-xC", str(place)], input=damage.plain(backup / "base.tar.zst"), check=True)
     world.cluster.program("pg_verifybackup", "-n", "-m", str(backup / "backup_manifest"), str(place))
     assert b"SHA256" in (backup / "backup_manifest").read_bytes()
 

@@ -55,7 +55,7 @@ class Archive:
 def foreign_segment(session_sandbox: Sandbox) -> Path:
     """A real segment of another system, written by its own server."""
     cluster = Cluster(session_sandbox, "foreign", kind=Kind(variant=1)).start()
-    for _ in range(8):
+    for _dummy in range(8):
         cluster.switch_wal()
     cluster.archive_all()
     segment = cluster.archived_segments()[-1]

@@ -69,7 +69,7 @@ def prepared(world: World) -> World:
 def crashes(world: World) -> World:
     """The server is killed while the workers run, and comes back."""
     world.work().backup().work()
-    for _ in range(2):
+    for _dummy in range(2):
         process = world.workload.start("--savepoints=0.3", "--rollbacks=0.1", "--prepared=0.1")
         world.wait_for_work()
         world.cluster.crash()
@@ -174,7 +174,7 @@ def test_every_random_target_brings_back_exactly_what_was_committed(
     chooser, beside = Chooser(world, random.Random(seed)), Beside(cluster)
     wrong = []
     with cluster.unchanged():
-        for _ in range(TARGETS_EACH):
+        for _dummy in range(TARGETS_EACH):
             case = chooser.choose()
             recovered = beside.restore(beside.plan(**case.target))
             missing, extra = case.rows - recovered.rows, recovered.rows - case.rows

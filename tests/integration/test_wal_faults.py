@@ -31,7 +31,7 @@ def server() -> Iterator[Server]:
     server.cluster.sql("CREATE TABLE t (n int, p text)")
     server.backup()
     for step in range(9):
-        for _ in range(5):
+        for _dummy in range(5):
             server.cluster.sql("INSERT INTO t SELECT %s, repeat('x', 1000) FROM generate_series(1, 40)", step)
         server.close_segment()
     yield server

@@ -88,7 +88,7 @@ def test_a_killed_refresh_is_finished_by_the_next(sandbox: Sandbox) -> None:
 def test_two_at_once_do_the_work_once(sandbox: Sandbox) -> None:
     server = filled(sandbox)
     index = sandbox.root / "both" / server.cluster.system_id
-    running = [process(server, index) for _ in range(3)]
+    running = [process(server, index) for _dummy in range(3)]
     said = [one.communicate()[0].split() for one in running]
     assert [one.returncode for one in running] == [0, 0, 0]
     total = len(server.archive.segments())

@@ -56,7 +56,7 @@ def workload(server: Server) -> None:
                 connection.execute(
                     "INSERT INTO ledger SELECT %s, repeat('x', %s)", (number * 1000 + step, 900)
                 )
-                for _ in range(choose.randrange(3)):
+                for _dummy in range(choose.randrange(3)):
                     connection.execute("SAVEPOINT s")
                     connection.execute("INSERT INTO ledger VALUES (-1, 'sub')")
                     connection.execute(choose.choice(["RELEASE s", "ROLLBACK TO s"]))
@@ -76,7 +76,7 @@ def workload(server: Server) -> None:
             connection.execute(end)
         # A record that covers whole segments, and commit records of 16 kB that cross the end of a segment.
         connection.execute("SELECT pg_logical_emit_message(false, 'test', repeat('z', 3500000))")
-        for _ in range(3):
+        for _dummy in range(3):
             connection.execute("BEGIN")
             connection.execute(
                 "DO $$ BEGIN FOR i IN 1..4000 LOOP "
@@ -239,7 +239,7 @@ def test_the_server_stops_where_the_proof_says(server: Server, ends: list[Transa
         assert f'{word} WAL location (LSN) "{format_lsn(proof.lsn)}"' in line
         if proof.last_commit:
             known = {end.xid: end.lsn for end in ends if end.committed}
-            newest = max(known[xid] for _, _, xid in states[0] if xid in known)
+            newest = max(known[xid] for _dummy, _dummy, xid in states[0] if xid in known)
             assert newest <= proof.last_commit.lsn
 
 

@@ -208,7 +208,7 @@ class Recovery:
         wait_for(self._stands, "the recovery to stand at its target", timeout=30)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_dummy: object) -> None:
         installation = self.server.cluster.installation
         subprocess.call(
             [installation.program("pg_ctl"), "stop", "-s", "-m", "immediate", "-D", str(self.root / "data")],
@@ -285,7 +285,7 @@ def all_records(server: Server, archive: PlainArchive | None = None, timeline: i
     found = []
     for line in text.splitlines():
         if line.startswith("rmgr:"):
-            head, _, description = line.partition(", desc: ")
+            head, _dummy, description = line.partition(", desc: ")
             fields = head.replace(",", "").split()
             found.append(
                 Line(

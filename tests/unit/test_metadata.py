@@ -40,7 +40,7 @@ def test_every_requirement_is_pinned() -> None:
 def test_only_what_an_installed_collection_needs_is_packed() -> None:
     # What is neither packed on purpose nor ignored would be published by mistake.
     packed = {"changelogs", "docs", "inventories", "meta", "playbooks", "plugins", "roles", "tests"}
-    packed |= {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "galaxy.yml"}
+    packed |= {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "README.ja.md", "galaxy.yml"}
     ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
     for path in ROOT.iterdir():
         if path.name == ".git" or path.name in packed:

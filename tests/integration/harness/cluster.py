@@ -286,7 +286,7 @@ class Cluster:
         text = self.program("pg_controldata", "-D", str(self.data_directory))
         return {
             name.strip(): value.strip()
-            for name, _, value in (line.partition(":") for line in text.splitlines())
+            for name, _dummy, value in (line.partition(":") for line in text.splitlines())
         }
 
     def current_segment(self) -> str:

@@ -99,7 +99,7 @@ def flipped_inside(content: bytes) -> bytes:
 
 def remove(directory: Path) -> None:
     """Remove a directory in which rights were taken away."""
-    for parent, names, _ in os.walk(directory):
+    for parent, names, _dummy in os.walk(directory):
         for name in names:
             os.chmod(os.path.join(parent, name), 0o700)
     shutil.rmtree(directory)

@@ -25,7 +25,7 @@ PAUSE_AT = "DBKEEPER_TEST_PAUSE_AT"
 PAUSE_FILE = "DBKEEPER_TEST_PAUSE_FILE"
 #: Where every step that was passed is written, one a line.
 STEPS_FILE = "DBKEEPER_TEST_STEPS_FILE"
-#: A segment's name: the host command stands still when the server asks for it, until HOLD_FILE is there.
+#: A segment's name: fetching it for a staged server stands still until the file of HOLD_FILE is there.
 HOLD_GET = "DBKEEPER_TEST_HOLD_GET"
 HOLD_FILE = "DBKEEPER_TEST_HOLD_FILE"
 
@@ -56,8 +56,17 @@ def _hook(step, status):
 
 if any(name in os.environ for name in ({kill_at!r}, {pause_at!r}, {steps_file!r})):
     journal.add_hook(_hook)
-if sys.argv[1:2] == ["archive-get"] and os.environ.get({hold_get!r}, "nothing") in sys.argv:
-    _stand_still(os.environ[{hold_file!r}])
+if sys.argv[1:2] == ["archive-get"] and {hold_get!r} in os.environ:
+    # Fetching ahead is held too; it happens in a fork of the same program.
+    from _engine.repository import get, prefetch
+    _fetch = prefetch.fetch_planned
+
+    def _held_fetch(plan, source, position, target):
+        if plan.names[position] == os.environ[{hold_get!r}]:
+            _stand_still(os.environ[{hold_file!r}])
+        return _fetch(plan, source, position, target)
+
+    prefetch.fetch_planned = get.fetch_planned = _held_fetch
 from _engine.cli.main import main
 sys.exit(main())
 '''

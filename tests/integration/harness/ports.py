@@ -24,7 +24,7 @@ class PortKeeper:
 
     def take(self) -> int:
         """A port that nobody listens on and no other test holds."""
-        for _ in range(LAST - FIRST):
+        for _dummy in range(LAST - FIRST):
             port = self._next
             self._next = FIRST + (self._next - FIRST + 1) % (LAST - FIRST)
             handle = os.open(self._directory / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -16,6 +16,7 @@ from .waiting import wait_for
 
 #: Where throw-away clusters are made; the system's directory for temporary files when not set.
 VARIABLE = "DBKEEPER_TEST_DIRECTORY"
+KEEP = "DBKEEPER_TEST_KEEP"
 
 
 class Sandbox:
@@ -47,16 +48,18 @@ class Sandbox:
         wait_for(gone, f"the end of the processes below {self.root}", timeout=20)
 
     def close(self) -> None:
-        """Stop all and remove all."""
+        """Stop all and remove all; with DBKEEPER_TEST_KEEP in the environment the files stay."""
         self.stop_all()
-        for parent, names, _ in os.walk(self.root):
+        self.ports.close()
+        if KEEP in os.environ:
+            return
+        for parent, names, _dummy in os.walk(self.root):
             for name in names:
                 # Tests take rights away from directories; a link's target is not ours to change.
                 path = os.path.join(parent, name)
                 if not os.path.islink(path):
                     os.chmod(path, 0o700)
         shutil.rmtree(self.root)
-        self.ports.close()
 
     def _works_here(self, pid: int) -> bool:
         mark = str(self.root).encode()

@@ -32,7 +32,7 @@ _RECORD = re.compile(r"\blsn: ([0-9A-F]+)/([0-9A-F]+),")
 
 def lsn_number(text: str) -> int:
     """0/3000060 -> an integer."""
-    high, _, low = text.partition("/")
+    high, _dummy, low = text.partition("/")
     return (int(high, 16) << 32) + int(low, 16)
 
 
@@ -205,7 +205,7 @@ def standard_past(cluster: Cluster) -> World:
     The newest backup is followed by about a dozen segments, most of them before ``beta``.
     """
     world = World.begin(cluster).work().backup().work().point("alpha").work().backup()
-    for _ in range(8):
+    for _dummy in range(8):
         world.work(6)
         cluster.switch_wal()
     return world.point("beta").work().point("twice").point("twice").work().finish()

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.postmaster import (
     parse_pid_file,
     server_status,
+    stale_socket_lock,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed
 
@@ -145,3 +146,22 @@ def test_not_being_allowed_to_look_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Failed) as caught:
         server_status(str(tmp_path))
     assert caught.value.code == "pid-file-unreadable"
+
+
+def test_a_socket_s_lock_is_stale_when_it_is_ours_and_nobody_serves(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], postgres_named: Path
+) -> None:
+    data, lock = tmp_path / "data", tmp_path / ".s.PGSQL.5432.lock"
+    data.mkdir()
+    assert not stale_socket_lock(str(lock), str(data))
+    lock.write_text(f"{sleeper.pid}\n{data}\n1795237200\n5432\n")
+    assert stale_socket_lock(str(lock), str(data))
+    # Another cluster's server may well run.
+    assert not stale_socket_lock(str(lock), str(tmp_path))
+    process = subprocess.Popen([str(postgres_named), "600"], cwd=data)
+    try:
+        lock.write_text(f"{process.pid}\n{data}\n1795237200\n5432\n")
+        assert not stale_socket_lock(str(lock), str(data))
+    finally:
+        process.kill()
+        process.wait()

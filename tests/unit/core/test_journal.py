@@ -20,7 +20,7 @@ def begin(path: Path) -> Journal:
 def test_a_step_is_done_once(tmp_path: Path) -> None:
     journal = begin(tmp_path / "state" / "journal.json")
     done: list[str] = []
-    for _ in range(2):
+    for _dummy in range(2):
         journal.step("stage", lambda: done.append("stage"))
     assert done == ["stage"]
     assert journal.is_done("stage")

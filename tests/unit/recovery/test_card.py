@@ -33,7 +33,9 @@ def test_every_text_is_in_every_language_with_the_same_values(key: str) -> None:
     texts = words.WORDS[key]
     assert len(texts) == len(words.LANGUAGES)
     assert all(texts)
-    names = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in texts]
+    names = [
+        {name for _dummy, name, _dummy, _dummy in string.Formatter().parse(text) if name} for text in texts
+    ]
     assert all(found == names[0] for found in names)
 
 

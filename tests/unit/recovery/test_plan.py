@@ -67,7 +67,7 @@ def test_everything_is_beside_the_live_directory() -> None:
         False,
         False,
     )
-    assert [name for name, _ in made.segments] == [f"00000001000000000000000{n}" for n in (2, 3, 4, 5)]
+    assert [name for name, _dummy in made.segments] == [f"00000001000000000000000{n}" for n in (2, 3, 4, 5)]
     assert made.settings == {name: value for name, value in world.SETTINGS.items() if name != "wal_level"}
 
 

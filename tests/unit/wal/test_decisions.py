@@ -16,25 +16,8 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors i
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import Target
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.lsn import format_lsn
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.proof import decide
-from tests.unit.wal.story import LENGTH, SIZE, Reader, Story, at, backup, end
-
-S = SIZE
-
-
-def straight(**changes: object) -> Story:
-    """One timeline, segments 1 to 9, a commit in the middle of each at second 10 times its number."""
-    story = Story({1: [end(n * S + 6400, 10 * n, 100 + n) for n in range(1, 10)]}, {1: range(1, 10)})
-    for name, value in changes.items():
-        setattr(story, name, value)
-    return story
-
-
-EARLY = backup(1 * S + 40, 1 * S + 640, 5, label="early")
-LATE = backup(5 * S + 40, 5 * S + 640, 45, label="late")
-
-
-def name(number: int, timeline: int = 1) -> str:
-    return f"{timeline:08X}00000000{number:08X}"
+from tests.unit.wal.cases import EARLY, LATE, S, name, straight
+from tests.unit.wal.story import LENGTH, Reader, Story, at, backup, end
 
 
 @pytest.mark.parametrize(
@@ -200,133 +183,6 @@ def test_a_record_that_ends_in_the_next_segment_needs_it() -> None:
     assert story.decide(Target("xid", 103), EARLY).segments[-1].name == name(3)
 
 
-def forked(**changes: object) -> Story:
-    """Timeline 1 to segment 9; 2 leaves it in segment 4 (after 104) and goes to 8; 3 leaves 2 in 6."""
-    fork, second = 4 * S + 8000, 6 * S + 8000
-    story = Story(
-        {
-            1: [end(n * S + 6400, 10 * n, 100 + n) for n in range(1, 10)],
-            2: [end(4 * S + 9600, 101, 205)] + [end(n * S + 6400, 100 + n, 201 + n) for n in range(5, 9)],
-            3: [end(n * S + 9600, 200 + n, 300 + n) for n in range(6, 9)],
-        },
-        {1: range(1, 10), 2: range(4, 9), 3: range(6, 9)},
-        {2: [(1, fork)], 3: [(1, fork), (2, second)]},
-    )
-    for key, value in changes.items():
-        setattr(story, key, value)
-    return story
-
-
-SECOND = backup(5 * S + 40, 5 * S + 640, 102, timeline=2, label="second")
-
-
-@pytest.mark.parametrize(
-    ("target", "timeline", "lsn", "names"),
-    [
-        (Target("latest", timeline=1), 1, 10 * S - 64, [name(n) for n in range(1, 10)]),
-        (
-            Target("latest", timeline=2),
-            2,
-            9 * S - 64,
-            [name(n) for n in range(1, 4)] + [name(n, 2) for n in range(4, 9)],
-        ),
-        (
-            Target("latest", timeline=3),
-            3,
-            9 * S - 64,
-            [name(n) for n in range(1, 4)] + [name(n, 2) for n in (4, 5)] + [name(n, 3) for n in (6, 7, 8)],
-        ),
-        # Before the fork it is the parent's own line, whichever branch is asked.
-        (Target("time", at(20), timeline=3), 1, 3 * S + 6400, [name(n) for n in range(1, 4)]),
-        (Target("time", at(30)), 1, 4 * S + 6400, [name(n) for n in range(1, 5)]),
-        (Target("xid", 306), 3, 6 * S + 9600, None),
-        (Target("xid", 109), 1, 9 * S + 6400, None),
-        (Target("xid", 205), 2, 4 * S + 9600, None),
-        (Target("lsn", 2 * S), 1, 2 * S, [name(1), name(2)]),
-        (Target("lsn", 4 * S + 9600, timeline=2), 2, 4 * S + 9600, None),
-    ],
-)
-def test_branches(target: Target, timeline: int, lsn: int, names: list[str] | None) -> None:
-    proof = forked().decide(target, EARLY)
-    assert (proof.timeline, proof.lsn) == (timeline, lsn)
-    if names:
-        assert [segment.name for segment in proof.segments] == names
-    assert proof.histories == tuple(f"{t:08X}.history" for t in range(2, timeline + 1))
-
-
-@pytest.mark.parametrize(
-    ("target", "timelines"),
-    [
-        (Target("latest"), [1, 2, 3]),
-        (Target("time", at(60)), [1, 2, 3]),
-        (Target("time", at(105)), [1, 2, 3]),
-        (Target("time", at(207)), [1, 2, 3]),
-        (Target("lsn", 5 * S), [1, 2, 3]),
-        (Target("lsn", 9 * S + 640), [1, 2, 3]),
-    ],
-)
-def test_what_differs_between_branches_needs_a_timeline(target: Target, timelines: list[int]) -> None:
-    with pytest.raises(Refused) as caught:
-        forked().decide(target, EARLY)
-    assert caught.value.code == "timeline-ambiguous"
-    assert [row["timeline"] for row in caught.value.details["branches"]] == timelines
-    assert "Say which timeline is meant: 1, 2, 3" in caught.value.remedy
-
-
-def test_a_backup_after_the_fork_settles_the_branch() -> None:
-    story = forked()
-    story.segments.pop(3)
-    story.ends.pop(3)
-    story.forks.pop(3)
-    proof = story.decide(Target("latest"), EARLY, SECOND)
-    assert (proof.backup, proof.timeline) == ("second", 2)
-    proof = story.decide(Target("time", at(103)), EARLY, SECOND)
-    assert (proof.backup, proof.timeline) == ("second", 2)
-    # For an older time the older backup counts, and there both branches are possible.
-    with pytest.raises(Refused) as caught:
-        story.decide(Target("time", at(60)), EARLY, SECOND)
-    assert caught.value.code == "timeline-ambiguous"
-    with pytest.raises(Refused) as caught:
-        story.decide(Target("latest", timeline=1), SECOND)
-    assert caught.value.code == "timeline-not-descendant"
-
-
-def test_a_parent_without_commits_after_the_fork_is_no_branch() -> None:
-    """A planned switchover: the old timeline ends where the new one begins."""
-    story = forked()
-    story.segments = {1: range(1, 5), 2: range(4, 9)}
-    story.ends[1] = story.ends[1][:4]
-    story.forks.pop(3)
-    proof = story.decide(Target("latest"), EARLY)
-    assert proof.timeline == 2
-    assert [segment.name for segment in proof.segments][2:5] == [name(3), name(4, 2), name(5, 2)]
-
-
-def test_a_timeline_without_history_stops_everything_that_it_might_change() -> None:
-    story = forked()
-    story.forks.pop(3)
-    for target in (
-        Target("latest"),
-        Target("time", at(20)),
-        Target("xid", 205),
-        Target("latest", timeline=3),
-    ):
-        with pytest.raises(Refused) as caught:
-            story.decide(target, EARLY)
-        assert caught.value.code == "history-missing"
-    assert story.decide(Target("latest", timeline=2), EARLY).timeline == 2
-
-
-def test_a_fault_on_a_branch_is_no_reason_to_take_another() -> None:
-    story = forked(missing={name(5)})
-    with pytest.raises(Refused) as caught:
-        story.decide(Target("time", at(207)), EARLY)
-    assert caught.value.code == "timeline-ambiguous"
-
-
-commit_times = st.lists(st.integers(0, 40), min_size=1, max_size=24)
-
-
 @given(
     commit_times,
     st.lists(st.booleans(), min_size=24, max_size=24),
@@ -364,7 +220,7 @@ def test_times_by_counting(
             story.decide(target, *backups) if backups else story.decide(target, backup(S, S + 64, 99))
         assert caught.value.code == "target-before-oldest-backup"
         return
-    _, chosen, stop = max(possible, key=lambda item: item[0])
+    _dummy, chosen, stop = max(possible, key=lambda item: item[0])
     if stop is None:
         with pytest.raises(Refused) as caught:
             story.decide(target, *backups)
@@ -446,59 +302,3 @@ def test_a_chain_that_was_not_checked_across_a_boundary_is_not_believed() -> Non
     assert (caught.value.code, caught.value.details["first"]) == ("segment-corrupt", name(7))
     assert name(6) in caught.value.happened
     assert decide([EARLY], Target("time", at(40)), archive, Reader(story)).lsn == 5 * S + 6400
-
-
-def test_a_child_whose_wal_has_not_arrived() -> None:
-    story = forked()
-    story.segments = {1: range(1, 10)}
-    for target in (Target("latest"), Target("time", at(70)), Target("xid", 108)):
-        with pytest.raises(Refused) as caught:
-            story.decide(target, EARLY)
-        assert caught.value.code == "timeline-ambiguous"
-        assert "no WAL of timeline 2 is archived yet" in caught.value.happened
-    assert story.decide(Target("time", at(20)), EARLY).lsn == 3 * S + 6400
-    assert story.decide(Target("time", at(70), timeline=1), EARLY).lsn == 8 * S + 6400
-    with pytest.raises(Refused) as caught:
-        story.decide(Target("latest", timeline=2), EARLY)
-    assert (caught.value.code, caught.value.details["first"]) == ("segment-missing", name(4, 2))
-
-
-def test_a_parent_whose_wal_after_the_fork_is_damaged_may_have_been_meant() -> None:
-    story = forked(faults={name(5): ("segment-corrupt", "why")})
-    story.segments = {1: range(1, 6), 2: range(4, 9)}
-    story.forks.pop(3)
-    with pytest.raises(Refused) as caught:
-        story.decide(Target("latest"), EARLY)
-    assert caught.value.code == "timeline-ambiguous"
-    assert [row["timeline"] for row in caught.value.details["branches"]] == [1, 2]
-
-
-def test_the_childs_copy_of_the_forks_segment_serves_when_the_parents_is_not_there() -> None:
-    story = forked()
-    story.segments = {1: range(1, 4), 2: range(4, 9)}
-    story.forks.pop(3)
-    proof = story.decide(Target("xid", 104), EARLY)
-    assert (proof.timeline, proof.lsn) == (2, 4 * S + 6400)
-    assert [segment.name for segment in proof.segments] == [name(n) for n in (1, 2, 3)] + [name(4, 2)]
-    assert proof.last_commit and proof.last_commit.timeline == 1
-    # As soon as the parent's is there it is taken.
-    story.segments[1] = range(1, 5)
-    assert story.decide(Target("xid", 104), EARLY).timeline == 1
-
-
-@pytest.mark.parametrize(
-    ("live", "moment", "timeline"),
-    [(2, 107, 2), (1, 107, None), (None, 107, None), (2, 60, None), (1, 60, None)],
-)
-def test_what_the_live_cluster_settles(live: int | None, moment: int, timeline: int | None) -> None:
-    """The live line reaches the target, the branch that a restore left behind ended before: no question."""
-    story = forked()
-    story.segments.pop(3)
-    story.forks.pop(3)
-    target = Target("time", at(moment))
-    if timeline:
-        assert story.decide(target, EARLY, live=live).timeline == timeline
-        return
-    with pytest.raises(Refused) as caught:
-        story.decide(target, EARLY, live=live)
-    assert caught.value.code == "timeline-ambiguous"

@@ -134,7 +134,7 @@ def families(draw: st.DrawFn) -> dict[int, list[tuple[int, int]]]:
     """Histories as promotions make them: each child copies its parent's forks and adds one after them."""
     made: dict[int, list[tuple[int, int]]] = {1: []}
     number = 1
-    for _ in range(draw(st.integers(0, 12))):
+    for _dummy in range(draw(st.integers(0, 12))):
         number += draw(st.integers(1, 9))
         parent = draw(st.sampled_from(sorted(made)))
         begin = made[parent][-1][1] if made[parent] else 0
@@ -166,7 +166,7 @@ def test_lines_are_whole_and_segments_follow_them(
         # At a fork the child's segment is taken: the newest timeline that has begun in that segment or before.
         begun = [1] + [
             child
-            for child, (_, at) in zip(_line(family, number), family[number])
+            for child, (_dummy, at) in zip(_line(family, number), family[number])
             if at // size <= lsn // size
         ]
         assert branch.segment(lsn // size) == Segment(begun[-1], lsn // size)
@@ -174,7 +174,7 @@ def test_lines_are_whole_and_segments_follow_them(
 
 def _line(family: dict[int, list[tuple[int, int]]], number: int) -> list[int]:
     """The timelines that each fork leads to."""
-    return [parent for parent, _ in family[number]][1:] + [number]
+    return [parent for parent, _dummy in family[number]][1:] + [number]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_dummy: object) -> None:
         self.finish(check=False)
 
     def finish(self, *, check: bool = True) -> None:

@@ -68,7 +68,7 @@ def known_points(config: ClusterConfig, repository: Repository, system_id: int) 
     found = [
         KnownPoint(name, format_lsn(lsn), parse_segment(entry.name, archive.segment_bytes).timeline)
         for entry in archive.entries.values()
-        for name, lsn, _ in entry.restore_points
+        for name, lsn, _dummy in entry.restore_points
     ]
     listed = [item for item in _listed(config) if item.get("system_id") == str(system_id)]
     return found + [

@@ -102,7 +102,8 @@ def read_control_data(bin_directory: str, data_directory: str) -> ControlData:
 def parse_control_data(text: str, *, attempted: str = "read a control file") -> ControlData:
     """From pg_controldata's lines in the C locale. Raises :class:`Failed` (``control-file-unreadable``)."""
     lines = {
-        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())
+        name.strip(): value.strip()
+        for name, _dummy, value in (line.partition(":") for line in text.splitlines())
     }
     settings = {
         _SETTING_NAMES.get(name, name): lines[f"{name} setting"]

@@ -49,7 +49,10 @@ class FileSystem:
 
 
 def tablespaces(data_directory: str) -> tuple[Location, ...]:
-    """The tablespaces beside the two that every cluster has, by oid. Raises :class:`Failed` (``tablespace-unreadable``)."""
+    """The tablespaces beside the two that every cluster has, by oid.
+
+    Raises :class:`Failed` (``tablespace-unreadable``).
+    """
     directory = f"{data_directory}/pg_tblspc"
     try:
         names = sorted((name for name in os.listdir(directory) if name.isdigit()), key=int)

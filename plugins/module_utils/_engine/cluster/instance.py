@@ -12,7 +12,7 @@ from ..core.errors import Failed, KeeperError, Refused
 from ..core.files import make_directory
 from ..core.run import run
 from .config import ClusterConfig
-from .postmaster import PID_FILE, InstanceStatus, server_status
+from .postmaster import PID_FILE, InstanceStatus, server_status, stale_socket_lock
 from .psql import answers
 from .service import (
     STOP_MODES,
@@ -209,6 +209,9 @@ class Instance:
         """Proven dead (C04, C05): PostgreSQL itself would take a zombie or a stranger for the old server."""
         if not status.stale_pid_file or status.running:
             return False
+        lock = f"{self.config.socket_directory}/.s.PGSQL.{self.config.port}.lock"
+        if stale_socket_lock(lock, self.config.data_directory):
+            os.unlink(lock)
         os.unlink(f"{self.config.data_directory}/{PID_FILE}")
         return True
 

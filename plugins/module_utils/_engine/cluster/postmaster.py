@@ -92,8 +92,26 @@ def parse_pid_file(text: str) -> PidFile | None:
     return PidFile(abs(int(lines[0])), started, lines[7] if len(lines) > 7 else "")
 
 
+def stale_socket_lock(path: str, data_directory: str) -> bool:
+    """Whether a socket's lock file was left by a server of this directory, where none runs any more.
+
+    Its first two lines are those of the pid file. One of another directory is not ours to judge.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            lines = handle.read().splitlines()
+    except OSError:
+        return False
+    if len(lines) < 2 or not lines[0].strip().isdigit() or lines[1].strip() != data_directory:
+        return False
+    return not _serves(int(lines[0]), data_directory)
+
+
 def server_status(data_directory: str) -> InstanceStatus:
-    """Look at pid file and processes; nothing is asked of the server. Raises :class:`Failed` (``pid-file-unreadable``)."""
+    """Look at pid file and processes; nothing is asked of the server.
+
+    Raises :class:`Failed` (``pid-file-unreadable``).
+    """
     present = os.path.lexists(f"{data_directory}/{PID_FILE}")
     pid_file = read_pid_file(data_directory)
     if pid_file is not None and _serves(pid_file.pid, data_directory):

@@ -53,7 +53,7 @@ def parse_moment(text: str, *, attempted: str) -> datetime:
             remedy=f"Write date, time and zone: {_EXAMPLES}.",
         )
     clock = match["time"] if match["time"].count(":") == 2 else match["time"] + ":00"
-    head, _, fraction = clock.partition(".")
+    head, _dummy, fraction = clock.partition(".")
     try:
         local = datetime.strptime(f"{match['date']} {head}", "%Y-%m-%d %H:%M:%S")
     except ValueError as error:

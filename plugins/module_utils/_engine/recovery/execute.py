@@ -113,7 +113,7 @@ class Execution:
         )
 
     def _stage(self) -> None:
-        staging.stage(self.plan, self.engine, lambda done: self.progress.update(done))
+        staging.stage(self.plan, self.engine, self.progress.update)
 
     def _replay_and_verify(self) -> None:
         """One server does both; a run that was killed after the promotion only verifies."""

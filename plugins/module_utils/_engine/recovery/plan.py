@@ -215,7 +215,7 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
 def _check_host(state: HostState, backup: Backup, moves: list[TablespaceMove]) -> None:
     config = state.config
     attempted = f"plan a restore of cluster {config.cluster}"
-    if int(str(config.version).split(".")[0]) != backup.major:
+    if config.major != backup.major:
         raise Refused(
             "version-mismatch",
             attempted=attempted,

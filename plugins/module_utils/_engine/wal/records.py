@@ -108,7 +108,7 @@ def _last_starts(descriptor: int, begin: int, size: int) -> tuple[list[int], boo
 
 
 def _starts_in_page(page: bytes, page_lsn: int, segment_end: int, size: int) -> tuple[list[int], bool]:
-    _, info, _, _, remaining = parse_short_header(page)
+    _dummy, info, _dummy, _dummy, remaining = parse_short_header(page)
     position = skip_header(page_lsn, size)
     if info & FIRST_IS_CONTINUATION:
         position = align(position + remaining)

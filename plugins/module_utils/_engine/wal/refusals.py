@@ -128,7 +128,7 @@ def no_backup(target: Target, happened: str, labels: Iterable[str]) -> Refused:
 
 def point_unknown(target: Target, known: Sequence[tuple[str, int]]) -> Refused:
     """No restore point has this name (A09)."""
-    names = sorted({name for name, _ in known})
+    names = sorted({name for name, _dummy in known})
     near = get_close_matches(str(target.value), names, n=1) or names[-1:]
     remedy = "No restore point is in the archive; choose a time or an LSN."
     if names:

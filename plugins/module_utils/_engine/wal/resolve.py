@@ -97,14 +97,16 @@ class Resolver:
         for backup in self._backups:
             for point, lsn, end_lsn in self._reach(backup).restore_points():
                 known[lsn] = (point, end_lsn)
-        places = sorted(lsn for lsn, (point, _) in known.items() if point == name)
+        places = sorted(lsn for lsn, (point, _dummy) in known.items() if point == name)
         if len(places) > 1:
             raise refusals.point_ambiguous(target, places)
         if not places:
             broken = self._reach(self._backups[0])
             if broken.broken:
                 raise self._broken(target, broken)
-            raise refusals.point_unknown(target, sorted((point, lsn) for lsn, (point, _) in known.items()))
+            raise refusals.point_unknown(
+                target, sorted((point, lsn) for lsn, (point, _dummy) in known.items())
+            )
         return self._at(target, places[0], known[places[0]][1], inclusive=True)
 
     def _xid(self, target: Target, value: int) -> Found:
