@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import strategies as st
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import Target
@@ -115,9 +114,6 @@ def test_a_fault_on_a_branch_is_no_reason_to_take_another() -> None:
     with pytest.raises(Refused) as caught:
         story.decide(Target("time", at(207)), EARLY)
     assert caught.value.code == "timeline-ambiguous"
-
-
-commit_times = st.lists(st.integers(0, 40), min_size=1, max_size=24)
 
 
 def test_a_child_whose_wal_has_not_arrived() -> None:

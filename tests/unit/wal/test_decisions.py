@@ -183,6 +183,9 @@ def test_a_record_that_ends_in_the_next_segment_needs_it() -> None:
     assert story.decide(Target("xid", 103), EARLY).segments[-1].name == name(3)
 
 
+commit_times = st.lists(st.integers(0, 40), min_size=1, max_size=24)
+
+
 @given(
     commit_times,
     st.lists(st.booleans(), min_size=24, max_size=24),
