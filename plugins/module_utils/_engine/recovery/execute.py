@@ -22,7 +22,7 @@ from ..repository.leases import release_lease, take_lease
 from ..wal.lsn import format_lsn, parse_lsn
 from . import rearm, staging, steps
 from .plan import RestorePlan
-from .replay import Reached, StagedServer, promoted, reached, replay
+from .replay import Reached, StagedServer, cut_short, promoted, reached, replay
 from .swap import swap
 
 JOURNAL = "restore.journal.json"
@@ -69,6 +69,7 @@ class Execution:
 
     def _steps(self) -> None:
         self._restage_after_reboot()
+        self._restage_after_cut_promotion()
         self._do(steps.LEASE, self._lease)
         self._do(steps.STAGE, self._stage, total=self.plan.staged_bytes)
         self._do(steps.CONFIGURE, lambda: staging.configure(self.plan, self.config))
@@ -100,6 +101,15 @@ class Execution:
         if journal.data.get("boot_id") != boot_id() and not journal.is_done(steps.SETTLE):
             journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY)
         journal.note(boot_id=boot_id())
+
+    def _restage_after_cut_promotion(self) -> None:
+        """A copy whose promotion a killed run left half-done is made again; a finished one is kept."""
+        journal = self.journal
+        if journal.is_done(steps.VERIFY) or journal.status(steps.REPLAY) is None:
+            return
+        staging.stop_left_behind(self.plan)
+        if cut_short(self.plan, self.config):
+            journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY)
 
     def _lease(self) -> None:
         take_lease(

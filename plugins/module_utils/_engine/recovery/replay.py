@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..cluster.config import ClusterConfig
+from ..cluster.controldata import read_control_data
 from ..core.errors import Failed
 from ..core.run import start, stop_group
 from ..wal.history import parse_history
@@ -154,6 +155,17 @@ def replay(plan: RestorePlan, server: StagedServer, report: Report) -> Reached:
 def promoted(plan: RestorePlan) -> bool:
     """Whether an earlier run got as far as the promotion."""
     return not os.path.exists(f"{plan.staging}/recovery.signal") and _new_timeline(plan) is not None
+
+
+def cut_short(plan: RestorePlan, config: ClusterConfig) -> bool:
+    """Whether a promotion was interrupted: its signal is gone, and the control file is still on the old timeline.
+
+    Such a copy would start with a plain crash recovery on the old timeline, past the target (seen on 15.18: the
+    signal is removed before the new timeline's history is written).
+    """
+    if os.path.exists(f"{plan.staging}/recovery.signal"):
+        return False
+    return read_control_data(config.bin_directory, plan.staging).timeline <= plan.timeline
 
 
 def reached(plan: RestorePlan) -> Reached:
