@@ -163,6 +163,19 @@ def test_the_command_killed_in_replay_leaves_a_server_that_the_next_run_takes_ca
     finished(world)
 
 
+def test_a_promotion_that_was_cut_short_is_staged_again(world: World) -> None:
+    """PostgreSQL removes recovery.signal before it writes the new timeline's history.
+
+    Killed in between, the copy would start with a plain crash recovery, and go past the target on the old timeline.
+    """
+    cluster = world.cluster
+    killed(cluster.keeper(*RESTORE, kill_at="replay:begun"))
+    (staging(world) / "recovery.signal").unlink()
+    assert cluster.keeper(*RESTORE).expect(0)["resumes"]
+    assert cluster.steps().count("stage:done") == 2
+    finished(world)
+
+
 def test_everything_killed_in_replay_and_the_live_server_too(world: World) -> None:
     """As after a reboot: nothing runs any more, only files are left."""
     cluster = world.cluster
