@@ -34,14 +34,18 @@ runtime:
 	@tools/setup.sh venv run
 	@tools/setup.sh link
 
+# One at a time on a machine, whoever starts it; servers that are started must not inherit the lock.
+STORY = ANSIBLE_STDOUT_CALLBACK=dbkeeper.ops.story \
+	flock --close --wait 900 /run/lock/dbkeeper-quickstart.lock ansible-playbook
+
 .PHONY: quickstart
 quickstart: runtime ## lose a table under load on this machine, and get it back (root)
 	@tools/setup.sh packages quickstart
-	@ANSIBLE_STDOUT_CALLBACK=dbkeeper.ops.story ansible-playbook playbooks/quickstart.yml -i inventories/quickstart
+	@$(STORY) playbooks/quickstart.yml -i inventories/quickstart
 
 .PHONY: quickstart-clean
 quickstart-clean: runtime ## remove everything that quickstart made
-	@ANSIBLE_STDOUT_CALLBACK=dbkeeper.ops.story ansible-playbook playbooks/quickstart_clean.yml -i inventories/quickstart
+	@$(STORY) playbooks/quickstart_clean.yml -i inventories/quickstart
 
 .PHONY: lint
 lint: venv ## every static check; one of them with ONLY=ruff-check
