@@ -93,18 +93,19 @@ class Prefetcher:
     def _advance(self) -> bool:
         """Move the window behind what was asked for and what was taken; whether it moved."""
         before = self._next
+        # In this order: what was taken before somebody asked is in the listing that is made after it, and
+        # what is done after the listing must not be taken for gone.
         heard = _identity(self._spool.wanted_path)
-        if heard != self._heard:
-            # Also backwards: a server that was killed asks again from its last restart point.
-            self._heard = heard
-            self._next = self._spool.wanted() or 0
-        # In this order: what is done after the listing must not be taken for gone.
         done = sorted(self._done)
         present = set(os.listdir(self._spool.ready_directory))
         for position in done:
             if self._plan.names[position] not in present:
                 self._done.discard(position)
                 self._next = max(self._next, position + 1)
+        if heard != self._heard:
+            # The last word, also backwards: a server that was killed asks again from its last restart point.
+            self._heard = heard
+            self._next = self._spool.wanted() or 0
         return self._next != before
 
     def _give(self) -> None:
