@@ -358,7 +358,7 @@ def slow(world: World, delay: float, *names: str) -> subprocess.Popen[str]:
 def test_a_signal_is_255(world: World, number: signal.Signals) -> None:
     world.write(prefetch=0)
     process = slow(world, 600, world.names[0])
-    wait_for(lambda: (world.spool_path / "wanted").exists(), "the fetch begun")
+    wait_for((world.spool_path / "wanted").exists, "the fetch begun")
     time.sleep(0.05)
     process.send_signal(number)
     _dummy, err = process.communicate(timeout=30)

@@ -263,7 +263,7 @@ def test_a_full_repository_keeps_wal_on_the_server(sandbox: Sandbox) -> None:
         assert (status / f"{name}.ready").exists()
         assert "repository-full" in cluster.log()
         ballast.unlink()
-        wait_for(lambda: (status / f"{name}.done").exists(), "the segment's second chance", timeout=90)
+        wait_for((status / f"{name}.done").exists, "the segment's second chance", timeout=90)
         left = [path.name for path in Path(disk.view / "repository").rglob(".tmp-*")]
         assert left == []
     finally:

@@ -96,7 +96,7 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("half inside", lambda archive, path: damage.rewrite(path, damage.half_inside), "segment-wrong-size"),
     ("half stored", lambda archive, path: damage.truncate(path), "segment-corrupt"),
     ("nothing stored", lambda archive, path: damage.truncate(path, 0), "segment-corrupt"),
-    ("of another system", lambda archive, path: forge(archive, path), "segment-wrong-system"),
+    ("of another system", forge, "segment-wrong-system"),
     ("swapped", lambda archive, path: damage.swap(path, neighbour(archive, path)), "segment-wrong-content"),
     (
         "replaced",

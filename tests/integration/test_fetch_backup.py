@@ -252,7 +252,7 @@ def fails(stored: Stored, tmp_path: Path, code: str, *words: str) -> None:
             else:
                 stored.engine.verify_backup(LABEL)
         assert caught.value.code == code, caught.value.to_text()
-        assert type(caught.value) is Failed
+        assert isinstance(caught.value, Failed)
         for word in words:
             assert word in caught.value.happened
         assert "copy of the repository" in caught.value.remedy
