@@ -8,6 +8,7 @@ port, room on the disk. Prints JSON; touches nothing. Standard library only, Pyt
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -23,21 +24,18 @@ _PORTS_TRIED = 100
 _SHARED = ("/etc/postgresql-common/createcluster.d/dbkeeper.conf",)
 
 
-def places(cluster: str, home: str) -> list[str]:
+def places(cluster: str, home: str, root: str = "") -> list[str]:
     """What is there already of all that the quickstart would make."""
-    found = glob.glob(f"/etc/postgresql/*/{cluster}") + glob.glob(f"/var/lib/postgresql/*/{cluster}")
-    found += [
-        path
-        for path in (f"/etc/dbkeeper/{cluster}.json", f"/etc/cron.d/dbkeeper-{cluster}", home)
-        if os.path.lexists(path)
-    ]
-    return sorted(found)
+    patterns = [f"/etc/postgresql/*/{cluster}", f"/var/lib/postgresql/*/{cluster}"]
+    patterns += [f"/etc/dbkeeper/{cluster}.json", f"/etc/cron.d/dbkeeper-{cluster}"]
+    found = [path for pattern in patterns for path in glob.glob(root + pattern)]
+    return sorted(found + ([home] if os.path.lexists(home) else []))
 
 
-def claimed_ports() -> set[int]:
+def claimed_ports(root: str = "") -> set[int]:
     """Ports that the settings of some cluster name, whether it runs or not."""
     ports = set()
-    for path in glob.glob("/etc/postgresql/*/*/**/*.conf", recursive=True):
+    for path in glob.glob(f"{root}/etc/postgresql/*/*/**/*.conf", recursive=True):
         with open(path, encoding="utf-8", errors="replace") as handle:
             for line in handle:
                 match = re.match(r"\s*port\s*=?\s*'?(\d+)", line)
@@ -62,8 +60,9 @@ def is_free(port: int) -> bool:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
                 listener.bind((address, port))
-            except OSError:
-                return False
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return False
     return True
 
 
@@ -74,29 +73,29 @@ def free_space(path: str) -> int:
     return shutil.disk_usage(path).free
 
 
-def look(cluster: str, home: str, marker: str, first_port: int, needed_bytes: int) -> dict[str, Any]:
-    """The answer: ``problem`` says why not, or is empty."""
-    if os.geteuid() != 0:
-        return {"problem": "The quickstart makes a cluster as Debian does, and that needs root."}
-    ours, found = os.path.isfile(marker), places(cluster, home)
+def look(
+    cluster: str, home: str, marker: str, first_port: int, needed_bytes: int, root: str = ""
+) -> dict[str, Any]:
+    """The answer: ``problem`` says why not, or is empty. ``root`` is put before the paths of the system."""
+    ours, found = os.path.isfile(marker), places(cluster, home, root)
     if found and not ours:
         return {
             "problem": f"There is something called {cluster} here that no quickstart has made: {', '.join(found)}."
             " It is left alone. Run the quickstart on another machine."
         }
-    for path in ("/var/lib/postgresql", home):
+    for path in (f"{root}/var/lib/postgresql", home):
         if not ours and free_space(path) < needed_bytes:
             return {
                 "problem": f"{path} has {free_space(path) >> 20} MB free; {needed_bytes >> 20} MB are needed."
             }
-    taken = claimed_ports()
+    taken = claimed_ports(root)
     for port in range(first_port, first_port + _PORTS_TRIED):
         if port not in taken and is_free(port):
             return {
                 "problem": "",
                 "ours": ours,
                 "port": port,
-                "missing": [path for path in _SHARED if not os.path.lexists(path)],
+                "missing": [path for path in _SHARED if not os.path.lexists(root + path)],
             }
     return {"problem": f"None of the ports {first_port} to {first_port + _PORTS_TRIED - 1} is free."}
 
@@ -104,7 +103,12 @@ def look(cluster: str, home: str, marker: str, first_port: int, needed_bytes: in
 def main(arguments: list[str]) -> int:
     """See the module's text."""
     cluster, home, marker, first_port, needed_bytes = arguments
-    print(json.dumps(look(cluster, home, marker, int(first_port), int(needed_bytes))))
+    answer: dict[str, Any] = {
+        "problem": "The quickstart makes a cluster as Debian does, and that needs root."
+    }
+    if os.geteuid() == 0:
+        answer = look(cluster, home, marker, int(first_port), int(needed_bytes))
+    print(json.dumps(answer))
     return 0
 
 
