@@ -52,7 +52,7 @@ def test_the_repository_of_another_system(world: World, sandbox: Sandbox) -> Non
     stranger = Cluster(sandbox, "stranger", kind=Kind(variant=1)).start()
     world.cluster.write_config(data_directory=str(stranger.data_directory), port=stranger.port)
     with stranger.unchanged():
-        refused_everywhere(world, "no-backup", stranger.system_id)
+        refused_everywhere(world, "system-mismatch", stranger.system_id)
 
 
 def test_a_missing_program(world: World) -> None:
@@ -98,7 +98,7 @@ def test_a_second_restore_at_the_same_time_is_told_who_is_busy(world: World) -> 
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
 
 
-def test_a_backup_during_a_restore_and_a_restore_during_a_backup(world: World) -> None:
+def test_a_backup_during_a_restore_is_told_who_is_busy(world: World) -> None:
     cluster = world.cluster
     running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="stop-live:begun")
     running.wait_paused()
@@ -107,12 +107,22 @@ def test_a_backup_during_a_restore_and_a_restore_during_a_backup(world: World) -
     running.resume()
     running.wait().expect(0)
 
+
+def test_a_restore_does_not_wait_for_a_backup_which_fails_and_says_so(world: World) -> None:
+    """In a disaster the restore goes first; the backup loses its server and is never chosen."""
+    cluster = world.cluster
     cluster.write_config(backup={"compression_level": 1, "max_rate_kbytes": 32})
     slow = cluster.keeper_start("backup")
     wait_for(lambda: cluster.sql("SELECT 1 FROM pg_stat_progress_basebackup"), "the running backup")
-    with cluster.unchanged("base: "):
-        cluster.keeper("restore", "--target-name", "alpha", *CONFIRM).refused("busy", "backup", str(slow.pid))
-    slow.kill_group()
+    cluster.write_config(backup={"compression_level": 1, "max_rate_kbytes": None})
+    done = cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
+    answer = slow.wait()
+    assert answer.status == 3, str(answer)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+    entries = (cluster.repository / cluster.name / "base").glob("*/backup.json")
+    statuses = {path.parent.name: json.loads(path.read_text())["status"] for path in entries}
+    assert sorted(statuses.values()) == ["failed", "verified", "verified", "verified"]
+    assert statuses[done["record"]["new_backup"]] == "verified"
 
 
 # -- the live server ---------------------------------------------------------------------------------------
@@ -238,7 +248,7 @@ def test_a_disk_that_is_really_full_in_the_middle(small: Callable[[int], Small],
     running.resume()
     answer = running.wait()
     assert answer.status == 3, str(answer)
-    assert answer.error["code"] in ("disk-full", "replay-server-died"), str(answer)
+    assert answer.error["code"] in ("staging-full", "replay-server-died"), str(answer)
     assert "No space left on device" in json.dumps(answer.error), str(answer)
     assert answer.error["details"]["state"]["swapped"] is False
     assert cluster.running

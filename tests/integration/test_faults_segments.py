@@ -88,6 +88,12 @@ def alone(frozen: Frozen, foreign_segment: Path, sandbox: Sandbox) -> Archive:
     return Archive(frozen.thaw(sandbox), foreign_segment)
 
 
+def forge(archive: Archive, path: Path) -> None:
+    """The other system's own segment under this name, with this page address so that only the system differs."""
+    own, other = damage.plain(path), damage.plain(archive.foreign)
+    damage.store(path, other[:8] + own[8:16] + other[16:])
+
+
 Break = Callable[[Archive, Path], None]
 BREAKS: list[tuple[str, Break, str]] = [
     ("missing", lambda archive, path: damage.delete(path), "segment-missing"),
@@ -113,12 +119,6 @@ def neighbour(archive: Archive, path: Path) -> Path:
     """The segment before."""
     segments = archive.world.cluster.archived_segments()
     return segments[segments.index(path) - 1]
-
-
-def forge(archive: Archive, path: Path) -> None:
-    """The other system's own segment under this name, with this page address so that only the system differs."""
-    own, other = damage.plain(path), damage.plain(archive.foreign)
-    damage.store(path, other[:8] + own[8:16] + other[16:])
 
 
 @pytest.mark.parametrize(("hurt", "code"), [case[1:] for case in BREAKS], ids=[case[0] for case in BREAKS])

@@ -29,6 +29,8 @@ from ..core.files import (
 from ..core.locks import process_start
 from ..repository.engine import BackupEngine
 from ..repository.get import restore_command
+from ..repository.prefetch import stop_prefetcher
+from ..repository.spool import Spool
 from .plan import PREFETCH_SEGMENTS, RESTORED_MARKER, STAGED_MAX_WAL_BYTES, WORK_MARKER, RestorePlan
 
 _CONFIGURATION = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "conf.d")
@@ -76,7 +78,7 @@ def discard(plan: RestorePlan, *, keep_tablespaces: bool = False) -> None:
     ``keep_tablespaces``: the restored data directory that uses them has been put aside, not thrown away.
     """
     stop_left_behind(plan)
-    remove_tree(plan.work_directory, made_by_us=WORK_MARKER)
+    _remove_work(plan)
     for move in () if keep_tablespaces else plan.tablespaces:
         target = str(move["target"])
         if RESTORED_MARKER in os.path.basename(target):
@@ -85,6 +87,12 @@ def discard(plan: RestorePlan, *, keep_tablespaces: bool = False) -> None:
             _empty(target)
     if socket_directory(plan).startswith("/tmp/"):
         shutil.rmtree(socket_directory(plan), ignore_errors=True)
+
+
+def _remove_work(plan: RestorePlan) -> None:
+    # First the prefetcher: it might write a file into the directory that is being removed.
+    stop_prefetcher(Spool(f"{plan.work_directory}/spool", plan.id))
+    remove_tree(plan.work_directory, made_by_us=WORK_MARKER)
 
 
 def _empty(directory: str) -> None:
@@ -304,6 +312,6 @@ def _quoted(value: str) -> str:
 
 def clean_up(plan: RestorePlan) -> None:
     """Remove the work directory after the swap; the data directory has moved out of it."""
-    remove_tree(plan.work_directory, made_by_us=WORK_MARKER)
+    _remove_work(plan)
     if socket_directory(plan).startswith("/tmp/"):
         shutil.rmtree(socket_directory(plan), ignore_errors=True)
