@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 
 from ._engine.cluster.config import ClusterConfig
-from ._engine.core.errors import KeeperError, Refused
+from ._engine.core.errors import KeeperError, Refused, unexpected
 from ._engine.core.privilege import assume, owner_of, started_as_root
 
 CONFIG_DIRECTORY = "/etc/dbkeeper"
@@ -104,9 +104,8 @@ def serve(
     """Do the operation and leave the module with its result, or with its error in Ansible's shape.
 
     An operation refused as ``busy`` is tried again until ``wait_seconds`` have passed: after a lost
-    connection
-    the one that is still running does the work, and the second try finds it done. ``explain``
-    makes more results from an error's data.
+    connection the one that is still running does the work, and the second try finds it done.
+    ``explain`` makes more results from an error's data.
     """
     try:
         result = _patiently(operation, wait_seconds)
@@ -134,6 +133,8 @@ def _patiently(operation: Callable[[], dict[str, Any]], wait_seconds: int) -> di
         except Refused as error:
             if error.code != "busy" or time.monotonic() >= deadline:
                 raise
+        except OSError as error:
+            raise unexpected(error, "do what the module was asked for") from error
         time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
 
 

@@ -39,6 +39,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"running_as": "root"}, "wrong-owner", "belongs to postgres"),
     ({"may_control_service": False}, "needs-root", "postgresql@15-main.service"),
     ({"parent_writable": False}, "parent-not-writable", "/var/lib/postgresql/15"),
+    ({"renamable": False}, "data-directory-not-renamable", "mount point or a symbolic link"),
     (
         {"disks": {"/var/lib/postgresql/15": world.disk("/var/lib/postgresql/15", free=3 * 10**9)}},
         "disk-too-small",

@@ -15,7 +15,7 @@ from ..backup.base import BackupRequest, backup
 from ..backup.info import check, information
 from ..cluster.config import ClusterConfig
 from ..core import privilege
-from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused
+from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused, unexpected
 from ..core.progress import Progress
 from ..core.sizes import parse_duration
 from ..recovery.card import done_card, error_card, plan_card
@@ -41,7 +41,7 @@ def run_command(arguments: Sequence[str]) -> int:
         language = options.lang or config.language or language
         act_as_owner(config)
         command: Callable[[argparse.Namespace, ClusterConfig, str], Outcome] = options.command
-        result, lines = command(options, config, language)
+        result, lines = _foreseen(command, options, config, language)
     except KeeperError as error:
         if options.json:
             _say(_as_json({"changed": False, "error": error.to_dict()}))
@@ -52,6 +52,18 @@ def run_command(arguments: Sequence[str]) -> int:
         return EXIT_FAILED
     _say(_as_json(result) if options.json else "\n".join(lines))
     return int(result.get("exit_status", EXIT_DONE))
+
+
+def _foreseen(
+    command: Callable[[argparse.Namespace, ClusterConfig, str], Outcome],
+    options: argparse.Namespace,
+    config: ClusterConfig,
+    language: str,
+) -> Outcome:
+    try:
+        return command(options, config, language)
+    except OSError as error:
+        raise unexpected(error, f"run dbkeeper for cluster {config.cluster}") from error
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:

@@ -61,6 +61,18 @@ class KeeperError(Exception):
         )
 
 
+def unexpected(error: OSError, attempted: str) -> KeeperError:
+    """What the operating system refused and nobody foresaw, in the four parts all the same."""
+    where = f"{error.filename}: " if error.filename else ""
+    return Failed(
+        "system-error",
+        attempted=attempted,
+        happened=f"{where}{error.strerror or error}",
+        remedy="See what the operating system says of that file or device, then run the same command again.",
+        details={"errno": error.errno, "path": str(error.filename) if error.filename else None},
+    )
+
+
 class Refused(KeeperError):
     """Nothing was touched: the request, the state or the proof does not allow the operation."""
 

@@ -247,6 +247,13 @@ def _check_host(state: HostState, backup: Backup, moves: list[TablespaceMove]) -
             happened=f"{config.service.unit} is controlled by systemd, which takes orders from root only",
             remedy="Run the same command as root: sudo dbkeeper restore …",
         )
+    if not state.renamable:
+        raise Refused(
+            "data-directory-not-renamable",
+            attempted=attempted,
+            happened=f"{config.data_directory} is a mount point or a symbolic link: the swap could not rename it",
+            remedy="Keep the data directory one level below the mount point, and name it by its real path.",
+        )
     if not state.parent_writable:
         raise Refused(
             "parent-not-writable",

@@ -54,6 +54,7 @@ class HostState:
     running_as: str
     may_control_service: bool
     parent_writable: bool
+    renamable: bool = True
     disks: Mapping[str, FileSystem] = field(default_factory=dict)
     repository_device: int | None = None
     measured: Measured = Measured()
@@ -118,6 +119,7 @@ def ask_state(config: ClusterConfig, repository: Repository, locations: tuple[st
         running_as=assumed.name if assumed else privilege.current_user(),
         may_control_service=config.service.manager != "systemd" or privilege.started_as_root(),
         parent_writable=os.access(parent, os.W_OK | os.X_OK, effective_ids=True),
+        renamable=not os.path.islink(config.data_directory) and not os.path.ismount(config.data_directory),
         disks={path: file_system(path) for path in locations},
         repository_device=file_system(repository.path).device,
         measured=measured(repository),

@@ -49,12 +49,15 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
         move(plan.staging, plan.data_directory)
 
     def start_new() -> None:
+        began = time.time()
+        ready_seconds = 0.0
         try:
             if not instance.status().running:
-                instance.start()
+                # Debian's pg_ctlcluster returns up to two seconds after the server has taken connections.
+                ready_seconds = instance.start().ready_seconds
         except KeeperError as error:
             raise _put_back(plan, instance, journal, error) from error
-        journal.note(downtime_seconds=round(time.time() - float(journal.data["down_since"]), 3))
+        journal.note(downtime_seconds=round(began + ready_seconds - float(journal.data["down_since"]), 3))
 
     do(steps.STOP_LIVE, stop_live)
     do(steps.KEEP_OLD, keep_old)
