@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""``make bench``: measures the budgets against what people use otherwise, all in one run on one machine.
+
+Writes ``$DBKEEPER_REPORT_DIR/bench.json`` and prints a table. Takes about half an hour and 25 GB of disk below
+the directory for temporary files. Ratios are what counts: figures of different machines say nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from tests.integration.harness.sandbox import Sandbox
+
+from . import disaster, many_segments
+from .record import machine, say, table, write
+
+
+def main() -> int:
+    """Status 0 when everything was measured, whether or not the budgets are kept."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=4000, help="size of the database")
+    parser.add_argument("--wal-megabytes", type=int, default=2200, help="WAL after the backup")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--segments", type=int, default=10_000, help="length of the archive for the proof")
+    parser.add_argument("--only", choices=("disaster", "segments"))
+    options = parser.parse_args()
+    reports = Path(os.environ.get("DBKEEPER_REPORT_DIR", "build/reports"))
+    reports.mkdir(parents=True, exist_ok=True)
+    where = machine()
+    say(json.dumps(where))
+    rows = []
+    if options.only != "segments":
+        sandbox = Sandbox()
+        try:
+            rows += disaster.measure(
+                sandbox,
+                megabytes=options.megabytes,
+                wal_megabytes=options.wal_megabytes,
+                repeat=options.repeat,
+            )
+        finally:
+            sandbox.close()
+        write(reports / "bench.json", rows)
+    if options.only != "disaster":
+        sandbox = Sandbox()
+        try:
+            rows += many_segments.measure(sandbox, segments=options.segments, repeat=options.repeat)
+        finally:
+            sandbox.close()
+    write(reports / "bench.json", rows)
+    print("\n" + table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
