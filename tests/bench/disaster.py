@@ -20,6 +20,7 @@ def measure(sandbox: Sandbox, *, megabytes: int, wal_megabytes: int, repeat: int
     server.start()
     server.fill(megabytes)
     size = server.size_bytes()
+    first = server.keep_wal()
     ours, script, backrest = Ours(server), CommonScript(server), PgBackRest(server)
     ways: list[Way] = [script, ours, backrest]
     said = {"size_bytes": size, "cache": "warm for all", "fsync": "each its default, on"}
@@ -31,7 +32,7 @@ def measure(sandbox: Sandbox, *, megabytes: int, wal_megabytes: int, repeat: int
     moment = server.mark(1)
     server.mark(2)
     server.archive_all(timeout=600)
-    _complete_archives(server, ways)
+    _complete_archives(server, ways, first)
     server.quiet()
 
     downtimes: list[float] = []
@@ -43,7 +44,7 @@ def measure(sandbox: Sandbox, *, megabytes: int, wal_megabytes: int, repeat: int
         compared("restore and replay to a time", script.name, restores, 0.45, **said),
         compared("base backup", backrest.name, backups, 0.9, **said),
         compared("restore and replay to a time", backrest.name, restores, 0.9, **said),
-        *_pushes(server, ours, backrest),
+        *_pushes(server, ours, backrest, first),
         _downtime(sandbox, size, downtimes, repeat),
     ]
 
@@ -72,9 +73,9 @@ def _history(server: Server, megabytes: int) -> int:
     return int(server.value("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)::bigint", begun))
 
 
-def _complete_archives(server: Server, ways: list[Way]) -> None:
+def _complete_archives(server: Server, ways: list[Way], first: str) -> None:
     """The server archived for one of them at a time: each gets what it lacks, from the server's own WAL."""
-    segments = server.segments()
+    segments = server.segments(first)
     say(f"bringing {len(segments)} segments into every archive")
     for way in ways:
         for segment in segments:
@@ -94,9 +95,9 @@ def _restore(way: Way, moment: str, downtimes: list[float]) -> Turn:
     return Turn(way.name, lambda: way.restore(moment), way.server.quiet, afterwards)
 
 
-def _pushes(server: Server, ours: Ours, backrest: PgBackRest) -> list[Row]:
+def _pushes(server: Server, ours: Ours, backrest: PgBackRest, first: str) -> list[Row]:
     """One segment each, turn by turn, into repositories that don't have them."""
-    segments = server.segments()[-12:]
+    segments = server.segments(first)[-12:]
     fresh = backrest.place / "fresh"
     backrest.configure(fresh)
     config = server.config_path.read_text()

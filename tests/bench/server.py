@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""A server as in production (fsync, checksums, 16 MB segments), full of mixed data, keeping all of its WAL."""
+"""A server as in production (fsync, checksums, 16 MB segments), full of mixed data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ SETTINGS = {
     "maintenance_work_mem": "256MB",
     "max_wal_size": "4GB",
     "min_wal_size": "1GB",
-    "wal_keep_size": "64GB",
     "checkpoint_timeout": "15min",
     "log_min_messages": "warning",
 }
@@ -135,11 +134,19 @@ class Server(Cluster):
         self.sql("INSERT INTO marks VALUES (%s)", number)
         return str(self.value("SELECT clock_timestamp()::text"))
 
-    def segments(self) -> list[Path]:
-        """Every finished segment that the server still has, oldest first."""
+    def keep_wal(self) -> str:
+        """From now on no segment is removed; returns the first of them."""
+        self.set(wal_keep_size="64GB")
+        self.reload()
+        return self.current_segment()
+
+    def segments(self, first: str) -> list[Path]:
+        """Every finished segment from ``first`` on, oldest first."""
         current = self.current_segment()
         directory = self.data_directory / "pg_wal"
-        return sorted(path for path in directory.iterdir() if len(path.name) == 24 and path.name < current)
+        return sorted(
+            path for path in directory.iterdir() if len(path.name) == 24 and first <= path.name < current
+        )
 
     def size_bytes(self) -> int:
         """Of all databases."""
