@@ -47,7 +47,7 @@ class Archive:
         return self.on_the_way()[3]
 
     def last(self) -> Path:
-        """The last but one: far enough from the beginning not to have been fetched ahead."""
+        """The last before the one that holds ``beta``."""
         return self.on_the_way()[-1]
 
 
@@ -201,7 +201,8 @@ def test_damage_after_the_plan_stops_replay_and_swaps_nothing(alone: Archive, hu
     shutil.copytree(cluster.repository / cluster.name / "wal", rescue)
     before = recovered_rows(cluster.dsn())
     with cluster.unchanged("beside: data.dbkeeper-", "wal: "):
-        running = cluster.keeper_start("restore", *TARGET, *CONFIRM, hold_get=plan["segments"][0][0])
+        # Staged and about to be replayed; nothing of the archive has been fetched ahead.
+        running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="replay:begun")
         running.wait_paused()
         hurt(alone, path)
         running.resume()

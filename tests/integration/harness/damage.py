@@ -92,8 +92,8 @@ def flipped_inside(content: bytes) -> bytes:
     Not just anywhere: up to seven zeros between records and all that follows a switch are covered by no checksum.
     """
     changed = bytearray(content)
-    begin = next(at for at in range(9000, len(content)) if 0 not in content[at : at + 16])
-    changed[begin + 8] ^= 0x10
+    position = next(at for at in range(9000, len(content)) if content[at] and at % 8192 >= 64)
+    changed[position] ^= 0x10
     return bytes(changed)
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,9 +138,9 @@ def write_launcher(directory: Path) -> Path:
         )
     )
     command = directory / "dbkeeper"
-    # Compiled files go beside the test: the checkout belongs to somebody else.
-    cache = directory.parent / "pycache"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -I -X pycache_prefix={cache} {script} "$@"\n')
+    # Compiled files go to one place of our own: the checkout may belong to somebody else.
+    cache = Path(tempfile.gettempdir()) / f"dbkeeper-test-pycache-{os.getuid()}"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S -X pycache_prefix={cache} {script} "$@"\n')
     command.chmod(0o755)
     return command
 
