@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from .cluster import Cluster
@@ -41,10 +40,10 @@ class Workload:
         self._call("init", "--accounts", str(accounts))
 
     @classmethod
-    def found(cls, cluster: Cluster) -> Workload:
-        """The workload of a cluster that was copied, tables and book."""
+    def found(cls, cluster: Cluster, book: str = "ledger.jsonl") -> Workload:
+        """The workload of a cluster that has the tables already, with the book that is there or a new one."""
         workload = cls.__new__(cls)
-        workload.cluster, workload.book = cluster, cluster.root / "ledger.jsonl"
+        workload.cluster, workload.book = cluster, cluster.root / book
         return workload
 
     def run(self, *argv: str, workers: int = 4, **numbers: float) -> dict[str, Any]:
@@ -133,13 +132,13 @@ _ENDS = re.compile(
 )
 
 
-def server_commits(cluster: Cluster, since: str, directory: Path | None = None) -> list[Commit]:
+def server_commits(cluster: Cluster, since: str, timeline: int = 1) -> list[Commit]:
     """All ends of transactions in WAL order from position ``since``, read from the server's own pg_wal.
 
     Neither the archive nor the engine is asked. Needs a server that keeps its WAL (``wal_keep_size``).
     """
-    path = directory or cluster.seen(cluster.data_directory / "pg_wal")
-    argv = ["--path", str(path), "--rmgr", "Transaction", "--start", since]
+    path = cluster.seen(cluster.data_directory / "pg_wal")
+    argv = ["--path", str(path), "--timeline", str(timeline), "--rmgr", "Transaction", "--start", since]
     # At the end of WAL it ends with status 1 and says so: that is where we want to go.
     done = subprocess.run(
         [cluster.installation.program("pg_waldump"), *argv],

@@ -64,6 +64,9 @@ class World:
         self.marks: dict[str, datetime] = {}
         self.ends: list[Commit] = []
         self.records: list[int] = []
+        self.timeline = 1
+        #: What came from the timeline before.
+        self.inherited: set[Key] = set()
 
     # -- making a past ---------------------------------------------------------------------------------
 
@@ -71,6 +74,19 @@ class World:
     def begin(cls, cluster: Cluster) -> World:
         """Tables are there, nothing has happened."""
         world = cls(cluster, Workload(cluster, accounts=200))
+        world.since = cluster.value("SELECT pg_current_wal_lsn()::text")
+        return world
+
+    @classmethod
+    def after_restore(cls, earlier: World, stop: int) -> World:
+        """The world on the new timeline of a cluster that was restored to a position, with a book of its own.
+
+        (Transaction ids are used a second time, so one book cannot hold both.)
+        """
+        cluster, number = earlier.cluster, earlier.timeline + 1
+        world = cls(cluster, Workload.found(cluster, f"ledger-{number}.jsonl"))
+        world.timeline, world.inherited = number, earlier.rows_before(stop)
+        world.backups = [backup for backup in earlier.backups if backup.stop_lsn <= stop]
         world.since = cluster.value("SELECT pg_current_wal_lsn()::text")
         return world
 
@@ -120,10 +136,10 @@ class World:
     def finish(self) -> World:
         """Have everything archived, and read the truth from the server's WAL."""
         self.cluster.archive_all()
-        self.ends = server_commits(self.cluster, self.since)
+        self.ends = server_commits(self.cluster, self.since, self.timeline)
         acknowledged = self.workload.committed().keys()
         assert acknowledged <= {end.xid for end in self.ends if end.committed}, "the server lost a commit"
-        self.records = _record_positions(self.cluster, self.since)
+        self.records = _record_positions(self.cluster, self.since, self.timeline)
         return self
 
     # -- the truth -------------------------------------------------------------------------------------
@@ -132,7 +148,7 @@ class World:
         """Rows of every transaction whose commit record starts before a position."""
         rows = self.workload.committed(sent=True)
         here = (rows.get(end.xid, set()) for end in self.ends if end.committed and end.lsn < lsn)
-        return set().union(*here)
+        return self.inherited.union(*here)
 
     def all_rows(self) -> set[Key]:
         """Rows of every transaction."""
@@ -191,9 +207,9 @@ class Frozen:
         )
         shutil.copyfile(self._world.workload.book, cluster.root / self._world.workload.book.name)
         world = World(cluster, Workload.found(cluster))
-        for attribute in ("since", "backups", "points", "marks", "ends", "records"):
+        for attribute in ("since", "backups", "points", "marks", "ends", "records", "timeline", "inherited"):
             value: Any = getattr(self._world, attribute)
-            setattr(world, attribute, value if isinstance(value, str) else type(value)(value))
+            setattr(world, attribute, type(value)(value))
         if start:
             cluster.start()
         return world
@@ -211,15 +227,11 @@ def standard_past(cluster: Cluster) -> World:
     return world.point("beta").work().point("twice").point("twice").work().finish()
 
 
-def _record_positions(cluster: Cluster, since: str) -> list[int]:
+def _record_positions(cluster: Cluster, since: str, timeline: int) -> list[int]:
+    path = cluster.seen(cluster.data_directory / "pg_wal")
+    argv = ["--path", str(path), "--timeline", str(timeline), "--start", since]
     done = subprocess.run(
-        [
-            cluster.installation.program("pg_waldump"),
-            "--path",
-            str(cluster.seen(cluster.data_directory / "pg_wal")),
-            "--start",
-            since,
-        ],
+        [cluster.installation.program("pg_waldump"), *argv],
         check=False,
         capture_output=True,
         text=True,
