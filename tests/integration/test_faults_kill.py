@@ -48,7 +48,11 @@ def finished(world: World) -> None:
 
 
 def _is_postmaster(pid: int) -> bool:
-    argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    try:
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except FileNotFoundError:
+        # It ended between the listing and the look: a program that the command had started.
+        return False
     return argv[0].endswith(b"/postgres") and b"-D" in argv
 
 
