@@ -25,6 +25,10 @@ from .segment import Segment
 #: reached there does not: the WAL may be missing or not archived yet, and it may be the branch meant.
 _SETTLED = ("restore-point-unknown", "xid-not-in-archive", "no-backup", "target-before-oldest-backup")
 
+#: What a branch that a restore has left behind says of a target on the live line: its archive ends before it,
+#: or another transaction, rolled back, had the same xid there.
+_LEFT_BEHIND = ("target-after-last-commit", "xid-aborted")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -121,8 +125,8 @@ def choose(outcomes: Sequence[Outcome], target: Target, live: int | None = None)
     """The one state that the target means, or the refusal that says most.
 
     ``live`` is the timeline of the cluster that would be replaced. When its own line reaches the target, a
-    branch that it is not on and whose archive ends before the target (what a restore has left behind) is not
-    what is meant. A branch that reaches the target elsewhere still is a question.
+    branch that it is not on and that cannot reach the target (what a restore has left behind) is not what is
+    meant. A branch that reaches the target elsewhere still is a question.
     """
     found = [outcome for outcome in outcomes if outcome.found]
     refused = [outcome for outcome in outcomes if outcome.refusal]
