@@ -133,9 +133,7 @@ def choose(outcomes: Sequence[Outcome], target: Target, live: int | None = None)
     states = {(o.branch.timeline_at(o.found.lsn), o.found.lsn, o.found.inclusive) for o in found if o.found}
     open_questions = [o for o in refused if o.refusal and o.refusal.code not in _SETTLED]
     if any(o.branch.timeline == live for o in found):
-        open_questions = [
-            o for o in open_questions if o.refusal and o.refusal.code != "target-after-last-commit"
-        ]
+        open_questions = [o for o in open_questions if o.refusal and o.refusal.code not in _LEFT_BEHIND]
     if len(states) == 1 and not open_questions:
         return next(o.found for o in reversed(found) if o.found)
     if not found:
