@@ -175,8 +175,8 @@ class Chooser:
         return self._case(1 << 62, latest=True)
 
     def _case(self, stop: int, **target: Any) -> Case:
-        # A bare position may lie on any branch; the rest is found on the live cluster's own line.
-        if self.world.timeline > 1 and ("lsn" in target or self.chance.random() < 0.5):
+        # A position, an xid and a moment may be on a branch left behind, too, and then need their timeline.
+        if self.world.timeline > 1 and ("name" not in target or self.chance.random() < 0.5):
             target["timeline"] = self.world.timeline
         return Case(target, self.world.rows_before(stop))
 
