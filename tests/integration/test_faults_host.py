@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,6 +160,9 @@ def test_a_configuration_that_does_not_start_is_gone_back_on(world: World) -> No
     running.resume()
     answer = running.wait()
     answer.failed("new-cluster-did-not-start", "not_installed")
+    [path] = (cluster.repository / cluster.name / "evidence").glob("*.json")
+    evidence = json.loads(path.read_text())
+    assert (evidence["result"], evidence["error"]["code"]) == ("failed", "new-cluster-did-not-start")
     assert cluster.data_directory.exists()
     cluster.settings.pop("shared_preload_libraries")
     cluster.set()
@@ -191,6 +195,32 @@ def test_a_left_over_pid_file_does_not_fool_anybody(world: World, pid: Callable[
     path.write_text("\n".join([pid(world), *lines[1:]]))
     cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+def test_what_the_copied_configuration_says_is_not_believed_while_staged(sandbox: Sandbox) -> None:
+    """C11-C13, C16: it names another target, this host's paths, and limits that the host no longer has."""
+    pid_file = sandbox.root / "external.pid"
+    settings = SETTINGS | {
+        "external_pid_file": str(pid_file),
+        "max_connections": "90",
+        "max_worker_processes": "20",
+    }
+    cluster = Cluster(sandbox, settings=settings).start()
+    for setting in ("recovery_target_name TO 'elsewhere'", "restore_command TO 'exit 1'"):
+        cluster.sql(f"ALTER SYSTEM SET {setting}")
+    world = World.begin(cluster).work().backup().work().point("beta").work().finish()
+    cluster.set(max_connections="20", max_worker_processes="4")
+    cluster.restart()
+    pid = pid_file.read_text()
+    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="stop-live:begun")
+    running.wait_paused()
+    assert pid_file.read_text() == pid
+    running.resume()
+    running.wait().expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+    assert cluster.value("SHOW max_connections") == "20"
+    assert cluster.value("SHOW recovery_target_name") == ""
+    assert pid_file.read_text().strip() == str(cluster.pid)
 
 
 # -- space -------------------------------------------------------------------------------------------------
@@ -266,10 +296,16 @@ def test_a_full_repository_keeps_wal_on_the_server(sandbox: Sandbox) -> None:
             sandbox, repository=disk.mountpoint / "repository", disk=disk, disk_holds="repository"
         )
         cluster.start().archive_all()
+        failed = "SELECT last_failed_wal FROM pg_stat_archiver"
+
+        def fails_on_a_full_disk() -> Any:
+            # What the last push still notes in its index may free a page after the disk was filled.
+            disk.fill(leave_bytes=0)
+            cluster.switch_wal()
+            return cluster.value(failed)
+
+        name = wait_for(fails_on_a_full_disk, "a failure of the archiver", interval=0.5)
         ballast = disk.fill(leave_bytes=0)
-        name = cluster.switch_wal()
-        failed = "SELECT failed_count FROM pg_stat_archiver"
-        wait_for(lambda: cluster.value(failed) > 0, "a failure of the archiver")
         status = cluster.archive_status
         assert (status / f"{name}.ready").exists()
         assert "repository-full" in cluster.log()

@@ -224,7 +224,9 @@ def standard_past(cluster: Cluster) -> World:
     for _dummy in range(8):
         world.work(6)
         cluster.switch_wal()
-    return world.point("beta").work().point("twice").point("twice").work().finish()
+    world.point("beta").work()
+    cluster.switch_wal()  # the last segment is never the one that holds beta
+    return world.point("twice").point("twice").work().finish()
 
 
 def _record_positions(cluster: Cluster, since: str, timeline: int) -> list[int]:
