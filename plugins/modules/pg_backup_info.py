@@ -85,6 +85,12 @@ gaps:
   type: list
   elements: dict
   sample: []
+conflicts:
+  description: Archived files that were kept aside, because their name was archived before with other content.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 newest_commit:
   description: The last commit that has reached the archive.
   returned: success

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -76,6 +78,26 @@ def test_a_gap_ends_a_window_and_the_next_backup_begins_one(cluster: Cluster) ->
     states = {item["name"]: item["state"] for item in cluster.keeper("check").data["checks"]}
     # The newest backup is not touched by it.
     assert states["archive"] == "warning"
+
+
+def test_a_second_server_on_the_same_archive_is_seen(cluster: Cluster) -> None:
+    """B12: the segment's name is in the archive with other content; both are kept, and somebody is told."""
+    cluster.keeper("backup").expect(0)
+    name = cluster.archive_all()
+    twin = cluster.root / "twin"
+    other = twin / "pg_wal" / name
+    other.parent.mkdir(parents=True)
+    (twin / "global").mkdir()
+    shutil.copyfile(cluster.data_directory / "global/pg_control", twin / "global/pg_control")
+    plain = (cluster.data_directory / "pg_wal" / name).read_bytes()
+    other.write_bytes(plain[:-8192] + b"\x01" * 8192)
+    argv = [str(cluster.command), "archive-push", "--config", str(cluster.config_path), str(other)]
+    answer = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1 and "archive-conflict" in answer.stderr
+    (kept,) = cluster.keeper("info").expect(0)["conflicts"]
+    assert name in kept
+    (check,) = (item for item in cluster.keeper("check").expect(3)["checks"] if item["name"] == "archive")
+    assert check["state"] == "failed" and kept in check["text"]
 
 
 def test_all_is_well_and_then_the_archiver_fails(make_cluster: Callable[..., Cluster]) -> None:

@@ -84,6 +84,7 @@ def test_all_is_well() -> None:
             "from A to B",
         ),
         ({"faulty": ({"name": "C"},)}, "archive", "warning", "C first"),
+        ({"conflicts": ("/r/.conflict-D",)}, "archive", "failed", "two servers may write"),
         ({"windows": ()}, "window", "failed", "nothing can be restored"),
         ({"windows": ({**BROKEN, "backups": []},)}, "window", "failed", "nothing can be restored"),
         ({"last_restore_seconds": None}, "rto", "warning", "no restore has been measured"),

@@ -41,6 +41,7 @@ class Facts:
     windows: tuple[Mapping[str, Any], ...] = ()
     gaps: tuple[Mapping[str, Any], ...] = ()
     faulty: tuple[Mapping[str, Any], ...] = ()
+    conflicts: tuple[str, ...] = ()
     archive_error: Mapping[str, Any] | None = None
     damaged: tuple[str, ...] = ()
     server: Mapping[str, Any] | None = None
@@ -126,6 +127,12 @@ def _archive(facts: Facts) -> Check:
         text = f"{gap['code']} from {gap['first']} to {gap['last']}: nothing after it can be restored from before it"
         # A gap that a newer backup has left behind costs history, not tomorrow.
         return Check("archive", FAILED if _newest_is_broken(facts) else WARNING, text)
+    if facts.conflicts:
+        text = (
+            f"{len(facts.conflicts)} files were kept aside, {facts.conflicts[0]} first: their names were archived "
+            "with other content, so two servers may write to this archive. See which one is alive, then remove them"
+        )
+        return Check("archive", FAILED, text)
     if facts.faulty:
         return Check(
             "archive", WARNING, f"{len(facts.faulty)} damaged segments, {facts.faulty[0]['name']} first"

@@ -16,6 +16,7 @@ from ..cluster.psql import query
 from ..core.clock import format_utc, utc_now
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError
 from ..core.progress import read_progress
+from ..repository.archive import conflicts
 from ..repository.catalog import Backup, Catalog, read_catalog
 from ..repository.engine import NativeEngine
 from ..repository.evidence import list_evidence
@@ -31,7 +32,8 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     """Everything that is known, as JSON values.
 
     ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``system_id`` (whose ``windows``,
-    ``gaps`` and ``archive`` these are), ``newest_commit`` (last archived), ``freshness``, ``server``,
+    ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
+    other content), ``newest_commit`` (last archived), ``freshness``, ``server``,
     ``archiver`` (None when no server answers), ``disk``, ``progress``, ``last_restore``, ``objectives``.
     Brings the WAL index up to date. Raises :class:`Refused` (``repository-missing``), :class:`Failed`
     (``repository-unreadable``).
@@ -56,6 +58,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "gaps": gaps(found),
         "newest_commit": _newest_commit(found),
         "archive": archive.to_dict() if archive else {"error": archive_error},
+        "conflicts": conflicts(repository, system_id) if system_id else [],
         "freshness": {
             "newest_backup": mine[-1].label if mine else None,
             "newest_backup_age_seconds": _age(now, mine[-1]) if mine else None,
@@ -109,6 +112,7 @@ def _facts(known: dict[str, Any]) -> Facts:
         windows=tuple(known["windows"]),
         gaps=tuple(known["gaps"]),
         faulty=tuple(known["archive"].get("faulty", ())),
+        conflicts=tuple(known["conflicts"]),
         archive_error=known["archive"].get("error"),
         damaged=tuple(item["label"] for item in known["damaged"]),
         server=known["server"],

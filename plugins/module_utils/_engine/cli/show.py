@@ -58,6 +58,8 @@ def information(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  timeline {item['timeline']}: {item['from']} … {item['until']}")
     for item in result["gaps"]:
         lines.append(f"  GAP: {item}")
+    for item in result["conflicts"]:
+        lines.append(f"  CONFLICT: {item} was archived before with other content")
     if result.get("progress"):
         lines.append(f"  {describe(result['progress'])}")
     return lines
