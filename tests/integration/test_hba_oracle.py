@@ -26,6 +26,7 @@ NOT_THE_LINES_FAULT = (
     "because SSL is disabled",
     "not supported by this build",
     "not supported on this platform",
+    "oauth_validator_libraries must be set",
 )
 
 LINES = r"""
@@ -170,9 +171,9 @@ TEXTS = [
     "\n\n   \t\n# nothing\nlocal all all trust\n",
     "local\tall\tall\ttrust",
     "local all all trust \\\n",
-    "local " + "a" * 254 + " all trust\n",
-    "local " + "a" * 255 + " all trust\n",
-    "local " + "a" * 256 + " all trust\n",
+    "local " + "a" * 10238 + " all trust\n",
+    "local " + "a" * 10239 + " all trust\n",
+    "local " + "a" * 10240 + " all trust\n",
     "local 'all' all trust\n",
     'local "all all trust\n',
     'local "a b all trust\nlocal all all peer\n',
@@ -228,19 +229,14 @@ def as_row(rule: Rule) -> Row:
 def test_the_parser_agrees_with_the_server(server: Cluster, connection: Any, text: str) -> None:
     major = server.installation.major
     rows = judged(server, connection, text)
-    errors = [
-        row["error"]
-        for row in rows
-        if row["error"] and not any(words in row["error"] for words in NOT_THE_LINES_FAULT)
-    ]
+    # Some errors leave no words in the view: what gives them away is a line without a type.
+    errors = [row["error"] for row in rows if row["error"] or row["type"] is None]
     try:
         rules = parse_hba(text, major)
     except Refused as refusal:
-        if refusal.code == "hba-empty":
-            assert rows == []
-            return
-        assert errors, f"the server takes what we refuse: {refusal}"
+        assert errors or (refusal.code, rows) == ("hba-empty", []), f"the server takes it: {refusal}"
         return
+    errors = [words for words in errors if not any(known in words for known in NOT_THE_LINES_FAULT)]
     assert errors == []
     assert [rule.number for rule in rules] == [row["line_number"] for row in rows]
     for rule, row in zip(rules, rows):
@@ -328,4 +324,5 @@ def test_who_is_locked_out_is_locked_out(server: Cluster, connection: Any, hba: 
     except psycopg.OperationalError as error:
         assert reason, f"the server says {error}"
     else:
-        assert reason is None
+        # What depends on membership is refused, because it is not sure.
+        assert reason is None or "may match" in reason

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: 14 and 15 read a token into a buffer of this many bytes, its end included.
-_LONGEST_TOKEN_BYTES = 256
+#: 14 and 15 read a token into a buffer of this many bytes, its end included; minor releases before 2023: 256.
+_LONGEST_TOKEN_BYTES = 10240
 _BLANK = " \t\r"
 
 

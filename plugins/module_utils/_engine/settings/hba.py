@@ -62,12 +62,14 @@ class Rule:
     @property
     def beyond_loopback(self) -> bool:
         """Whether clients of other machines are meant."""
-        if self.address is None or self.address == "samehost":
+        if self.address is None or self.address in ("samehost", "localhost"):
             return False
-        try:
-            return not ipaddress.ip_address(self.address).is_loopback
-        except ValueError:
-            return self.address not in ("localhost", "ip6-localhost")
+        if self.netmask is None:
+            return True
+        address, mask = ipaddress.ip_address(self.address), ipaddress.ip_address(self.netmask)
+        # Within 127.0.0.0/8, or exactly ::1.
+        within = int(mask) >> 24 == 255 if mask.version == 4 else int(mask) == 2**128 - 1
+        return not (within and address.is_loopback)
 
 
 def parse_hba(text: str, version: int, *, path: str = "pg_hba.conf") -> list[Rule]:
@@ -186,6 +188,8 @@ def _address(taken: _Fields) -> tuple[str, str | None]:
 
 def _numeric(text: str) -> str | None:
     """The address in its usual form, as the server's getaddrinfo takes it; None for what it takes as a name."""
+    if text.startswith("."):
+        return None
     try:
         found = socket.getaddrinfo(text or None, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror as error:
