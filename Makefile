@@ -26,6 +26,7 @@ venv: ## set up .venv, with everything that the other targets need from PyPI
 	@tools/setup.sh packages venv
 	@tools/setup.sh venv
 	@tools/setup.sh link
+	@tools/setup.sh collections
 
 # Playbooks need a tenth of what the tests need, and somebody may be waiting for their first look.
 .PHONY: runtime

@@ -56,6 +56,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 place=$(tools/copy.sh "$work")
+for namespace in build/ansible_collections/*; do
+    # What `setup.sh collections` has linked; the checkout itself has been copied.
+    if [ -L "$namespace" ]; then cp -P "$namespace" "$work/ansible_collections/"; fi
+done
 mkdir -p "$work/home" "$work/reports" "$work/tmp"
 chmod 755 "$work"
 chown -R "$user:" "$work"

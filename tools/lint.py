@@ -249,6 +249,10 @@ def copies(names: list[str]) -> Iterator[dict[str, Site]]:
             subprocess.run(copy, check=True, stdout=subprocess.DEVNULL)
             # Only a checkout needs this link; tools that follow it would read everything twice.
             shutil.rmtree(site.tree / "build")
+            for namespace in (CHECKOUT / "build/ansible_collections").iterdir():
+                # What `setup.sh collections` has linked: roles use its modules.
+                if namespace.is_symlink():
+                    (site.top / "ansible_collections" / namespace.name).symlink_to(namespace.resolve())
         yield sites
 
 

@@ -8,6 +8,7 @@
 #   setup.sh venv [run]        .venv with everything in requirements*.txt; run: only what playbooks need
 #   setup.sh test-venv         prints the folder of a venv that ordinary users can read, made if missing
 #   setup.sh link              build/ansible_collections/dbkeeper/ops, so that Ansible finds the checkout
+#   setup.sh collections       the collections that roles need, beside it (not needed by the quickstart)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 umask 022
@@ -152,6 +153,16 @@ link() {
     ln -sfn ../../.. "$place/ops"
 }
 
+collections() {
+    local place namespace
+    place=$("$root/.venv/bin/python" tools/fetch_collections.py)
+    for namespace in "$place"/*; do
+        [ "$(readlink "build/ansible_collections/${namespace##*/}" 2>/dev/null)" = "$namespace" ] && continue
+        mkdir -p build/ansible_collections
+        ln -sfn "$namespace" "build/ansible_collections/${namespace##*/}"
+    done
+}
+
 command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
@@ -159,5 +170,6 @@ case $command in
     venv) venv "$@" ;;
     test-venv) test_venv ;;
     link) link ;;
-    *) die "what? packages, venv, test-venv or link" ;;
+    collections) collections ;;
+    *) die "what? packages, venv, test-venv, link or collections" ;;
 esac
