@@ -203,7 +203,8 @@ def installed(site: Site, log: Log) -> None:
     log.run([*galaxy, "--no-deps", "--offline"], site.scratch, **elsewhere)
     tree = home / PLACE
     names: dict[str, list[str]] = {}
-    for kind, folder in (("module", "modules"), ("filter", "filter"), ("callback", "callback")):
+    kinds = (("module", "modules"), ("filter", "filter"), ("lookup", "lookup"), ("callback", "callback"))
+    for kind, folder in kinds:
         paths = (tree / "plugins" / folder).glob("[!_]*.py")
         names[kind] = sorted(path.stem for path in paths if path.stem != "__init__")
     if not (tree / "MANIFEST.json").is_file():
