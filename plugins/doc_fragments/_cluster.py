@@ -64,6 +64,12 @@ options:
         description: Superuser that the owner of the data directory may connect as.
         type: str
         default: postgres
+      backup_user:
+        description: Role that base backups connect as. If not set, V(dbkeeper).
+        type: str
+      state_directory:
+        description: Where locks and journals are. If not set, C(/var/lib/dbkeeper/state/NAME) with its name.
+        type: path
       service:
         description: What starts and stops the server.
         type: dict

@@ -54,6 +54,8 @@ INSTANCE_OPTIONS: dict[str, Any] = {
     "socket_directory": {"type": "path", "required": True},
     "port": {"type": "int", "default": 5432},
     "superuser": {"type": "str", "default": "postgres"},
+    "backup_user": {"type": "str"},
+    "state_directory": {"type": "path"},
     "service": {
         "type": "dict",
         "required": True,

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What a running server makes of the files on disk, before and after it takes them over.
+
+``pg_file_settings``, ``pg_hba_file_rules`` and ``pg_ident_file_mappings`` read the files anew each time they
+are asked: they tell what a reload would do (manual, 54).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..cluster.psql import query
+
+#: A line that is understood, and has no effect while TLS or GSSAPI is off: a word, not a fault (hba.c).
+_HARMLESS = "cannot match because"
+#: Where the server is, which a file cannot say: given on its command line by every service manager.
+_OF_THE_PLACE = ("config_file", "data_directory", "hba_file", "ident_file", "external_pid_file")
+
+_FILE_FAULTS = """
+SELECT coalesce(f.sourcefile, ''), coalesce(f.sourceline, 0), coalesce(f.name, ''), f.error
+FROM pg_file_settings f LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
+WHERE f.error IS NOT NULL AND coalesce(s.context, '') <> 'postmaster' ORDER BY f.seqno
+"""
+_PENDING = "SELECT name, current_setting(name) FROM pg_settings WHERE pending_restart ORDER BY name"
+_COMMAND_LINE = "SELECT name, current_setting(name) FROM pg_settings WHERE source = 'command line'"
+_CLIENTS = """
+SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+@dataclass(frozen=True)
+class FileFault:
+    """One line that the server would not take over."""
+
+    path: str
+    number: int
+    name: str
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"file": self.path, "line": self.number, "name": self.name, "words": self.text}
+
+
+def where_it_runs(config: ClusterConfig) -> ClusterConfig:
+    """The same cluster at the socket that its server has now: a changed port holds from the next start on.
+
+    Source: lines 4 and 5 of postmaster.pid (LOCK_FILE_LINE_PORT, LOCK_FILE_LINE_SOCKET_DIR).
+    """
+    try:
+        with open(f"{config.data_directory}/postmaster.pid", encoding="utf-8", errors="replace") as handle:
+            lines = [line.strip() for line in handle.read().splitlines()]
+    except OSError:
+        return config
+    if len(lines) < 5 or not lines[3].isdigit() or not lines[4].startswith("/"):
+        return config
+    return dataclasses.replace(config, port=int(lines[3]), socket_directory=lines[4])
+
+
+def settings_faults(config: ClusterConfig) -> list[FileFault]:
+    """Settings on disk that a reload would not take over. What waits for a restart is no fault."""
+    rows = query(config, _FILE_FAULTS)
+    return [FileFault(str(path), int(str(line)), str(name), str(error)) for path, line, name, error in rows]
+
+
+def access_faults(config: ClusterConfig) -> tuple[list[FileFault], list[FileFault]]:
+    """Lines of the hba and ident files that a server refuses, and those that are only without effect."""
+    hba = "file_name" if config.major >= 16 else "current_setting('hba_file')"
+    found = _rows(config, f"SELECT {hba}, line_number, error FROM pg_hba_file_rules WHERE error IS NOT NULL")
+    if config.major >= 15:
+        ident = "file_name" if config.major >= 16 else "current_setting('ident_file')"
+        found += _rows(
+            config, f"SELECT {ident}, line_number, error FROM pg_ident_file_mappings WHERE error IS NOT NULL"
+        )
+    harmless = [fault for fault in found if _HARMLESS in fault.text]
+    return [fault for fault in found if fault not in harmless], harmless
+
+
+def _rows(config: ClusterConfig, sql: str) -> list[FileFault]:
+    return [FileFault(str(path), int(str(line)), "", str(error)) for path, line, error in query(config, sql)]
+
+
+def pending_restart(config: ClusterConfig) -> dict[str, str]:
+    """Settings that wait for a restart, with the value that is in effect until then."""
+    return {str(name): str(value) for name, value in query(config, _PENDING)}
+
+
+def on_command_line(config: ClusterConfig) -> dict[str, str]:
+    """Settings that were given to the server when it was started, which no file can change."""
+    rows = query(config, _COMMAND_LINE)
+    return {str(name): str(value) for name, value in rows if name not in _OF_THE_PLACE}
+
+
+def clients(config: ClusterConfig) -> int:
+    """How many clients are connected, without ourselves."""
+    return int(str(query(config, _CLIENTS)[0][0]))
+
+
+def loaded_at(config: ClusterConfig) -> str:
+    """When the server has read its files last."""
+    return str(query(config, "SELECT pg_conf_load_time()")[0][0])

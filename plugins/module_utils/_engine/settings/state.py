@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What a cluster's configuration is now, and what it would be with a wish; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ..cluster.config import ClusterConfig
+from ..cluster.controldata import read_control_data
+from ..cluster.instance import Instance
+from ..core.privilege import current_user
+from .blocks import wanted_text
+from .candidate import contexts
+from .plan import AT_LEAST, State
+from .request import ConfigurationRequest
+from .tree import Tree, read_text, read_tree
+
+
+def gather(config: ClusterConfig, request: ConfigurationRequest) -> State:
+    """Look at files and server. Raises :class:`Refused` (``file-unreadable``), and what asking the programs
+    raises."""
+    texts = {file.path: read_text(file.path) for file in request.files}
+    modes = {path: _mode(path) for path in texts}
+    wanted: dict[str, str] = {}
+    for file in request.files:
+        # Two blocks of one file: the second comes on top of the first.
+        wanted[file.path] = wanted_text(file, wanted.get(file.path, texts[file.path]))
+    installed = os.access(config.program("postgres"), os.X_OK)
+    made = os.path.isfile(f"{config.data_directory}/PG_VERSION")
+    after = read_tree(config, wanted)
+    before = read_tree(config, {})
+    return State(
+        texts=texts,
+        modes=modes,
+        wanted=wanted,
+        before=before,
+        after=after,
+        system_user=current_user(),
+        superuser=config.superuser,
+        backup_user=config.backup_user,
+        major=config.major,
+        running=made and Instance(config).status().running,
+        installed=installed,
+        made=made,
+        contexts=contexts(config) if installed else {},
+        floor=_floor(config) if made and installed else {},
+        access=_access(config, request, after, wanted),
+        access_before=_access(config, request, before, {}),
+    )
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        return None
+
+
+def _floor(config: ClusterConfig) -> dict[str, int]:
+    """The primary's values as a standby has replayed them last; nothing on a server that is no standby."""
+    if not os.path.exists(f"{config.data_directory}/standby.signal"):
+        return {}
+    settings = read_control_data(config.bin_directory, config.data_directory).settings
+    return {name: int(settings[name]) for name in AT_LEAST if name in settings}
+
+
+def _access(
+    config: ClusterConfig, request: ConfigurationRequest, tree: Tree, wanted: dict[str, str]
+) -> dict[str, str]:
+    """Texts and paths of the hba and ident files: those of the request, else those that the server names."""
+    home = os.path.dirname(tree.main)
+    found: dict[str, str] = {}
+    for role in ("hba", "ident"):
+        mine = next((file.path for file in request.files if file.role == role), None)
+        named = tree.values().get(f"{role}_file") or f"{home}/pg_{role}.conf"
+        path = mine or os.path.join(config.data_directory, named)
+        text = wanted.get(path)
+        if text is None:
+            text = read_text(path)
+        found[f"{role}_path"] = path
+        found[role] = text or ""
+    return found
