@@ -25,6 +25,8 @@ from ..repository.engine import NativeEngine
 from ..repository.layout import Repository
 from ..wal.index import WalIndex
 from . import show
+from .tune import add_options as add_tune_options
+from .tune import tune_command
 
 CONFIGURATION_DIRECTORY = "/etc/dbkeeper"
 Outcome = tuple[dict[str, Any], list[str]]
@@ -235,6 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--check", action="store_true", help="show what would be done")
     sub = add("index", _index, "bring the WAL index up to date")
     sub.add_argument("--rebuild", action="store_true", help="read the whole archive again")
+    add_tune_options(add("tune", tune_command, "show the settings that suit this host, each with its reason"))
     commands.add_parser("archive-push", help="archive_command: --cluster NAME %%p")
     commands.add_parser("archive-get", help="restore_command of a staged restore: --plan FILE %%f %%p")
     return parser

@@ -26,3 +26,12 @@ def read_inputs(text: str) -> dict[str, Any] | None:
                 return None
             return value if isinstance(value, dict) else None
     return None
+
+
+def inputs_of(path: str) -> dict[str, Any] | None:
+    """What a file says; None where it is not there. Raises OSError when it may not be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return read_inputs(handle.read())
+    except FileNotFoundError:
+        return None

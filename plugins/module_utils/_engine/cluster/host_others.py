@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Memory that other clusters of this host have been promised.
+
+Those that run, and those that Debian's tools start at boot. What one is promised: its shared buffers, memory
+for a quarter of its connections (20 at least), and its autovacuum workers; asked of its own configuration by
+its own program. A server whose configuration may not be read counts with the memory that it shares now.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..core.errors import Failed
+from ..core.privilege import as_root
+from ..core.run import run
+from .config import ClusterConfig
+
+_NAMES = (
+    "shared_buffers",
+    "max_connections",
+    "work_mem",
+    "autovacuum_max_workers",
+    "autovacuum_work_mem",
+    "maintenance_work_mem",
+)
+_BLOCK = 8192
+_KB = 1024
+_FEWEST_ACTIVE = 20
+_DEBIAN = "/etc/postgresql"
+_SHARED = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+s \S+ \S+ \S+ +(/dev/zero|/SYSV|/anon_hugepage)")
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another cluster: how its program is asked, and who serves it now."""
+
+    program: str
+    arguments: tuple[str, ...]
+    pid: int | None = None
+
+
+def other_clusters_memory(config: ClusterConfig) -> int:
+    """Bytes promised to all other clusters of the host that can be seen."""
+    return sum(_promise(other) for other in _others(config))
+
+
+def promised(values: dict[str, int]) -> int:
+    """What a cluster with these settings is promised; values in the units of pg_settings."""
+    connections = values["max_connections"]
+    active = min(connections, max(_FEWEST_ACTIVE, connections // 4))
+    each = values["autovacuum_work_mem"]
+    if each < 0:
+        each = values["maintenance_work_mem"]
+    return (
+        values["shared_buffers"] * _BLOCK
+        + active * values["work_mem"] * _KB
+        + values["autovacuum_max_workers"] * each * _KB
+    )
+
+
+def _others(config: ClusterConfig) -> Iterator[Other]:
+    home = config.data_directory.rstrip("/")
+    served: set[str] = set()
+    for pid, directory, argv in _postmasters():
+        # What is staged beside a cluster is the cluster's own, and is gone soon.
+        if directory == home or directory.startswith(f"{home}."):
+            continue
+        named = any(part.startswith("-D") for part in argv)
+        arguments = (*argv[1:], *(() if named else ("-D", directory)))
+        served.update(part.partition("=")[2] for part in argv if part.startswith("config_file="))
+        yield Other(argv[0], arguments, pid)
+    for path in sorted(glob.glob(f"{_DEBIAN}/*/*/postgresql.conf")):
+        version = path.split("/")[-3]
+        program = f"/usr/lib/postgresql/{version}/bin/postgres"
+        if path in served or path == config.config_file or not os.path.exists(program):
+            continue
+        if _starts_at_boot(os.path.dirname(path)):
+            yield Other(program, ("-c", f"config_file={path}"))
+
+
+def _postmasters() -> Iterator[tuple[int, str, list[str]]]:
+    """(pid, data directory, command line) of every server on the host."""
+    with as_root():
+        seen = {}
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                facts = _server(int(name))
+                if facts is not None:
+                    seen[int(name)] = facts
+    for pid, (parent, directory, argv) in seen.items():
+        if parent not in seen:
+            yield pid, directory, argv
+
+
+def _server(pid: int) -> tuple[int, str, list[str]] | None:
+    """(parent, working directory, command line) of a process that is a PostgreSQL server's; else None."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as handle:
+            argv = handle.read().rstrip(b"\0").decode(errors="replace").split("\0")
+        if os.path.basename(argv[0]) not in ("postgres", "postmaster"):
+            return None
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
+            parent = int(handle.read().rpartition(")")[2].split()[1])
+        return parent, os.readlink(f"/proc/{pid}/cwd"), argv
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _starts_at_boot(directory: str) -> bool:
+    try:
+        with open(f"{directory}/start.conf", encoding="utf-8") as handle:
+            return any(line.strip() == "auto" for line in handle)
+    except OSError:
+        return False
+
+
+def _promise(other: Other) -> int:
+    values = {}
+    for name in _NAMES:
+        try:
+            done = run(
+                [other.program, *other.arguments, "-C", name],
+                attempted="see what another cluster of this host is promised",
+                timeout=10,
+            )
+        except Failed:
+            return _shared_now(other.pid)
+        text = done.out.strip()
+        if not re.fullmatch(r"-?\d+", text):
+            return _shared_now(other.pid)
+        values[name] = int(text)
+    return promised(values)
+
+
+def _shared_now(pid: int | None) -> int:
+    """Shared memory of a server, from the kernel's map of it; 0 where that may not be read."""
+    if pid is None:
+        return 0
+    try:
+        with as_root(), open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as handle:
+            found = [_SHARED.match(line) for line in handle]
+    except OSError:
+        return 0
+    return sum(int(match[2], 16) - int(match[1], 16) for match in found if match)
