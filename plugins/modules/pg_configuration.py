@@ -206,7 +206,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     # What is repeated of the options (with -vvv) is what may be shown.
-    repeated = {"invocation": {"module_args": {**module.params, "files": shown_files(module.params["files"])}}}
+    repeated = {
+        "invocation": {"module_args": {**module.params, "files": shown_files(module.params["files"])}}
+    }
 
     def operation() -> dict[str, object]:
         config = load_config(module.params)

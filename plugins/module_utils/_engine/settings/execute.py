@@ -108,7 +108,9 @@ class Execution:
                 raise Refused(
                     code,
                     attempted=f"have the server of cluster {self._config.cluster} read the new files",
-                    happened=f"{first.path}, line {first.number}: {first.name} {first.text}".replace("  ", " "),
+                    happened=f"{first.path}, line {first.number}: {first.name} {first.text}".replace(
+                        "  ", " "
+                    ),
                     remedy="Correct that line. The files are as they were, the server has not read the new ones.",
                     details={"faults": [fault.to_dict() for fault in found], **first.to_dict()},
                 )
@@ -142,7 +144,9 @@ class Execution:
             self._put_back()
             started = self._fall_back and self._plan.changes != () and self._start_again()
             self._journal.finish("undone")
-            raise did_not_start(self._config, found, old=started, put_back=bool(self._plan.changes)) from error
+            raise did_not_start(
+                self._config, found, old=started, put_back=bool(self._plan.changes)
+            ) from error
 
     def _start_again(self) -> bool:
         try:
@@ -192,7 +196,9 @@ def recover(config: ClusterConfig) -> bool:
 
 def unfinished(config: ClusterConfig) -> Journal | None:
     """The journal of a run that was killed, if there is one."""
-    journal = Journal.load(journal_path(config), attempted="look for an unfinished change of the configuration")
+    journal = Journal.load(
+        journal_path(config), attempted="look for an unfinished change of the configuration"
+    )
     return journal if journal is not None and journal.state == "running" else None
 
 
@@ -223,9 +229,7 @@ def did_not_start(
     culprit = ", ".join(found["culprit"])
     words = str(found["words"])
     left = "The old files are back" if put_back else "The files are as they were"
-    remedy = (
-        f"{left}, and the server runs with them." if old else f"{left}. The server does not run."
-    )
+    remedy = f"{left}, and the server runs with them." if old else f"{left}. The server does not run."
     return Failed(
         "server-did-not-start",
         attempted=f"start the server of cluster {config.cluster} with its new configuration",

@@ -102,9 +102,7 @@ def _alone(config: ClusterConfig, check: bool) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         for name in ("configuration", "restore"):
             path = f"{config.state_directory}/{name}.lock"
-            held.enter_context(
-                locked(path, "configuration", attempted=attempted, patience=_PATIENCE_SECONDS)
-            )
+            held.enter_context(locked(path, "configuration", attempted=attempted, patience=_PATIENCE_SECONDS))
         _no_restore_half_done(config, attempted)
         yield
 

@@ -56,7 +56,14 @@ _OVERRIDES = {
 #: Said by files, but of the place and not of the settings.
 _LEFT_OUT = ("data_directory", "config_file", "hba_file", "ident_file")
 _OWNER = "owner.json"
-_RELATIVE = ("ssl_cert_file", "ssl_key_file", "ssl_ca_file", "ssl_crl_file", "ssl_crl_dir", "ssl_dh_params_file")
+_RELATIVE = (
+    "ssl_cert_file",
+    "ssl_key_file",
+    "ssl_ca_file",
+    "ssl_crl_file",
+    "ssl_crl_dir",
+    "ssl_dh_params_file",
+)
 
 
 class Trial:

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Settings on real servers: what takes effect and how, and what is told of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .harness.cluster import Cluster
+from .harness.installation import installations
+from .settings_help import HBA, Configured
+
+
+@pytest.fixture
+def configured(cluster: Cluster) -> Configured:
+    return Configured(cluster)
+
+
+@pytest.mark.parametrize("major", installations())
+def test_a_setting_that_a_reload_brings_into_effect(make_cluster: Callable[..., Cluster], major: int) -> None:
+    configured = Configured(make_cluster(installation=installations()[major]))
+    before = configured.started_at()
+    result = configured.apply("work_mem = '7MB'\n", HBA)
+    assert result["plan"] == [f"write {configured.settings}", f"write {configured.hba}", "reload"]
+    assert (result["changed"], result["pending_restart"], result["warnings"]) == (True, [], [])
+    assert configured.show("work_mem") == "7MB"
+    assert configured.started_at() == before
+    again = configured.apply("work_mem = '7MB'\n", HBA)
+    assert (again["changed"], again["plan"], again["executed"]) == (False, [], False)
+
+
+def test_check_mode_tells_the_same_and_does_nothing(configured: Configured) -> None:
+    before = configured.tree()
+    wish = ("work_mem = '7MB'\nmax_connections = 50\n", HBA)
+    told = configured.apply(*wish, check=True)
+    assert configured.tree() == before
+    assert not configured.cluster.value("SELECT bool_or(pending_restart) FROM pg_settings")
+    done = configured.apply(*wish)
+    assert told["executed"] is False
+    assert done["executed"] is True
+    for key in ("changed", "plan", "diff", "pending_restart", "overridden", "restart_allowed"):
+        assert told[key] == done[key], key
+    assert done["diff"][0]["after"] == wish[0]
+
+
+def test_what_needs_a_restart_is_reported_and_done_only_if_allowed(configured: Configured) -> None:
+    before = configured.started_at()
+    wish = "max_connections = 50\nwork_mem = '5MB'\n"
+    result = configured.apply(wish)
+    waiting = [{"name": "max_connections", "running": "40", "wanted": "50"}]
+    assert (result["pending_restart"], result["restart_allowed"]) == (waiting, False)
+    assert "a restart is needed for max_connections (40 until then)" in result["warnings"][0]
+    assert configured.show("work_mem") == "5MB"
+    # The second run changes nothing and still tells.
+    assert configured.apply(wish)["changed"] is False
+    assert configured.restart("first_install")["changed"] is False
+    assert configured.started_at() == before
+    # With another policy the first task is changed, so that the handler is called.
+    allowed = configured.apply(wish, restart="allowed")
+    assert (allowed["changed"], allowed["plan"], allowed["restart_allowed"]) == (True, [], True)
+    assert configured.restart(check=True)["plan"] == ["restart"]
+    assert configured.started_at() == before
+    done = configured.restart()
+    assert (done["plan"], done["pending_restart"]) == (["restart"], [])
+    assert configured.show("max_connections") == "50"
+    assert configured.started_at() > before
+    assert configured.restart()["changed"] is False
+
+
+def test_when_idle_waits_for_clients(configured: Configured) -> None:
+    before = configured.started_at()
+    configured.apply("max_connections = 50\n")
+    with configured.cluster.connect():
+        assert configured.apply("max_connections = 50\n", restart="when_idle")["changed"] is False
+        assert configured.restart("when_idle")["plan"] == []
+        assert configured.started_at() == before
+    assert configured.restart("when_idle")["plan"] == ["restart"]
+
+
+def test_a_stopped_server_is_started_with_all(configured: Configured) -> None:
+    configured.cluster.stop()
+    result = configured.apply("max_connections = 50\nshared_preload_libraries = 'pg_stat_statements'\n", HBA)
+    assert result["plan"][-1] == "start"
+    assert (result["running"], result["pending_restart"]) == (True, [])
+    assert configured.show("shared_preload_libraries") == "pg_stat_statements"
+
+
+def test_a_changed_port_is_followed(configured: Configured) -> None:
+    old, new = configured.cluster.port, configured.cluster.sandbox.ports.take()
+    configured.cluster.write_config(port=new)
+    result = configured.apply(f"port = {new}\n")
+    assert result["pending_restart"] == [{"name": "port", "running": str(old), "wanted": str(new)}]
+    configured.restart()
+    configured.cluster.port = new
+    assert configured.show("port") == str(new)
+
+
+def test_alter_system_that_overrides_ours_is_found(configured: Configured) -> None:
+    configured.cluster.sql("ALTER SYSTEM SET work_mem = '3MB'")
+    configured.cluster.reload()
+    result = configured.apply("work_mem = '7MB'\nmaintenance_work_mem = '70MB'\n")
+    auto = f"{configured.cluster.data_directory}/postgresql.auto.conf"
+    assert result["overridden"] == [
+        {"name": "work_mem", "wanted": "7MB", "effective": "3MB", "file": auto, "line": 3}
+    ]
+    assert "ALTER SYSTEM RESET" in result["warnings"][0] and "work_mem is 3MB" in result["warnings"][0]
+    assert configured.show("work_mem") == "3MB"
+    # Known without any change, too.
+    assert (
+        configured.apply("work_mem = '7MB'\nmaintenance_work_mem = '70MB'\n")["overridden"]
+        == result["overridden"]
+    )
+    configured.cluster.sql("ALTER SYSTEM RESET work_mem")
+    assert configured.apply("work_mem = '7MB'\nmaintenance_work_mem = '70MB'\n")["overridden"] == []
+
+
+def test_a_later_file_that_overrides_ours_is_found_unless_it_is_ours(configured: Configured) -> None:
+    (configured.directory / "20-dbkeeper-archiving.conf").write_text("archive_timeout = 60\n")
+    (configured.directory / "99-somebody.conf").write_text("# theirs\nwork_mem = '2MB'\n")
+    result = configured.apply("work_mem = '7MB'\narchive_timeout = 30\n")
+    (found,) = result["overridden"]
+    assert (found["name"], found["effective"], found["line"]) == ("work_mem", "2MB", 2)
+    assert found["file"].endswith("99-somebody.conf")
+
+
+def test_the_tree_is_what_the_server_reads(configured: Configured) -> None:
+    """Our reading of the files against pg_file_settings, escapes and inclusions included."""
+    configured.apply(
+        "application_name = 'a''b\\tc\\\\d'\nmy.value = 0x1F\nwork_mem=8MB # said\nSearch_Path '\"$user\", public'\n"
+        "log_line_prefix '%m [%p] %q%u@%d/%a '\ncheckpoint_completion_target .9\n"
+    )
+    from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.tree import read_tree
+
+    ours = [
+        (item.path, item.number, item.name, item.value) for item in read_tree(configured.config, {}).settings
+    ]
+    theirs = configured.cluster.sql(
+        "SELECT sourcefile, sourceline, lower(name), setting FROM pg_file_settings ORDER BY seqno"
+    )
+    assert ours == theirs
+
+
+def test_blocks_of_others_in_the_access_rules_are_kept(configured: Configured) -> None:
+    from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.operation import configure
+    from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.request import (
+        ConfigurationRequest,
+        FileRequest,
+    )
+
+    configured.apply(hba=HBA)
+    block = FileRequest("hba", str(configured.hba), "local all backup_reader trust", block="reader")
+    assert configure(configured.config, ConfigurationRequest((block,)), check=False)["changed"]
+    assert not configure(configured.config, ConfigurationRequest((block,)), check=False)["changed"]
+    text = "# BEGIN dbkeeper.ops reader\nlocal all backup_reader trust\n# END dbkeeper.ops reader\n" + HBA
+    assert configured.hba.read_text() == text
+    # The whole file again, as the other role writes it: the block stays.
+    assert not configured.apply(hba=HBA)["changed"]
+    assert configured.hba.read_text() == text
+
+
+def test_secrets_are_in_no_diff(configured: Configured) -> None:
+    result = configured.apply(
+        "primary_conninfo = 'host=db1 password=hunter2'\nwork_mem = '7MB'\n",
+        HBA + "host all all 192.0.2.0/24 reject\n",
+    )
+    assert "hunter2" not in str(result)
+    assert "work_mem = '7MB'" in result["diff"][0]["after"]
+    assert "password=hunter2" in configured.settings.read_text()
