@@ -113,6 +113,7 @@ class Case:
 
     def _at_least_the_primarys(self, name: str, choice: Choice | None) -> Choice | None:
         least = self.request.minima.get(name)
-        if least is None or (choice is not None and int(choice.value) >= least):
+        # Where a rule left it to PostgreSQL's default, that is enough.
+        if least is None or choice is None or int(choice.value) >= least:
             return choice
         return Choice(least, "primary")

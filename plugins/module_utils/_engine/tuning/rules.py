@@ -23,8 +23,14 @@ from .memory import (
 from .units import GB, KB, MB, step_down
 
 _WAL_PROFILE = {"oltp": 8 * GB, "web": 4 * GB, "dw": 16 * GB, "mixed": 4 * GB, "desktop": 2 * GB}
-#: PostgreSQL's own defaults of what only a primary can demand to be more.
-_DEFAULTS = {"max_wal_senders": 10, "max_prepared_transactions": 0, "max_locks_per_transaction": 64}
+#: PostgreSQL's own defaults of what a primary can demand to be more.
+FLEET_DEFAULTS = {
+    "max_connections": 100,
+    "max_worker_processes": 8,
+    "max_wal_senders": 10,
+    "max_prepared_transactions": 0,
+    "max_locks_per_transaction": 64,
+}
 _LOGICAL_WORKERS = 4
 _MOST_PER_GATHER = 16
 _FEWEST_SEGMENTS = 4
@@ -33,7 +39,7 @@ _FEWEST_SEGMENTS = 4
 def _unless_the_primary_has_more(name: str) -> Rule:
     def decide(case: Case) -> Choice | None:
         least = case.request.minima.get(name, 0)
-        return Choice(least, "primary") if least > _DEFAULTS[name] else None
+        return Choice(least, "primary") if least > FLEET_DEFAULTS[name] else None
 
     return Rule(name, "Connections", "manual: hot standby", decide, restart=True)
 
@@ -118,13 +124,13 @@ def _per_gather(case: Case) -> Choice:
     most = {"dw": _MOST_PER_GATHER, "mixed": 4}.get(intent, 2)
     wanted = min(most, half, case.number("max_parallel_workers"))
     if wanted == 0:
-        return Choice(0, "one_cpu")
+        return Choice(0, "not_parallel")
     return Choice(wanted, "per_gather", {"intent": intent, "cpus": case.facts.cpus})
 
 
 def _parallel_maintenance(case: Case) -> Choice:
     wanted = min(4, case.facts.cpus // 2, case.number("max_parallel_workers"))
-    return Choice(wanted, "index_builds") if wanted else Choice(0, "one_cpu")
+    return Choice(wanted, "index_builds") if wanted else Choice(0, "not_parallel")
 
 
 def _cost_limit(case: Case) -> Choice | None:

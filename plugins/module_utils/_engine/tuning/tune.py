@@ -19,7 +19,7 @@ from .memory import (
     room_for_connections,
 )
 from .request import OFF, Request
-from .rules import BY_NAME, RULES
+from .rules import BY_NAME, FLEET_DEFAULTS, RULES
 from .words import reason, warning
 
 FORMAT = 1
@@ -50,7 +50,7 @@ def tune(
     steady = facts.steadied(before if isinstance(before, Mapping) else None)
     case = Case(request, steady, BY_NAME)
     _refuse_too_many_connections(case)
-    chosen = [(rule, choice) for rule in _in_order(request) if (choice := case.choice(rule.name))]
+    chosen = _chosen(case)
     known = {name: value for name, value in request.pinned.items() if name in BY_NAME}
     return {
         "settings": [_setting(rule, choice, case, language) for rule, choice in chosen],
@@ -65,12 +65,18 @@ def tune(
     }
 
 
-def _in_order(request: Request) -> list[Rule]:
-    """All rules by group; with the intent off only what a primary demands."""
-    rules = sorted(RULES, key=lambda rule: GROUPS.index(rule.group))
+def _chosen(case: Case) -> list[tuple[Rule, Choice]]:
+    """By group. With the intent off only what a primary demands, where PostgreSQL's default is less."""
+    request = case.request
     if request.intent != OFF:
-        return rules
-    return [rule for rule in rules if rule.name in request.minima and rule.name not in request.pinned]
+        rules = sorted(RULES, key=lambda rule: GROUPS.index(rule.group))
+        return [(rule, choice) for rule in rules if (choice := case.choice(rule.name))]
+    demanded = [
+        name
+        for name, least in request.minima.items()
+        if name not in request.pinned and least > FLEET_DEFAULTS[name]
+    ]
+    return [(rule, Choice(request.minima[rule.name], "primary")) for rule in RULES if rule.name in demanded]
 
 
 def _setting(rule: Rule, choice: Choice, case: Case, language: str) -> dict[str, Any]:
@@ -91,9 +97,10 @@ def _refuse_too_many_connections(case: Case) -> None:
     if not request.connections or request.intent == OFF or "max_connections" in request.pinned:
         return
     room = room_for_connections(case)
-    if request.connections * SMALLEST_WORK_MEM <= room:
-        return
     most = room // SMALLEST_WORK_MEM
+    # Where nothing is left it is what was given by hand that takes too much: that wins, with a warning.
+    if request.connections <= most or most == 0:
+        return
     raise Refused(
         "connections-exceed-memory",
         attempted=f"find memory for {request.connections} connections",

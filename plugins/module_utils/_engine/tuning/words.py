@@ -88,7 +88,10 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "one_a_cpu": ("one a CPU", "CPU ごとに 1"),
     "within_processes": ("no more than max_worker_processes", "max_worker_processes 以内"),
-    "one_cpu": ("nothing to share one CPU with", "CPU が 1 個のため並列なし"),
+    "not_parallel": (
+        "one CPU, or no worker: nothing runs in parallel",
+        "CPU が 1 個またはワーカーなしのため並列なし",
+    ),
     "per_gather": ("usual for {intent} on {cpus} CPUs", "CPU {cpus} 個での {intent} の標準"),
     "index_builds": ("half of the CPUs, 4 at most", "CPU の半分 (最大 4)"),
     "autovacuum_workers": (
