@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The pooler's process: found in /proc, started and stopped by systemd or as a daemon of its own.
+
+Where a running one listens is asked of the kernel: its file may have been changed since it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import resource
+import signal
+import time
+from dataclasses import dataclass
+
+from ..core.errors import Failed, KeeperError, Refused
+from ..core.locks import process_start
+from ..core.privilege import Owner, as_root, started_as_root
+from ..core.run import run
+from .console import console
+from .request import ATTEMPTED, PoolerRequest
+from .settings import Version
+
+_POLL_SECONDS = 0.02
+_ROLLING_SIGNALS: Version = (1, 23)
+_LISTENING = "0A"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running pooler. ``sockets`` are (directory, port) of its Unix sockets, ``ports`` its TCP ports."""
+
+    pid: int
+    started: str
+    uid: int
+    sockets: tuple[tuple[str, int], ...]
+    ports: frozenset[int]
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still the same process."""
+        return process_start(self.pid) == self.started
+
+    @property
+    def user(self) -> str:
+        """The name of the user that it runs as."""
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return str(self.uid)
+
+
+def owner_named(name: str) -> Owner:
+    """A user by name. Raises :class:`Refused` (``user-missing``)."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError as error:
+        raise Refused(
+            "user-missing",
+            attempted=ATTEMPTED,
+            happened=f"this host has no user {name}",
+            remedy="Make it (the role pgbouncer does), or correct the option user.",
+        ) from error
+    return Owner(name, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
+
+
+def find(config_file: str) -> Process | None:
+    """The pooler that was started with this file; None when there is none."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        started = process_start(int(entry))
+        if started is None:
+            continue
+        with contextlib.suppress(OSError), as_root():
+            if not _serves(int(entry), config_file):
+                continue
+            inodes = _socket_inodes(int(entry))
+            return Process(
+                int(entry),
+                started,
+                _uid(int(entry)),
+                _unix_sockets(int(entry), inodes),
+                _tcp_ports(int(entry), inodes),
+            )
+    return None
+
+
+def start(request: PoolerRequest, *, descriptors: int, again: bool = False) -> None:
+    """Start it (``again``: restart a unit) and return; :func:`wait_ready` waits.
+
+    Raises :class:`Refused` (``needs-root``), :class:`Failed` (``pooler-did-not-start``, ``program-missing``).
+    """
+    if request.manager == "systemd":
+        if not started_as_root():
+            raise needs_root(request)
+        systemctl("reset-failed", request, accept=(0, 1, 5))
+        systemctl("restart" if again else "start", request, accept=tuple(range(256)))
+        return
+    _remove_stale_pid_file(request)
+    with as_root():
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = max(soft, descriptors if started_as_root() else min(descriptors, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+    try:
+        run([request.program, "-d", request.config_file], attempted="start the pooler", timeout=30)
+    except KeeperError as error:
+        if error.code == "program-missing":
+            raise
+        raise did_not_start(error.happened) from error
+
+
+def wait_ready(request: PoolerRequest, *, timeout: float, log_before: int) -> Process:
+    """Until its console answers at the place that the files name.
+
+    Raises :class:`Failed` (``pooler-did-not-start``) with its own words.
+    """
+    deadline = time.monotonic() + timeout
+    seen = False
+    patience = time.monotonic() + 3
+    while True:
+        process = find(request.config_file)
+        if process is not None:
+            seen = True
+            try:
+                with console(
+                    request.setting("unix_socket_dir"), request.port, attempted=ATTEMPTED, timeout=3
+                ):
+                    pass
+                return process
+            except KeeperError as error:
+                last = error.happened
+        else:
+            last = "its process has ended" if seen else "it has no process"
+        now = time.monotonic()
+        if now > deadline or (process is None and (seen or now > patience)):
+            raise did_not_start(words(request, log_before) or last)
+        time.sleep(_POLL_SECONDS)
+
+
+def stop(request: PoolerRequest, process: Process, version: Version, *, drain_seconds: float) -> None:
+    """Stop it and return when it is gone; transactions get ``drain_seconds`` to end first.
+
+    Raises :class:`Refused` (``needs-root``), :class:`Failed` (``pooler-did-not-stop``).
+    """
+    if request.manager == "systemd" and not started_as_root():
+        raise needs_root(request)
+    _drain(process, drain_seconds)
+    if request.manager == "systemd":
+        systemctl("stop", request, accept=tuple(range(256)))
+    with contextlib.suppress(KeeperError), contextlib.ExitStack() as stack:
+        if process.alive and process.sockets:
+            session = stack.enter_context(console(*process.sockets[0], attempted=ATTEMPTED, timeout=5))
+            session.query("SHUTDOWN")
+    if not _gone(process, 5):
+        # What ends it at once has changed its name (NEWS of 1.23).
+        number = signal.SIGQUIT if version >= _ROLLING_SIGNALS else signal.SIGTERM
+        for signal_number in (number, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError), as_root():
+                os.kill(process.pid, signal_number)
+            if _gone(process, 5):
+                return
+        raise Failed(
+            "pooler-did-not-stop",
+            attempted="stop the pooler",
+            happened=f"process {process.pid} is still there",
+            remedy=f"See what holds it (cat /proc/{process.pid}/wchan), then run the same again.",
+            details={"pid": process.pid},
+        )
+
+
+def log_size(request: PoolerRequest) -> int:
+    """How long its log is now; what is behind that afterwards is what it said since."""
+    try:
+        return os.stat(request.log_file).st_size
+    except OSError:
+        return 0
+
+
+def words(request: PoolerRequest, before: int) -> str:
+    """What it said since, the telling lines first of all."""
+    if request.manager == "systemd":
+        argv = ["journalctl", "-u", request.unit, "-n", "20", "--no-pager", "-o", "cat"]
+        try:
+            said = run(argv, attempted="read the unit's journal", accept=(0, 1), privileged=True).out
+        except Failed:
+            return ""
+    else:
+        try:
+            with open(request.log_file, "rb") as handle:
+                handle.seek(before)
+                said = handle.read(1 << 20).decode(errors="replace")
+        except OSError:
+            return ""
+    return telling(said)
+
+
+def telling(said: str) -> str:
+    """The lines that hold an error, without the time and number in front; all where there is none."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if " FATAL " in line or " ERROR " in line]
+    return "; ".join(line.split("] ", 1)[-1] for line in (errors or lines)[-6:])
+
+
+def did_not_start(said: str) -> Failed:
+    """The error of every start that fails."""
+    return Failed(
+        "pooler-did-not-start",
+        attempted="start the pooler",
+        happened=f"the pooler says: {said}",
+        remedy="Correct what its words name, then run the same again.",
+        details={"words": said},
+    )
+
+
+def needs_root(request: PoolerRequest) -> Refused:
+    """Units are root's."""
+    return Refused(
+        "needs-root",
+        attempted=ATTEMPTED,
+        happened=f"the pooler is the systemd unit {request.unit}, which only root may control",
+        remedy=f"Run the same as root (it works as {request.user} all the same).",
+    )
+
+
+def systemctl(verb: str, request: PoolerRequest, accept: tuple[int, ...]) -> None:
+    """Tell systemd; what came of it is looked at afterwards."""
+    run(
+        ["systemctl", verb, request.unit],
+        attempted=f"{verb} the unit {request.unit}",
+        timeout=request.timeout_seconds + 60,
+        accept=accept,
+        privileged=True,
+    )
+
+
+def _drain(process: Process, seconds: float) -> None:
+    """PAUSE lets running transactions end; who holds a session longer is cut off."""
+    if not process.sockets or seconds <= 0:
+        return
+    with contextlib.suppress(KeeperError):
+        with console(*process.sockets[0], attempted=ATTEMPTED, timeout=5) as session:
+            session.query("PAUSE", timeout=seconds)
+
+
+def _gone(process: Process, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while process.alive:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _remove_stale_pid_file(request: PoolerRequest) -> None:
+    """PgBouncer takes any living process of that number for itself ("another instance running?")."""
+    path = f"{request.setting('unix_socket_dir')}/pgbouncer.pid"
+    if find(request.config_file) is not None:
+        return
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        with open(path, encoding="ascii", errors="replace") as handle:
+            pid = int(handle.read().strip() or "0")
+        if not _is_pooler(pid):
+            os.unlink(path)
+
+
+def _is_pooler(pid: int) -> bool:
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as handle:
+                program = handle.read().split(b"\0")[0].decode(errors="replace")
+        except OSError:
+            return False
+    # An upgraded package leaves "pgbouncer (deleted)" behind.
+    return os.path.basename(program).partition(" ")[0] == "pgbouncer"
+
+
+def _serves(pid: int, config_file: str) -> bool:
+    if not _is_pooler(pid):
+        return False
+    with open(f"/proc/{pid}/cmdline", "rb") as handle:
+        arguments = handle.read().decode(errors="replace").split("\0")[1:]
+    return config_file in arguments
+
+
+def _uid(pid: int) -> int:
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as handle:
+        for line in handle:
+            if line.startswith("Uid:"):
+                return int(line.split()[2])
+    return os.stat(f"/proc/{pid}").st_uid
+
+
+def _socket_inodes(pid: int) -> set[str]:
+    """Sockets that a process holds; empty where we may not look."""
+    inodes = set()
+    with contextlib.suppress(PermissionError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                target = os.readlink(f"/proc/{pid}/fd/{name}")
+                if target.startswith("socket:["):
+                    inodes.add(target[len("socket:[") : -1])
+    return inodes
+
+
+def _unix_sockets(pid: int, inodes: set[str]) -> tuple[tuple[str, int], ...]:
+    """Source: proc_net(5), unix: the inode is the seventh field, the path the eighth."""
+    found = set()
+    with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="replace") as handle:
+        for line in handle:
+            fields = line.split(None, 7)
+            if len(fields) == 8 and fields[6] in inodes:
+                directory, _dot, name = fields[7].strip().rpartition("/")
+                if name.startswith(".s.PGSQL.") and name[len(".s.PGSQL.") :].isdigit():
+                    found.add((directory, int(name[len(".s.PGSQL.") :])))
+    return tuple(sorted(found))
+
+
+def _tcp_ports(pid: int, inodes: set[str]) -> frozenset[int]:
+    """Source: proc_net(5), tcp: the second field is the local address, the fourth the state."""
+    found = set()
+    for family in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError):
+            with open(f"/proc/{pid}/net/{family}", encoding="ascii") as handle:
+                for line in handle:
+                    fields = line.split()
+                    if len(fields) > 9 and fields[3] == _LISTENING and fields[9] in inodes:
+                        found.add(int(fields[1].rpartition(":")[2], 16))
+    return frozenset(found)
