@@ -39,7 +39,7 @@ class ConfigurationRequest:
 
     ``restart`` is the policy for settings that take effect at a start only: ``first_install`` never restarts a
     running server, ``when_idle`` does when no client is connected, ``allowed`` does. ``at_least`` holds the
-    values of a primary, which a standby must not fall below. ``secret`` texts are kept out of diffs.
+    values of a primary, which a standby must not fall below.
     """
 
     files: tuple[FileRequest, ...] = ()

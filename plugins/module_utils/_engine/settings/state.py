@@ -37,7 +37,8 @@ def gather(config: ClusterConfig, request: ConfigurationRequest) -> State:
         wanted=wanted,
         before=before,
         after=after,
-        system_user=current_user(),
+        # Before there is a cluster, its owner is the one that the packages make.
+        system_user=current_user() if made else config.superuser,
         superuser=config.superuser,
         backup_user=config.backup_user,
         major=config.major,
