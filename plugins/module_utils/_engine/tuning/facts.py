@@ -10,7 +10,7 @@ the present configuration was made from are taken to be those.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,12 @@ class HostFacts:
         facts = self.to_dict()
         return {name: facts[name] for name in DECIDING}
 
-    def steadied(self, previous: Mapping[str, Any] | None) -> HostFacts:
+    def steadied(self, previous: Mapping[str, Any] | None, promise: Callable[[HostFacts], int]) -> HostFacts:
         """These facts, with those of ``previous`` in the place of each that is within a fifth of it.
+
+        What other clusters take is no reason to change this one while all promises fit into memory: of two
+        clusters that are made one after the other the first would never come to rest. ``promise`` says what
+        this cluster is promised on a host with the facts that it is given.
 
         What cannot be seen just now (programs not installed yet, a disk behind a layer) stays as it was. Facts
         of another major version, or that cannot be read, count for nothing.
@@ -113,11 +117,17 @@ class HostFacts:
         if before is None or before.version != self.version:
             return self
         changes: dict[str, Any] = {}
-        if _near(self.memory_bytes, before.memory_bytes) and _near(
-            self.available_bytes, before.available_bytes
-        ):
-            changes["memory_bytes"] = before.memory_bytes
-            changes["other_clusters_memory_bytes"] = before.other_clusters_memory_bytes
+        if _near(self.memory_bytes, before.memory_bytes):
+            memory: dict[str, Any] = {
+                "memory_bytes": before.memory_bytes,
+                "other_clusters_memory_bytes": before.other_clusters_memory_bytes,
+            }
+            others = self.other_clusters_memory_bytes
+            if _near(self.available_bytes, before.available_bytes) or (
+                others > before.other_clusters_memory_bytes
+                and others + promise(dataclasses.replace(self, **memory)) <= self.memory_bytes
+            ):
+                changes.update(memory)
         for name in ("cpus", "data_filesystem_bytes", "wal_filesystem_bytes"):
             if _near(getattr(self, name), getattr(before, name)):
                 changes[name] = getattr(before, name)

@@ -169,6 +169,21 @@ def decide_work_mem(case: Case) -> Choice:
     return Choice(step_down(int(wanted.value), unit), wanted.reason, wanted.about)
 
 
+def autovacuum_bytes(case: Case) -> int:
+    """All workers of autovacuum together."""
+    each = case.number("autovacuum_work_mem")
+    return case.number("autovacuum_max_workers") * (
+        each if each >= 0 else case.number("maintenance_work_mem")
+    )
+
+
+def promised_bytes(case: Case) -> int:
+    """What other clusters of the host see this one promised (cluster/host_others.py reckons the same)."""
+    connections = case.number("max_connections")
+    active = min(connections, max(_FEWEST_ACTIVE, connections // 4))
+    return case.number("shared_buffers") + active * case.number("work_mem") + autovacuum_bytes(case)
+
+
 def huge_pages_needed(case: Case) -> int | None:
     """About how many huge pages shared memory takes; the server says it exactly (-C, from 15 on)."""
     page = case.facts.huge_page_bytes

@@ -14,8 +14,10 @@ from .facts import HostFacts
 from .memory import (
     SMALLEST_WORK_MEM,
     active_connections,
+    autovacuum_bytes,
     huge_pages_needed,
     limit_bytes,
+    promised_bytes,
     room_for_connections,
 )
 from .request import OFF, Request
@@ -47,7 +49,10 @@ def tune(
     Raises :class:`Refused`: ``connections-exceed-memory``, ``setting-malformed``.
     """
     before = previous.get("facts") if isinstance(previous, Mapping) else None
-    steady = facts.steadied(before if isinstance(before, Mapping) else None)
+    steady = facts.steadied(
+        before if isinstance(before, Mapping) else None,
+        lambda host: promised_bytes(Case(request, host, BY_NAME)) if request.intent != OFF else 0,
+    )
     case = Case(request, steady, BY_NAME)
     _refuse_too_many_connections(case)
     chosen = _chosen(case)
@@ -113,7 +118,7 @@ def _refuse_too_many_connections(case: Case) -> None:
 
 def _budget(case: Case) -> dict[str, Any]:
     connections, each = case.number("max_connections"), case.number("work_mem")
-    autovacuum = case.number("autovacuum_max_workers") * _autovacuum_each(case)
+    autovacuum = autovacuum_bytes(case)
     buffers = case.number("shared_buffers")
     total = buffers + connections * each + autovacuum
     page = case.facts.huge_page_bytes
@@ -134,11 +139,6 @@ def _budget(case: Case) -> dict[str, Any]:
         if page and buffers >= 2 << 30
         else {},
     }
-
-
-def _autovacuum_each(case: Case) -> int:
-    each = case.number("autovacuum_work_mem")
-    return each if each >= 0 else case.number("maintenance_work_mem")
 
 
 def _warnings(case: Case, facts: HostFacts) -> list[tuple[str, dict[str, Any]]]:
