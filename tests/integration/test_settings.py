@@ -8,6 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.operation import configure
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.request import (
+    ConfigurationRequest,
+    FileRequest,
+)
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.tree import read_tree
+
 from .harness.cluster import Cluster
 from .harness.installation import installations
 from .settings_help import HBA, Configured
@@ -131,8 +138,6 @@ def test_the_tree_is_what_the_server_reads(configured: Configured) -> None:
         "application_name = 'a''b\\tc\\\\d'\nmy.value = 0x1F\nwork_mem=8MB # said\nSearch_Path '\"$user\", public'\n"
         "log_line_prefix '%m [%p] %q%u@%d/%a '\ncheckpoint_completion_target .9\n"
     )
-    from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.tree import read_tree
-
     ours = [
         (item.path, item.number, item.name, item.value) for item in read_tree(configured.config, {}).settings
     ]
@@ -143,12 +148,6 @@ def test_the_tree_is_what_the_server_reads(configured: Configured) -> None:
 
 
 def test_blocks_of_others_in_the_access_rules_are_kept(configured: Configured) -> None:
-    from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.operation import configure
-    from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.request import (
-        ConfigurationRequest,
-        FileRequest,
-    )
-
     configured.apply(hba=HBA)
     block = FileRequest("hba", str(configured.hba), "local all backup_reader trust", block="reader")
     assert configure(configured.config, ConfigurationRequest((block,)), check=False)["changed"]
@@ -168,3 +167,60 @@ def test_secrets_are_in_no_diff(configured: Configured) -> None:
     assert "hunter2" not in str(result)
     assert "work_mem = '7MB'" in result["diff"][0]["after"]
     assert "password=hunter2" in configured.settings.read_text()
+
+
+def checks(configured: Configured) -> dict[str, tuple[str, str]]:
+    """State and text of the checks that are about the configuration."""
+    answer = configured.cluster.keeper("check")
+    found = {item["name"]: (item["state"], item["text"]) for item in answer.data["checks"]}
+    return {name: found[name] for name in ("settings", "restart", "access", "overrides")}
+
+
+def test_check_of_a_configuration_that_is_as_it_was_written(configured: Configured) -> None:
+    configured.apply("work_mem = '7MB'\n", HBA)
+    assert {state for state, _text in checks(configured).values()} == {"ok"}
+    assert "as they were written" in checks(configured)["settings"][1]
+
+
+def test_check_tells_drift_pending_restarts_access_rules_and_overrides(configured: Configured) -> None:
+    configured.apply("work_mem = '7MB'\nmax_connections = 50\n", HBA)
+    configured.cluster.sql("ALTER SYSTEM SET work_mem = '3MB'")
+    configured.hba.write_text(HBA + "host all all 192.0.2.0/33 scram-sha-256\n")
+    found = checks(configured)
+    assert found["restart"] == ("warning", "a restart is needed for max_connections (40 until then)")
+    assert found["access"][0] == "failed" and "line 4" in found["access"][1]
+    assert found["overrides"][0] == "warning"
+    assert "work_mem is 3MB and not 7MB, because of" in found["overrides"][1]
+    assert found["settings"][0] == "warning" and str(configured.hba) in found["settings"][1]
+    assert "changed by somebody else" in found["settings"][1]
+
+
+def test_check_finds_a_setting_with_which_the_server_would_not_start_again(configured: Configured) -> None:
+    configured.apply("work_mem = '7MB'\n", HBA)
+    theirs = configured.directory / "50-theirs.conf"
+    theirs.write_text("no_such_setting = 1\n")
+    state, text = checks(configured)["settings"]
+    assert state == "failed" and "no_such_setting" in text and str(theirs) in text
+    theirs.write_text("work_mem = '9MB'\n")
+    state, text = checks(configured)["settings"]
+    assert (state, str(theirs) in text) == ("warning", True)
+    theirs.unlink()
+    configured.settings.unlink()
+    state, text = checks(configured)["settings"]
+    assert state == "failed" and "gone" in text
+
+
+def test_check_of_a_server_that_is_down(configured: Configured) -> None:
+    configured.apply("work_mem = '7MB'\n", HBA)
+    configured.cluster.stop()
+    found = checks(configured)
+    assert found["settings"][0] == "ok"
+    assert found["restart"] == ("warning", "not known, as no server answers")
+    assert found["access"][0] == "warning"
+
+
+def test_what_only_keeps_nothing_is_no_archiving(configured: Configured) -> None:
+    """What the role postgresql sets until the role backup says better."""
+    configured.apply("archive_command = '/bin/true'\n")
+    answer = configured.cluster.keeper("check")
+    assert next(item for item in answer.data["checks"] if item["name"] == "archiving")["state"] == "failed"

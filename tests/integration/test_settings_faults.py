@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Mistakes in settings and access rules, on real servers: the old configuration stays in effect, the culprit is named."""
+"""Mistakes in settings and access rules, on real servers: the old ones stay in effect, the culprit is named."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors i
     Failed,
     KeeperError,
     Refused,
+)
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.operation import configure
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.request import (
+    ConfigurationRequest,
+    FileRequest,
 )
 
 from .harness.cluster import Cluster
@@ -100,12 +105,6 @@ def test_a_setting_given_twice(configured: Configured) -> None:
 
 def test_a_file_that_nothing_includes(configured: Configured) -> None:
     other = configured.cluster.root / "elsewhere-dbkeeper.conf"
-    from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.operation import configure
-    from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.request import (
-        ConfigurationRequest,
-        FileRequest,
-    )
-
     wish = ConfigurationRequest((FileRequest("settings", str(other), GOOD),))
     with pytest.raises(Refused) as caught:
         configure(configured.config, wish, check=False)
@@ -149,14 +148,11 @@ def test_rules_that_lock_out_the_superuser_or_the_keeper(configured: Configured,
 
 
 def test_what_only_the_server_knows_of_access_rules_is_found_before_the_reload(
-    configured: Configured, monkeypatch: pytest.MonkeyPatch
+    configured: Configured,
 ) -> None:
     """A method that this build of the server lacks: our parser knows it, the server does not."""
     built = configured.cluster.program("pg_config", "--configure")
-    missing = next(
-        (line for option, line in _METHODS if option not in built),
-        None,
-    )
+    missing = next((line for option, line in _METHODS if option not in built), None)
     assert missing, built
     before = configured.tree()
     with pytest.raises(Refused) as caught:

@@ -21,6 +21,7 @@ from ..repository.catalog import Backup, Catalog, read_catalog
 from ..repository.engine import NativeEngine
 from ..repository.evidence import list_evidence
 from ..repository.layout import Repository
+from ..settings.health import settings_checks
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from .health import Facts, judge
@@ -77,19 +78,19 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
 
 
 def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
-    """Hold the facts against the objectives.
+    """Hold the facts against the objectives, and the configuration against what was written.
 
     ``checks``: name, state (``ok``, ``warning``, ``failed``) and text of each; ``healthy``; ``exit_status`` 3
     when one has failed. ``information`` is what they were judged by.
     """
     known = information(config, repository)
-    checks = judge(_facts(known))
-    failed = any(item.state == "failed" for item in checks)
+    checks = [item.to_dict() for item in judge(_facts(known))] + settings_checks(config)
+    failed = any(item["state"] == "failed" for item in checks)
     return {
         "changed": False,
         "healthy": not failed,
         "exit_status": EXIT_FAILED if failed else EXIT_DONE,
-        "checks": [item.to_dict() for item in checks],
+        "checks": checks,
         "information": known,
     }
 

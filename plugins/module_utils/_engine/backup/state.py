@@ -47,6 +47,9 @@ SELECT json_build_object(
 ) FROM pg_stat_archiver AS a
 """
 
+#: What stands in archive_command while nobody archives: the role postgresql has "/bin/true" there.
+_KEEPS_NOTHING = ("", "(disabled)", "/bin/true", "/usr/bin/true", "true", ":")
+
 
 @dataclass(frozen=True)
 class TablespaceFound:
@@ -106,7 +109,7 @@ class ServerFacts:
     @property
     def archiving(self) -> bool:
         """Whether it is told to archive at all."""
-        told = self.archive_command not in ("", "(disabled)") or self.archive_library != ""
+        told = self.archive_command not in _KEEPS_NOTHING or self.archive_library != ""
         return self.archive_mode in ("on", "always") and told
 
 

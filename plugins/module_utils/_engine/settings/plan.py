@@ -205,6 +205,9 @@ def _lets_in(request: ConfigurationRequest, state: State) -> None:
         return
     rules = parse_hba(access["hba"], state.major, path=access["hba_path"])
     mappings = parse_ident(access["ident"], state.major, path=access["ident_path"])
+    if not state.made and any(file.block for file in request.files):
+        # The rest of the file is still to come.
+        return
     superuser = Identity(state.superuser, state.system_user)
     keeper = Identity(state.backup_user, state.system_user, None)
     identities = [superuser, keeper] if _keeper_gets_in(state, keeper) else [superuser]

@@ -101,5 +101,5 @@ def clients(config: ClusterConfig) -> int:
 
 
 def loaded_at(config: ClusterConfig) -> str:
-    """When the server has read its files last."""
-    return str(query(config, "SELECT pg_conf_load_time()")[0][0])
+    """When the server has read its files last, in seconds since 1970."""
+    return str(query(config, "SELECT extract(epoch FROM pg_conf_load_time())")[0][0])

@@ -15,7 +15,8 @@ from .blocks import wanted_text
 from .candidate import contexts
 from .plan import AT_LEAST, State
 from .request import ConfigurationRequest
-from .tree import Tree, read_text, read_tree
+from .text import quote
+from .tree import Tree, main_file, read_text, read_tree
 
 
 def gather(config: ClusterConfig, request: ConfigurationRequest) -> State:
@@ -29,7 +30,7 @@ def gather(config: ClusterConfig, request: ConfigurationRequest) -> State:
         wanted[file.path] = wanted_text(file, wanted.get(file.path, texts[file.path]))
     installed = os.access(config.program("postgres"), os.X_OK)
     made = os.path.isfile(f"{config.data_directory}/PG_VERSION")
-    after = read_tree(config, wanted)
+    after = read_tree(config, {**_main_to_come(config, request), **wanted})
     before = read_tree(config, {})
     return State(
         texts=texts,
@@ -50,6 +51,15 @@ def gather(config: ClusterConfig, request: ConfigurationRequest) -> State:
         access=_access(config, request, after, wanted),
         access_before=_access(config, request, before, {}),
     )
+
+
+def _main_to_come(config: ClusterConfig, request: ConfigurationRequest) -> dict[str, str]:
+    """In check mode the cluster may be still to be made: its postgresql.conf will include our files."""
+    main = main_file(config)
+    if read_text(main) is not None:
+        return {}
+    lines = [f"include {quote(file.path)}\n" for file in request.files if file.role == "settings"]
+    return {main: "".join(lines)}
 
 
 def _mode(path: str) -> int | None:
