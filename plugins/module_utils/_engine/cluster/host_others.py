@@ -46,7 +46,7 @@ class Other:
 
 def other_clusters_memory(config: ClusterConfig) -> int:
     """Bytes promised to all other clusters of the host that can be seen."""
-    return sum(_promise(other) for other in _others(config))
+    return sum(promise(other) for other in others(config))
 
 
 def promised(values: dict[str, int]) -> int:
@@ -63,7 +63,8 @@ def promised(values: dict[str, int]) -> int:
     )
 
 
-def _others(config: ClusterConfig) -> Iterator[Other]:
+def others(config: ClusterConfig) -> Iterator[Other]:
+    """The other clusters of the host: all that run, and those that Debian's tools start at boot."""
     home = config.data_directory.rstrip("/")
     served: set[str] = set()
     for pid, directory, argv in _postmasters():
@@ -119,7 +120,8 @@ def _starts_at_boot(directory: str) -> bool:
         return False
 
 
-def _promise(other: Other) -> int:
+def promise(other: Other) -> int:
+    """What another cluster is promised, in bytes; as good as it can be known."""
     values = {}
     for name in _NAMES:
         try:
