@@ -16,6 +16,7 @@ import psycopg
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.pooling.execute import converge
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.pooling.lookup import ensure_lookup
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.pooling.process import find
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.pooling.request import PoolerRequest
 
 from .cluster import Cluster
@@ -193,6 +194,12 @@ class Pooler:
     def set(self, **settings: Any) -> dict[str, Any]:
         """Change settings, which stay for later calls, and apply them."""
         return self.apply(settings=self.params["settings"] | settings)
+
+    @property
+    def pid(self) -> int | None:
+        """The pooler's process, as the engine finds it; None when there is none."""
+        process = find(str(self.config_file))
+        return process.pid if process else None
 
     def files(self) -> dict[str, bytes]:
         """Everything in its configuration's directory, but for the lock."""

@@ -112,7 +112,7 @@ def _go_back(
     request: PoolerRequest, state: State, kept: dict[str, Text], error: KeeperError, log_before: int
 ) -> None:
     """The files that were proven last, and the pooler with them. What cannot be undone is said."""
-    said = words(request, log_before) if error.code == "pooler-differs" else ""
+    said = words(request, log_before, complaints_only=True) if error.code == "pooler-differs" else ""
     try:
         for path, text in kept.items():
             _write(path, text)

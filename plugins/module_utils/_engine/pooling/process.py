@@ -179,7 +179,7 @@ def log_size(request: PoolerRequest) -> int:
         return 0
 
 
-def words(request: PoolerRequest, before: int) -> str:
+def words(request: PoolerRequest, before: int, *, complaints_only: bool = False) -> str:
     """What it said since, the telling lines first of all."""
     if request.manager == "systemd":
         argv = ["journalctl", "-u", request.unit, "-n", "20", "--no-pager", "-o", "cat"]
@@ -194,14 +194,17 @@ def words(request: PoolerRequest, before: int) -> str:
                 said = handle.read(1 << 20).decode(errors="replace")
         except OSError:
             return ""
-    return telling(said)
+    return telling(said, complaints_only=complaints_only)
 
 
-def telling(said: str) -> str:
-    """The lines that hold an error, without the time and number in front; all where there is none."""
+def telling(said: str, *, complaints_only: bool = False) -> str:
+    """The lines that complain, without the time and number in front; all where there is none."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if " FATAL " in line or " ERROR " in line]
-    return "; ".join(line.split("] ", 1)[-1] for line in (errors or lines)[-6:])
+    complaints = [
+        line for line in lines if any(f" {kind} " in line for kind in ("FATAL", "ERROR", "WARNING"))
+    ]
+    chosen = complaints if complaints or complaints_only else lines
+    return "; ".join(line.split("] ", 1)[-1] for line in chosen[-6:])
 
 
 def did_not_start(said: str) -> Failed:
@@ -259,10 +262,10 @@ def _remove_stale_pid_file(request: PoolerRequest) -> None:
     path = f"{request.setting('unix_socket_dir')}/pgbouncer.pid"
     if find(request.config_file) is not None:
         return
-    with contextlib.suppress(FileNotFoundError, ValueError):
+    with contextlib.suppress(FileNotFoundError), as_root():
         with open(path, encoding="ascii", errors="replace") as handle:
-            pid = int(handle.read().strip() or "0")
-        if not _is_pooler(pid):
+            said = handle.read().strip()
+        if not said.isdigit() or not _is_pooler(int(said)):
             os.unlink(path)
 
 

@@ -69,6 +69,10 @@ def _database(database: PooledDatabase, request: PoolerRequest) -> str:
         "reserve_pool": str(pool.reserve),
         "max_db_connections": str(pool.cap),
     }
+    if request.lookup_role is not None:
+        # Not for all: with a global auth_user anybody who connects to the console's name over TCP ends 1.18
+        # ("put_in_order: found existing elem", tried).
+        pairs["auth_user"] = request.lookup_role
     if database.pool_mode:
         pairs["pool_mode"] = database.pool_mode
     return f"{database.name} = {_pairs({**pairs, **database.options})}"

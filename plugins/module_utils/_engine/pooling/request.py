@@ -28,6 +28,8 @@ _OWNED = {"auth_file", "auth_query", "auth_user", "conffile", "user", "logfile"}
 _OWNED_HERE = {"host", "port", "dbname", "pool_size", "reserve_pool", "reserve_pool_size", "pool_mode"} | {
     "max_db_connections",
     "password",
+    "auth_user",
+    "auth_query",
 }
 ATTEMPTED = "configure the pooler"
 

@@ -89,7 +89,6 @@ RESERVE_POOL_SIZE = 5
 
 def _ours(request: PoolerRequest, version: Version) -> list[Setting]:
     where, who, tls, pools, times, log = GROUPS[:6]
-    lookup = request.lookup_role
     found = [Setting(name, value, where) for name, value in PLACE.items()]
     found += [
         Setting("pidfile", f"{request.setting('unix_socket_dir')}/pgbouncer.pid", where),
@@ -114,11 +113,8 @@ def _ours(request: PoolerRequest, version: Version) -> list[Setting]:
         Setting("tcp_keepintvl", "10", times),
         Setting("tcp_keepcnt", "6", times),
     ]
-    if lookup is not None:
-        found += [
-            Setting("auth_user", lookup, who, "looks verifiers up; comes by certificate or over the socket"),
-            Setting("auth_query", AUTH_QUERY, who, "a function that only this role may call"),
-        ]
+    if request.lookup_role is not None:
+        found.append(Setting("auth_query", AUTH_QUERY, who, f"only {request.lookup_role} may call it"))
     given = request.settings
     if given.get("client_tls_cert_file"):
         found.append(Setting("client_tls_sslmode", "require", tls, "no password or row in clear text"))
