@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
@@ -98,6 +98,7 @@ def chosen(request: Request, facts: HostFacts, previous: dict[str, Any] | None =
         raise
 
 
+@settings(deadline=None)
 @given(request=requests(), facts=hosts())
 def test_promises_never_exceed_memory_by_more_than_a_fifth(request: Request, facts: HostFacts) -> None:
     result = chosen(request, facts)
@@ -112,6 +113,7 @@ def test_promises_never_exceed_memory_by_more_than_a_fifth(request: Request, fac
     assert total == result["budget"]["total_bytes"]
 
 
+@settings(deadline=None)
 @given(request=requests(), facts=hosts())
 def test_nothing_is_below_postgresqls_least(request: Request, facts: HostFacts) -> None:
     values = sizes(chosen(request, facts))
@@ -126,6 +128,7 @@ def test_nothing_is_below_postgresqls_least(request: Request, facts: HostFacts) 
     assert values["max_parallel_workers"] <= values["max_worker_processes"]
 
 
+@settings(deadline=None)
 @given(request=requests(), facts=hosts(), more=st.integers(0, 2 * TB))
 def test_more_memory_never_gives_less(request: Request, facts: HostFacts, more: int) -> None:
     larger = replace(facts, memory_bytes=min(2 * TB, facts.memory_bytes + more))
@@ -134,6 +137,7 @@ def test_more_memory_never_gives_less(request: Request, facts: HostFacts, more: 
         assert after[name] >= before[name], name
 
 
+@settings(deadline=None)
 @given(request=requests(), facts=hosts(), noise=st.lists(st.floats(-0.1, 0.1), min_size=5, max_size=5))
 def test_a_tenth_of_noise_changes_nothing(request: Request, facts: HostFacts, noise: list[float]) -> None:
     first = chosen(request, facts)
@@ -158,6 +162,7 @@ def test_a_tenth_of_noise_changes_nothing(request: Request, facts: HostFacts, no
     assert tune(request, facts, json.loads(json.dumps(second["inputs"]))) == first
 
 
+@settings(deadline=None)
 @given(request=requests(), facts=hosts())
 def test_equal_inputs_give_equal_results(request: Request, facts: HostFacts) -> None:
     first = chosen(request, facts)
@@ -165,6 +170,7 @@ def test_equal_inputs_give_equal_results(request: Request, facts: HostFacts) -> 
     assert chosen(request, facts, json.loads(json.dumps(first["inputs"]))) == first
 
 
+@settings(deadline=None)
 @given(
     request=requests(),
     facts=hosts(),
@@ -179,6 +185,7 @@ def test_a_standby_never_has_less_than_its_primary(
         assert values.get(name, defaults.get(name)) >= least
 
 
+@settings(deadline=None)
 @given(
     request=requests(),
     facts=hosts(),

@@ -106,7 +106,9 @@ def test_requests_that_cannot_be_meant(intent: Any, given_values: dict[str, Any]
 
 
 def test_requests_are_read_as_yaml_and_templates_hand_them_on() -> None:
-    request = Request.build("web", connections="200", data_size=GB, pinned={"A": True, "b": [1, 2], "c": 1.5})
+    request = Request.build(
+        "web", connections="200", data_size=GB, pinned={"A": True, "b": [1, 2], "c": 1.5, "d": None}
+    )
     assert (request.connections, request.data_bytes) == (200, GB)
     assert request.pinned == {"a": "on", "b": "1, 2", "c": "1.5"}
     assert Request.build(False).intent == "off"

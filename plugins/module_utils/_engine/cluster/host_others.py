@@ -4,7 +4,8 @@
 
 Those that run, and those that Debian's tools start at boot. What one is promised: its shared buffers, memory
 for a quarter of its connections (20 at least), and its autovacuum workers; asked of its own configuration by
-its own program. A server whose configuration may not be read counts with the memory that it shares now.
+its own program. Only programs of the cluster's own user are run: what somebody else has started under the name
+of postgres counts with the memory that it shares now, which the kernel says.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ _SHARED = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+s \S+ \S+ \S+ +(/dev/zero|/SYS
 
 @dataclass(frozen=True)
 class Other:
-    """Another cluster: how its program is asked, and who serves it now."""
+    """Another cluster: how its program is asked (None: it must not be run), and who serves it now."""
 
-    program: str
+    program: str | None
     arguments: tuple[str, ...]
     pid: int | None = None
 
@@ -67,39 +68,48 @@ def others(config: ClusterConfig) -> Iterator[Other]:
     """The other clusters of the host: all that run, and those that Debian's tools start at boot."""
     home = config.data_directory.rstrip("/")
     served: set[str] = set()
-    for pid, directory, argv in _postmasters():
+    for pid, server in _postmasters().items():
+        directory, argv = server.directory, server.argv
         # What is staged beside a cluster is the cluster's own, and is gone soon.
         if directory == home or directory.startswith(f"{home}."):
             continue
         named = any(part.startswith("-D") for part in argv)
         arguments = (*argv[1:], *(() if named else ("-D", directory)))
         served.update(part.partition("=")[2] for part in argv if part.startswith("config_file="))
-        yield Other(argv[0], arguments, pid)
+        yield Other(argv[0] if server.ours else None, arguments, pid)
     for path in sorted(glob.glob(f"{_DEBIAN}/*/*/postgresql.conf")):
         version = path.split("/")[-3]
         program = f"/usr/lib/postgresql/{version}/bin/postgres"
-        if path in served or path == config.config_file or not os.path.exists(program):
+        if path in served or path == config.config_file or not os.path.exists(program) or os.geteuid() == 0:
             continue
         if _starts_at_boot(os.path.dirname(path)):
             yield Other(program, ("-c", f"config_file={path}"))
 
 
-def _postmasters() -> Iterator[tuple[int, str, list[str]]]:
-    """(pid, data directory, command line) of every server on the host."""
+@dataclass(frozen=True)
+class _Server:
+    """A process of a server. ``ours``: of the same user, and it sees the same files as we do."""
+
+    parent: int
+    directory: str
+    argv: list[str]
+    ours: bool
+
+
+def _postmasters() -> dict[int, _Server]:
+    """Every server on the host by its pid, without its children."""
+    user = os.geteuid()
+    seen = {}
     with as_root():
-        seen = {}
         for name in os.listdir("/proc"):
-            if name.isdigit():
-                facts = _server(int(name))
-                if facts is not None:
-                    seen[int(name)] = facts
-    for pid, (parent, directory, argv) in seen.items():
-        if parent not in seen:
-            yield pid, directory, argv
+            server = _server(int(name), user) if name.isdigit() else None
+            if server is not None:
+                seen[int(name)] = server
+    return {pid: server for pid, server in seen.items() if server.parent not in seen}
 
 
-def _server(pid: int) -> tuple[int, str, list[str]] | None:
-    """(parent, working directory, command line) of a process that is a PostgreSQL server's; else None."""
+def _server(pid: int, user: int) -> _Server | None:
+    """None for what is no process of a PostgreSQL server, or may not be looked at."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as handle:
             argv = handle.read().rstrip(b"\0").decode(errors="replace").split("\0")
@@ -107,7 +117,11 @@ def _server(pid: int) -> tuple[int, str, list[str]] | None:
             return None
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
             parent = int(handle.read().rpartition(")")[2].split()[1])
-        return parent, os.readlink(f"/proc/{pid}/cwd"), argv
+        place, here = os.stat(f"/proc/{pid}/ns/mnt"), os.stat("/proc/self/ns/mnt")
+        same_files = (place.st_dev, place.st_ino) == (here.st_dev, here.st_ino)
+        owner = os.stat(f"/proc/{pid}").st_uid
+        ours = same_files and owner == user != 0 and os.path.isabs(argv[0])
+        return _Server(parent, os.readlink(f"/proc/{pid}/cwd"), argv, ours)
     except (OSError, ValueError, IndexError):
         return None
 
@@ -122,6 +136,8 @@ def _starts_at_boot(directory: str) -> bool:
 
 def promise(other: Other) -> int:
     """What another cluster is promised, in bytes; as good as it can be known."""
+    if other.program is None:
+        return _shared_now(other.pid)
     values = {}
     for name in _NAMES:
         try:

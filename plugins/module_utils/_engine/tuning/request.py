@@ -52,7 +52,7 @@ class Request:
         pinned: Mapping[str, Any] | None = None,
         minima: Mapping[str, Any] | None = None,
     ) -> Request:
-        """From what a person wrote. YAML reads a bare ``off`` as False.
+        """From what a person wrote. YAML reads a bare ``off`` as False; a setting without a value is not given.
 
         Raises :class:`Refused`: ``intent-unknown``, ``connections-malformed``, ``size-malformed``,
         ``setting-malformed``, ``minimum-unknown``.
@@ -79,7 +79,11 @@ class Request:
             connections=_connections("connections", connections),
             data_bytes=parse_data_size(str(data_size)) if data_size else None,
             active_connections=_connections("active_connections", active_connections),
-            pinned={str(key).lower(): conf_text(value) for key, value in (pinned or {}).items()},
+            pinned={
+                str(key).lower(): conf_text(value)
+                for key, value in (pinned or {}).items()
+                if value is not None
+            },
             minima=least,
         )
 
