@@ -15,7 +15,7 @@ _NAME = rf"{_LETTER}{_MORE}*"
 _NUMBER = r"[-+]?(?:0[xX][0-9A-Fa-f]+|\d*\.\d*(?:[Ee][-+]?\d+)?|\d+(?:[Ee][-+]?\d+)?)[A-Za-z]*"
 _BARE = rf"{_LETTER}(?:{_MORE}|[-._:/])*"
 _LINE = re.compile(
-    rf"[ \t\r\f\v]*(?P<name>{_NAME}(?:\.{_NAME})?)[ \t\r\f\v]*=?[ \t\r\f\v]*"
+    rf"[ \t\r\f\v]*(?P<name>{_NAME}(?:\.{_NAME})?)(?!{_MORE}|[-.:/])[ \t\r\f\v]*=?[ \t\r\f\v]*"
     rf"(?P<value>'(?:[^'\\\n]|\\.|'')*'|{_NUMBER}|{_BARE})[ \t\r\f\v]*(?:#.*)?"
 )
 _NOTHING = re.compile(r"[ \t\r\f\v]*(?:#.*)?")

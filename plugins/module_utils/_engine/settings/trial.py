@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -226,7 +227,7 @@ def by_suspicion(names: list[str], after: Mapping[str, str], words: str) -> list
 
     def rank(name: str) -> tuple[int, str]:
         value = after.get(name, "")
-        if name in words:
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words):
             return 0, name
         return (1 if len(value) > 2 and value in words else 2), name
 
