@@ -90,8 +90,9 @@ options:
     default: true
   at_least:
     description:
-      - Values of a primary that its standby must not fall below, such as C(max_connections). On a standby, those that
-        it has replayed are known by themselves.
+      - Values of a primary that its standby must not fall below, such as C(max_connections). Less is refused.
+      - What the primary has now is known on a standby from what it has replayed. Of that it keeps as much, whatever
+        O(files) says, until the primary has less.
     type: dict
     default: {}
   timeout_seconds:
@@ -154,6 +155,11 @@ restart_allowed:
   returned: success
   type: bool
   sample: false
+held:
+  description: On a standby, settings that were kept as high as its primary has them, against O(files).
+  returned: success
+  type: dict
+  sample: {}
 overridden:
   description: Settings of ours that have no effect, because ALTER SYSTEM, a later file or the command line wins.
   returned: success

@@ -286,9 +286,15 @@ def _result(
         "pending_restart": pending,
         "restart_allowed": restarting,
         "overridden": found,
-        "warnings": _warnings(config, pending, restarting, found) + (harmless or []),
+        "held": dict(state.held or {}),
+        "warnings": _warnings(config, pending, restarting, found) + _held(config, state) + (harmless or []),
         "diff": diff or [],
     }
+
+
+def _held(config: ClusterConfig, state: State) -> list[str]:
+    names = ", ".join(f"{name} ({number})" for name, number in sorted((state.held or {}).items()))
+    return [f"{config.cluster}: kept as high as the primary has it: {names}"] if names else []
 
 
 def _warnings(

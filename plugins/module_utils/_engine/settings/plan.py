@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import Refused
+from .fleet import AT_LEAST
 from .hba import parse_hba
 from .ident import parse_ident
 from .lockout import Identity, locked_out
@@ -23,14 +24,6 @@ from .trial import changed_names
 OURS = "dbkeeper"
 #: Read at a reload, and yet able to keep the next start, or every connection, from succeeding.
 _TRIED = re.compile(r"ssl|session_preload_libraries$|local_preload_libraries$")
-#: A standby may not have less of these than its primary (manual, 26.4.1).
-AT_LEAST = (
-    "max_connections",
-    "max_worker_processes",
-    "max_wal_senders",
-    "max_prepared_transactions",
-    "max_locks_per_transaction",
-)
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Overridden:
 class State:
     """What is there. ``texts`` and ``modes`` are of the files asked for; ``before`` and ``after`` the whole
     configuration without and with the wish. ``installed``: the server's programs are there. ``made``: so is
-    the cluster. ``floor`` are the primary's values, on a standby."""
+    the cluster. ``floor`` are the primary's values, on a standby, and ``held`` what was kept high for them."""
 
     texts: Mapping[str, str | None]
     modes: Mapping[str, int | None]
@@ -85,6 +78,7 @@ class State:
     made: bool = True
     contexts: Mapping[str, str] | None = None
     floor: Mapping[str, int] | None = None
+    held: Mapping[str, int] | None = None
     access: Mapping[str, str] | None = None
     access_before: Mapping[str, str] | None = None
 

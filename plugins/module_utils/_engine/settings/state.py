@@ -13,7 +13,8 @@ from ..cluster.instance import Instance
 from ..core.privilege import current_user
 from .blocks import wanted_text
 from .candidate import contexts
-from .plan import AT_LEAST, State
+from .fleet import AT_LEAST, held_up, missing, with_lines
+from .plan import State
 from .request import ConfigurationRequest
 from .text import quote
 from .tree import Tree, main_file, read_text, read_tree
@@ -30,6 +31,8 @@ def gather(config: ClusterConfig, request: ConfigurationRequest) -> State:
         wanted[file.path] = wanted_text(file, wanted.get(file.path, texts[file.path]))
     installed = os.access(config.program("postgres"), os.X_OK)
     made = os.path.isfile(f"{config.data_directory}/PG_VERSION")
+    floor = _floor(config) if made and installed else {}
+    held = _hold_up(config, request, wanted, floor)
     after = read_tree(config, {**_main_to_come(config, request), **wanted})
     before = read_tree(config, {})
     return State(
@@ -47,7 +50,8 @@ def gather(config: ClusterConfig, request: ConfigurationRequest) -> State:
         installed=installed,
         made=made,
         contexts=contexts(config) if installed else {},
-        floor=_floor(config) if made and installed else {},
+        floor=floor,
+        held=held,
         access=_access(config, request, after, wanted),
         access_before=_access(config, request, before, {}),
     )
@@ -75,6 +79,22 @@ def _floor(config: ClusterConfig) -> dict[str, int]:
         return {}
     settings = read_control_data(config.bin_directory, config.data_directory).settings
     return {name: int(settings[name]) for name in AT_LEAST if name in settings}
+
+
+def _hold_up(
+    config: ClusterConfig, request: ConfigurationRequest, wanted: dict[str, str], floor: dict[str, int]
+) -> dict[str, int]:
+    """Change the settings files of ``wanted`` so that a standby has as much as its primary; what was raised."""
+    mine = [file.path for file in request.files if file.role == "settings"]
+    raised: dict[str, int] = {}
+    for path in mine if floor else []:
+        wanted[path], more = held_up(wanted[path], floor)
+        raised |= more
+    if floor and mine:
+        more = missing(read_tree(config, wanted).values(), floor)
+        wanted[mine[0]] = with_lines(wanted[mine[0]], more)
+        raised |= more
+    return raised
 
 
 def _access(
