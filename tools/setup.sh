@@ -38,7 +38,7 @@ packages_of() {
         venv) echo python3 python3-venv git ;;
         quickstart) echo python3-apt ;;
         lint) echo shellcheck ;;
-        integration) echo acl postgresql postgresql-contrib python3-psycopg zstd ;;
+        integration) echo acl pgbadger postgresql postgresql-contrib python3-psycopg zstd ;;
         molecule) echo acl debootstrap iproute2 nftables openssh-client systemd-container zstd ;;
         bench) echo pgbackrest postgresql postgresql-contrib zstd ;;
         *) die "no package set is named '$1'" ;;
