@@ -19,20 +19,8 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.tuning.reques
     Request,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.tuning.tune import tune
-from tests.unit.tuning.cases import GB, KB, MB, TB
+from tests.unit.tuning.cases import GB, KB, LEAST, MB, TB
 
-#: From pg_settings of 14 to 18 (min_val), in bytes where it is a size; the integration tests ask the servers.
-LEAST = {
-    "max_connections": 1,
-    "shared_buffers": 128 * KB,
-    "effective_cache_size": 8 * KB,
-    "work_mem": 64 * KB,
-    "maintenance_work_mem": 1 * MB,
-    "autovacuum_work_mem": 1 * MB,
-    "autovacuum_max_workers": 1,
-    "max_worker_processes": 8,
-    "io_workers": 1,
-}
 _FACTORS = {"kB": KB, "MB": MB, "GB": GB, "TB": TB}
 GROWING = (
     "max_connections",

@@ -101,7 +101,7 @@ MEMORY = [
     # 1689.6 MB are left for 1000.
     row("work_mem", "1MB", "work_mem_limit", memory_bytes=2 * GB, connections=1000),
     # 346 kB for each of 5000, in steps of 64 kB.
-    row("work_mem", "320kB", "work_mem_limit", memory_bytes=2 * GB, connections=5000),
+    row("work_mem", "320kB", "work_mem_limit", memory_bytes=2 * GB, minima={"max_connections": 5000}),
     # What is pinned is reckoned with: (25.6 - 20 - 4) GB / 3 / 83 = 6.58 MB.
     row("work_mem", "6MB", "work_mem_share", pinned={"shared_buffers": "20GB"}),
     # ... in blocks of 8 kB where no unit stands: the same 20 GB.

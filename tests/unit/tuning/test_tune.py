@@ -124,13 +124,13 @@ def test_an_ordinary_host_gives_no_warnings(intent: str) -> None:
 
 def test_more_connections_than_memory_are_refused_with_what_would_do() -> None:
     with pytest.raises(Refused) as caught:
-        tune(Request.build("oltp", connections=10000), host(512 * MB))
-    # 1.2 x 512 - 128 - 64 = 422.4 MB, 64 kB each.
+        tune(Request.build("oltp", connections=423), host(512 * MB))
+    # 1.2 x 512 - 128 - 64 = 422.4 MB, 1 MB each.
     assert caught.value.code == "connections-exceed-memory"
-    assert caught.value.details["most"] == 6758
-    assert "Ask for 6758 connections" in caught.value.remedy
-    result = tune(Request.build("oltp", connections=6758), host(512 * MB))
-    assert by_name(result)["work_mem"]["value"] == "64kB"
+    assert caught.value.details["most"] == 422
+    assert "Ask for 422 connections" in caught.value.remedy
+    result = tune(Request.build("oltp", connections=422), host(512 * MB))
+    assert by_name(result)["work_mem"]["value"] == "1MB"
     assert result["budget"]["total_bytes"] <= result["budget"]["limit_bytes"]
 
 

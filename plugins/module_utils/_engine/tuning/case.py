@@ -43,8 +43,8 @@ class Choice:
 class Rule:
     """How one setting is decided. ``decide`` answers None where PostgreSQL's default is right.
 
-    ``kind``: ``bytes`` (``unit`` is what a bare number means), ``count`` or ``text``. ``least`` is PostgreSQL's
-    own minimum. ``restart``: takes effect at a restart only, in the versions before ``reload_since``.
+    ``kind``: ``bytes`` (``unit`` is what a bare number means), ``count`` or ``text``. ``restart``: takes effect
+    at a restart only, in the versions before ``reload_since``.
     """
 
     name: str
@@ -53,7 +53,6 @@ class Rule:
     decide: Callable[[Case], Choice | None]
     kind: str = "count"
     unit: int = KB
-    least: int = 0
     restart: bool = False
     reload_since: int = 0
 

@@ -20,6 +20,8 @@ _FEWEST_ACTIVE = 20
 _NODES = 3
 _LEAST_WORK_MEM, _MOST_WORK_MEM = 4 * MB, 256 * MB
 SMALLEST_WORK_MEM = 64 * KB
+#: Below this a connection serves nobody: its process alone takes more.
+LEAST_PER_CONNECTION = MB
 _HUGE_FROM = 2 * GB
 
 

@@ -153,7 +153,6 @@ RULES: tuple[Rule, ...] = (
         "Connections",
         "pgtune, cut to memory",
         decide_max_connections,
-        least=1,
         restart=True,
     ),
     _unless_the_primary_has_more("max_wal_senders"),
@@ -166,7 +165,6 @@ RULES: tuple[Rule, ...] = (
         decide_shared_buffers,
         kind="bytes",
         unit=8 * KB,
-        least=128 * KB,
         restart=True,
     ),
     Rule(
@@ -184,7 +182,6 @@ RULES: tuple[Rule, ...] = (
         decide_effective_cache_size,
         kind="bytes",
         unit=8 * KB,
-        least=8 * KB,
     ),
     Rule(
         "work_mem",
@@ -192,7 +189,6 @@ RULES: tuple[Rule, ...] = (
         "dbkeeper: what is left, divided by who works",
         decide_work_mem,
         kind="bytes",
-        least=64 * KB,
     ),
     Rule(
         "maintenance_work_mem",
@@ -200,7 +196,6 @@ RULES: tuple[Rule, ...] = (
         "pgtune (1/16, dw 1/8); release notes 17",
         decide_maintenance_work_mem,
         kind="bytes",
-        least=1 * MB,
     ),
     Rule(
         "max_wal_size", "WAL and checkpoints", "pgtune, cut to the disk", _max_wal_size, kind="bytes", unit=MB
@@ -237,8 +232,8 @@ RULES: tuple[Rule, ...] = (
         kind="text",
         restart=True,
     ),
-    Rule("io_workers", "Planner and disks", "pgtune (cpus/4, 3 to 32)", _io_workers, least=1),
-    Rule("default_statistics_target", "Planner and disks", "pgtune (dw)", _statistics_target, least=1),
+    Rule("io_workers", "Planner and disks", "pgtune (cpus/4, 3 to 32)", _io_workers),
+    Rule("default_statistics_target", "Planner and disks", "pgtune (dw)", _statistics_target),
     Rule("jit", "Planner and disks", "pgtune, timescaledb-tune, autobase", _jit, kind="text"),
     Rule(
         "max_worker_processes",
@@ -255,7 +250,6 @@ RULES: tuple[Rule, ...] = (
         "Autovacuum",
         "pgtune (3, 4, 5)",
         autovacuum_workers,
-        least=1,
         restart=True,
         reload_since=18,
     ),
@@ -265,7 +259,6 @@ RULES: tuple[Rule, ...] = (
         _MANUAL_VACUUM,
         decide_autovacuum_work_mem,
         kind="bytes",
-        least=1 * MB,
     ),
     Rule(
         "autovacuum_vacuum_scale_factor",
@@ -281,7 +274,7 @@ RULES: tuple[Rule, ...] = (
         lambda case: _always("0.05", "analyze_sooner"),
         kind="text",
     ),
-    Rule("autovacuum_vacuum_cost_limit", "Autovacuum", f"{_MANUAL_VACUUM}", _cost_limit, least=1),
+    Rule("autovacuum_vacuum_cost_limit", "Autovacuum", f"{_MANUAL_VACUUM}", _cost_limit),
 )
 
 BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}

@@ -12,7 +12,7 @@ from ..core.sizes import format_bytes
 from .case import GROUPS, Case, Choice, Rule
 from .facts import HostFacts
 from .memory import (
-    SMALLEST_WORK_MEM,
+    LEAST_PER_CONNECTION,
     active_connections,
     autovacuum_bytes,
     huge_pages_needed,
@@ -102,14 +102,14 @@ def _refuse_too_many_connections(case: Case) -> None:
     if not request.connections or request.intent == OFF or "max_connections" in request.pinned:
         return
     room = room_for_connections(case)
-    most = room // SMALLEST_WORK_MEM
+    most = room // LEAST_PER_CONNECTION
     # Where nothing is left it is what was given by hand that takes too much: that wins, with a warning.
     if request.connections <= most or most == 0:
         return
     raise Refused(
         "connections-exceed-memory",
         attempted=f"find memory for {request.connections} connections",
-        happened=f"even with {SMALLEST_WORK_MEM // 1024} kB of work_mem each they take more than the"
+        happened=f"even with 1 MB of work_mem each they take more than the"
         f" {format_bytes(room)} that are left of {format_bytes(case.available)}",
         remedy=f"Ask for {most} connections or fewer, and put PgBouncer in front for the rest.",
         details={"connections": request.connections, "most": most},
