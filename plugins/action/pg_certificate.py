@@ -43,6 +43,7 @@ class ActionModule(ActionBase):
                 common_name=str(arguments.get("common_name") or names[0]),
                 names=names,
                 days=int(arguments.get("days") or 365),
+                client=bool(arguments.get("common_name")),
             )
         except KeeperError as error:
             raise AnsibleActionFail(f"{error.attempted}: {error.happened}. {error.remedy}") from error

@@ -50,7 +50,9 @@ options:
     type: str
     default: server
   common_name:
-    description: Whom the certificate is for, if clients look at the common name. If not set, the first of O(names).
+    description:
+      - Whom the certificate is for, if somebody looks at the common name. If not set, the first of O(names).
+      - If set, the certificate can also be shown to servers, which take it for the name of a role (method C(cert)).
     type: str
   names:
     description: Host names and addresses that clients connect to. Needed for V(generated).

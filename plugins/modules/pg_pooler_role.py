@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pg_pooler_role
 short_description: A role that PgBouncer looks passwords up as
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - dbkeeper.ops contributors (@dbkeeper)
 description:
@@ -19,8 +19,8 @@ description:
     members of one or of a role that reads files or runs programs, of roles that replicate, of expired passwords, and
     of passwords that are not stored as SCRAM verifiers.
   - What is not as it should be (the function's text, its owner, who may call it) is put right.
-  - Whether the role gets in is decided by C(pg_hba.conf). It needs the method C(cert) or C(peer), since a password would
-    have to stand in clear text in the pooler's files.
+  - Whether the role gets in is decided by C(pg_hba.conf). It needs the method C(cert) or C(peer), since a password
+    would have to stand in clear text in the pooler's files.
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.action_group

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pgbouncer
 short_description: Configure and run PgBouncer, proven before it takes effect
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - dbkeeper.ops contributors (@dbkeeper)
 description:
@@ -100,10 +100,10 @@ options:
     default: {}
   lookup_role:
     description:
-      - Role that looks verifiers up in the servers, as M(dbkeeper.ops.pg_pooler_role) makes it. Empty means nobody but
-        O(userlist).
-      - It has no password and gets in by certificate (C(server_tls_cert_file)) or over the socket. PgBouncer cannot log in
-        with a verifier of its own choosing, so a password of this role would have to stand in clear text.
+      - Role that looks verifiers up in the servers, as M(dbkeeper.ops.pg_pooler_role) makes it. Empty means
+        nobody but O(userlist).
+      - It has no password and gets in by certificate (C(server_tls_cert_file)) or over the socket. PgBouncer cannot
+        log in with a verifier of its own choosing, so a password of this role would have to stand in clear text.
     type: str
     default: pgbouncer
   userlist:
@@ -221,7 +221,7 @@ version:
   type: str
   sample: 1.24.1
 validated:
-  description: Whether the files were tried. False only in check mode, on a host where something is still to be installed.
+  description: Whether the files were tried. False only in check mode, where something is still to be installed.
   returned: success
   type: bool
   sample: true

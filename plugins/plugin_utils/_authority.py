@@ -42,8 +42,12 @@ class Authority:
         key = _load_key(self._made_key)
         return self._store.make(_CERTIFICATE, lambda: _self_signed(key)) + "\n"
 
-    def sign(self, request: str, *, common_name: str, names: Sequence[str], days: int) -> str:
+    def sign(
+        self, request: str, *, common_name: str, names: Sequence[str], days: int, client: bool = False
+    ) -> str:
         """A certificate (PEM) for the key of a request; of what else the request says nothing is believed.
+
+        A ``client`` may also show it to servers, which take its common name for a role's (method cert).
 
         Raises :class:`Refused`: ``request-invalid``, ``authority-expires``, ``authority-damaged``.
         """
@@ -85,7 +89,12 @@ class Authority:
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(digital_signature=True), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.SERVER_AUTH] + ([ExtendedKeyUsageOID.CLIENT_AUTH] if client else [])
+                ),
+                critical=False,
+            )
             .add_extension(
                 x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
             )
