@@ -97,6 +97,18 @@ def test_stored_bytes_that_cannot_be_unpacked(
     assert error.code == "segment-corrupt" and str(victim) in error.happened
 
 
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_full_target_is_not_taken_for_a_damaged_segment(
+    repository: Repository, wal: Wal, victim: Path, tmp_path: Path, compressed: bool
+) -> None:
+    if not compressed:
+        victim.unlink()
+        shutil.copyfile(wal.segments[1], victim.with_suffix(""))
+    (tmp_path / "out").symlink_to("/dev/full")
+    error = fault(repository, wal, tmp_path / "out")
+    assert error.code == "staging-full" and "No space left on device" in error.happened
+
+
 def test_a_segment_that_may_not_be_read(
     repository: Repository, wal: Wal, victim: Path, tmp_path: Path
 ) -> None:

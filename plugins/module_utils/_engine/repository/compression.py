@@ -8,6 +8,7 @@ the second core that the work needs anyway.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from hashlib import sha256
@@ -17,6 +18,8 @@ from ..core.run import start, stop_group
 
 BLOCK = 1 << 18
 SUFFIX = ".zst"
+_UNPACK = ("zstd", "-q", "-d", "-c")
+_WRITE_FAILURES = (errno.ENOSPC, errno.EDQUOT)
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux; Python names it only from 3.10 on
 
 
@@ -46,7 +49,7 @@ def write_all(target: int, block: memoryview) -> None:
 
 
 def plain_digest(path: str, target: int | None = None) -> tuple[str, int]:
-    """SHA-256 and length of a stored file's plain bytes, written to ``target`` on the way.
+    """SHA-256 and length of a stored file's plain bytes, written to ``target`` (new, open for both) on the way.
 
     Raises OSError when it cannot be read (or the target not written), :class:`Damaged` when not unpacked.
     """
@@ -54,17 +57,19 @@ def plain_digest(path: str, target: int | None = None) -> tuple[str, int]:
     try:
         if not path.endswith(SUFFIX):
             return _copy(source, target)
-        return _unpack(source, target)
+        if target is None:
+            return _unpack(source)
+        return _unpack_into(source, target)
     finally:
         os.close(source)
 
 
-def _unpack(source: int, target: int | None) -> tuple[str, int]:
-    program = start(["zstd", "-q", "-d", "-c"], stdin=source, stdout=-1, stderr=-1)
+def _unpack(source: int) -> tuple[str, int]:
+    program = start([*_UNPACK], stdin=source, stdout=-1, stderr=-1)
     stdout, stderr = _pipe(program.stdout), _pipe(program.stderr)
     try:
         widen(stdout.fileno())
-        result = _copy(stdout.fileno(), target)
+        result = _copy(stdout.fileno(), None)
         words = stderr.read().decode(errors="replace").strip()
         status = program.wait()
     except BaseException:
@@ -76,6 +81,27 @@ def _unpack(source: int, target: int | None) -> tuple[str, int]:
     if status != 0:
         raise Damaged(words or f"zstd ended with status {status}")
     return result
+
+
+def _unpack_into(source: int, target: int) -> tuple[str, int]:
+    """zstd writes the file, and what lies there afterwards is hashed: a copy less than through a pipe."""
+    program = start([*_UNPACK], stdin=source, stdout=target, stderr=-1)
+    stderr = _pipe(program.stderr)
+    try:
+        words = stderr.read().decode(errors="replace").strip()
+        status = program.wait()
+    except BaseException:
+        stop_group(program)
+        raise
+    finally:
+        stderr.close()
+    if status != 0:
+        for number in _WRITE_FAILURES:
+            if os.strerror(number) in words:
+                raise OSError(number, os.strerror(number))
+        raise Damaged(words or f"zstd ended with status {status}")
+    os.lseek(target, 0, os.SEEK_SET)
+    return _copy(target, None)
 
 
 def _copy(source: int, target: int | None) -> tuple[str, int]:

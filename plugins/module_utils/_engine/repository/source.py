@@ -170,7 +170,7 @@ class NativeWalSource:
 
 def _open_target(path: str, attempted: str) -> int:
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Failed(
             "segment-write-failed",
