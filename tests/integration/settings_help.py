@@ -26,7 +26,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.requ
 from .harness.cluster import Cluster
 from .harness.keeper import ENGINE_PARENT
 
-HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+HBA = "local all all trust\nlocal replication dbkeeper trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
 _KILLED = """
 import json, os, signal, sys

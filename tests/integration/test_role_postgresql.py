@@ -102,7 +102,8 @@ def test_tuning_and_insight_off_leave_everything_alone(make_cluster: Callable[..
         "track_commit_timestamp",
         "ssl",
     }
-    assert host.run(postgresql_tuning=False, postgresql_query_insight=False).changed == 0
+    again = host.run("--diff", postgresql_tuning=False, postgresql_query_insight=False)
+    assert again.changed == 0, again.out
 
 
 def test_check_mode_then_run_then_a_mistake(make_cluster: Callable[..., Cluster]) -> None:
@@ -203,12 +204,24 @@ def make_noise(cluster: Cluster) -> None:
         connection.execute("CHECKPOINT")
     with contextlib.suppress(psycopg.Error):
         cluster.connect(user="nobody_of_this_name")
+    wait_in_vain(cluster)
     deadlock(cluster)
     wait_for(
         lambda: cluster.value("SELECT autovacuum_count FROM pg_stat_user_tables WHERE relname = 'noise'") > 0,
         "an automatic vacuum",
         timeout=60,
     )
+
+
+def wait_in_vain(cluster: Cluster) -> None:
+    """A session that waits for another one, longer than deadlock_timeout."""
+    with cluster.connect() as one, cluster.connect() as other:
+        one.execute("BEGIN")
+        one.execute("LOCK TABLE noise IN ACCESS EXCLUSIVE MODE")
+        other.execute("SET lock_timeout = '200ms'")
+        with contextlib.suppress(psycopg.Error):
+            other.execute("SELECT count(*) FROM noise")
+        one.execute("ROLLBACK")
 
 
 def deadlock(cluster: Cluster) -> None:

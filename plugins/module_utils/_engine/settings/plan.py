@@ -225,7 +225,9 @@ def _keeper_gets_in(state: State, keeper: Identity) -> bool:
     except Refused:
         # What lies there is not understood by a server either, so nobody gets in by it.
         return False
-    return locked_out(rules, [keeper], mappings, state.major) is None
+    # Where nobody has thought of the keeper, he may have got in by a rule for everybody.
+    named = any(token.text == keeper.role for rule in rules for token in rule.users)
+    return named and locked_out(rules, [keeper], mappings, state.major) is None
 
 
 def _refused(code: str, happened: str, remedy: str, **details: Any) -> Refused:
