@@ -101,6 +101,7 @@ def test_objects_of_a_caller_are_not_called(server: Cluster) -> None:
         "GRANT CREATE ON SCHEMA dbkeeper_pooler TO pgbouncer",
         "REVOKE EXECUTE ON FUNCTION dbkeeper_pooler.lookup FROM pgbouncer",
         "REVOKE USAGE ON SCHEMA dbkeeper_pooler FROM pgbouncer",
+        "REVOKE CONNECT ON DATABASE app FROM PUBLIC, pgbouncer; GRANT CONNECT ON DATABASE app TO alice",
         "ALTER FUNCTION dbkeeper_pooler.lookup SECURITY INVOKER",
         "ALTER FUNCTION dbkeeper_pooler.lookup RESET search_path",
         "ALTER FUNCTION dbkeeper_pooler.lookup SET search_path = public",

@@ -48,7 +48,8 @@ _OBJECTS = """
 SELECT o.rolsuper, p.rolsuper,
        f.prosrc, f.prosecdef, f.provolatile, f.proparallel, f.proisstrict, array_to_string(f.proconfig, ';'),
        pg_get_function_identity_arguments(f.oid), pg_get_function_result(f.oid),
-       has_schema_privilege(r.oid, n.oid, 'USAGE') AND has_function_privilege(r.oid, f.oid, 'EXECUTE'),
+       has_schema_privilege(r.oid, n.oid, 'USAGE') AND has_function_privilege(r.oid, f.oid, 'EXECUTE')
+         AND has_database_privilege(r.oid, current_database(), 'CONNECT'),
        (SELECT count(*) FROM aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) AS a
          WHERE a.grantee NOT IN (f.proowner, r.oid))
          + (SELECT count(*) FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
@@ -88,11 +89,11 @@ def plan_lookup(role: str, found: Found) -> list[tuple[str, str]]:
     for database, rows in found.databases.items():
         if rows is not None and rows != [_RIGHT]:
             # In one transaction: nobody sees the function before it is locked.
-            plan.append((database, _statements(name, rows)))
+            plan.append((database, _statements(name, quote_identifier(database), rows)))
     return plan
 
 
-def _statements(role: str, rows: list[list[str | None]]) -> str:
+def _statements(role: str, database: str, rows: list[list[str | None]]) -> str:
     # A function of other arguments or another result cannot be replaced.
     dropped = "".join(
         f"DROP FUNCTION {_FUNCTION}({row[8]});\n"
@@ -100,6 +101,7 @@ def _statements(role: str, rows: list[list[str | None]]) -> str:
         if row[8] is not None and row[8:10] != _RIGHT[8:10]
     )
     return f"""BEGIN;
+GRANT CONNECT ON DATABASE {database} TO {role};
 {dropped}CREATE SCHEMA IF NOT EXISTS {LOOKUP_SCHEMA};
 ALTER SCHEMA {LOOKUP_SCHEMA} OWNER TO CURRENT_USER;
 REVOKE ALL ON SCHEMA {LOOKUP_SCHEMA} FROM PUBLIC, {role};

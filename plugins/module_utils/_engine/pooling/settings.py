@@ -62,7 +62,8 @@ def final_settings(request: PoolerRequest, version: Version) -> list[Setting]:
             setting = Setting(name, value, setting.group, setting.reason if same else "", not same)
         found.append(setting)
     found += [
-        Setting(name, str(value), _group_of(name), pinned=True)
+        # Certificates can only be given, which is no news.
+        Setting(name, str(value), _group_of(name), pinned=not name.endswith("_file"))
         for name, value in request.settings.items()
         if name not in ours
     ]
