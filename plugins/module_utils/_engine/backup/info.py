@@ -21,6 +21,7 @@ from ..repository.catalog import Backup, Catalog, read_catalog
 from ..repository.engine import NativeEngine
 from ..repository.evidence import list_evidence
 from ..repository.layout import Repository
+from ..settings.certificates import certificate_checks
 from ..settings.health import settings_checks
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
@@ -84,7 +85,8 @@ def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     when one has failed. ``information`` is what they were judged by.
     """
     known = information(config, repository)
-    checks = [item.to_dict() for item in judge(_facts(known))] + settings_checks(config)
+    checks = [item.to_dict() for item in judge(_facts(known))]
+    checks += settings_checks(config) + certificate_checks(config)
     failed = any(item["state"] == "failed" for item in checks)
     return {
         "changed": False,

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""How long the certificate that a server shows is still good: the line ``certificate`` of ``dbkeeper check``.
+
+A server goes on with one that has ended; its clients don't. So this is said long before.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from ..cluster.config import ClusterConfig
+from ..cluster.instance import Instance
+from ..cluster.psql import query
+from ..core.clock import utc_now
+from ..core.errors import KeeperError, Refused
+from .readback import where_it_runs
+from .x509 import Certificate, read_certificate
+
+OK, WARNING, FAILED = "ok", "warning", "failed"
+#: A run of the role renews in the last third; whoever has not run it by then is told.
+_SOON = timedelta(days=30)
+_VERY_SOON = timedelta(days=7)
+_LOOPBACK = {"", "localhost", "127.0.0.1", "::1"}
+
+_ASK = """
+SELECT current_setting('ssl'), current_setting('ssl_cert_file'), current_setting('listen_addresses'),
+       extract(epoch FROM pg_conf_load_time())
+"""
+
+
+@dataclass(frozen=True)
+class CertificateFacts:
+    """What is judged. ``error``: why it is not known. ``replaced``: the file is younger than the server's last
+    reading of it, so the server still shows the one before."""
+
+    answers: bool = False
+    error: str = ""
+    tls: bool = False
+    beyond_loopback: bool = False
+    path: str = ""
+    certificate: Certificate | None = None
+    replaced: bool = False
+
+
+def certificate_checks(config: ClusterConfig) -> list[dict[str, str]]:
+    """The check ``certificate``, as name, state and text."""
+    return [judge(look(config), utc_now())]
+
+
+def look(config: ClusterConfig) -> CertificateFacts:
+    """Ask the server which certificate it has, and read it. Changes nothing."""
+    try:
+        if not Instance(config).status().ready:
+            return CertificateFacts()
+        ((tls, path, addresses, loaded),) = query(where_it_runs(config), _ASK)
+    except KeeperError as error:
+        return CertificateFacts(error=error.happened)
+    wide = not {part.strip() for part in (addresses or "").split(",")} <= _LOOPBACK
+    if tls != "on":
+        return CertificateFacts(answers=True, beyond_loopback=wide)
+    place = os.path.join(config.data_directory, path or "")
+    try:
+        with open(place, encoding="utf-8", errors="replace") as handle:
+            certificate = read_certificate(handle.read(), source=place)
+            replaced = os.fstat(handle.fileno()).st_mtime > float(loaded or 0)
+    except OSError as error:
+        return CertificateFacts(True, f"{place}: {error.strerror}", True, wide, place)
+    except Refused as error:
+        return CertificateFacts(True, f"{place}: {error.happened}", True, wide, place)
+    return CertificateFacts(True, "", True, wide, place, certificate, replaced)
+
+
+def judge(facts: CertificateFacts, now: datetime) -> dict[str, str]:
+    """Pure."""
+    if facts.error:
+        # A server that runs goes on, but the next start would fail.
+        return _check(FAILED if facts.answers else WARNING, f"not known: {facts.error}")
+    if not facts.answers:
+        return _check(WARNING, "not known, as no server answers")
+    if not facts.tls:
+        if facts.beyond_loopback:
+            return _check(WARNING, "TLS is off, and the server listens to other machines: set postgresql_tls")
+        return _check(OK, "TLS is off, and the server listens on loopback only")
+    if facts.certificate is None:
+        return _check(FAILED, f"there is none at {facts.path}")
+    return _judge(facts, facts.certificate, now)
+
+
+def _judge(facts: CertificateFacts, certificate: Certificate, now: datetime) -> dict[str, str]:
+    left = certificate.not_after - now
+    until = f"{certificate.subject or facts.path} until {_day(certificate.not_after)}"
+    if left <= timedelta(0):
+        return _check(FAILED, f"{until}, which has passed: run the role postgresql, or renew {facts.path}")
+    if certificate.not_before > now:
+        return _check(
+            FAILED, f"not before {_day(certificate.not_before)}: see whether this host's clock is right"
+        )
+    if facts.replaced:
+        return _check(WARNING, f"{until}, but the server has not read it yet: reload it")
+    # Short-lived ones are renewed often: what is soon follows from their life.
+    if left < min(_VERY_SOON, certificate.lifetime / 10):
+        return _check(FAILED, f"{until}, in {left.days} days: run the role postgresql, or renew {facts.path}")
+    if left < min(_SOON, certificate.lifetime / 4):
+        return _check(
+            WARNING, f"{until}, in {left.days} days: run the role postgresql, or renew {facts.path}"
+        )
+    return _check(OK, f"{until}, in {left.days} days")
+
+
+def _day(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _check(state: str, text: str) -> dict[str, str]:
+    return {"name": "certificate", "state": state, "text": text}
