@@ -123,7 +123,7 @@ facts:
       type: bool
       sample: false
     other_clusters_memory_bytes:
-      description: Memory that other clusters of the host have been promised by their settings.
+      description: What of it other clusters of the host have been promised by their settings.
       returned: always
       type: int
       sample: 0

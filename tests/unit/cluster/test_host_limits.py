@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.host_limits import limits, meminfo
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.host_limits import (
+    Level,
+    Limits,
+    limits,
+    meminfo,
+    memory_group,
+)
 
 GB = 1 << 30
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -141,6 +147,51 @@ def test_a_server_that_systemd_will_start_is_looked_for_among_services(host: Hos
     host.v2("/user.slice").write("/sys/fs/cgroup/user.slice/memory.max", f"{GB}\n")
     host.write("/sys/fs/cgroup/system.slice/memory.max", f"{12 * GB}\n")
     assert host.seen(place="/system.slice")[0] == 12 * GB
+
+
+SLICE = "system.slice/a.slice"
+
+
+@pytest.mark.parametrize(
+    ("promises", "expected"),
+    [
+        ([], 0),
+        # Beside the limited group: 6 of 16 GB are free, 4 are ours.
+        ([("system.slice/b", 10 * GB)], 0),
+        # 3 of 16 GB are free: one less than ours.
+        ([("system.slice/b", 13 * GB)], GB),
+        ([(None, 13 * GB)], GB),
+        # In the same limited group.
+        ([(SLICE, GB)], GB),
+        ([(f"{SLICE}/x", GB), (f"{SLICE}x", 2 * GB)], GB),
+        ([(f"{SLICE}/x", GB), ("user.slice", 14 * GB)], 3 * GB),
+        ([(f"{SLICE}/x", 20 * GB)], 20 * GB),
+    ],
+)
+def test_others_count_against_the_limits_that_they_share(
+    promises: list[tuple[str | None, int]], expected: int
+) -> None:
+    found = Limits((Level(16 * GB, ""), Level(4 * GB, SLICE)), cpus=1)
+    assert found.memory_bytes == 4 * GB
+    assert found.taken_bytes(promises) == expected
+
+
+def test_limits_name_their_groups(host: Host) -> None:
+    host.v2(UNIT).write(f"/sys/fs/cgroup{UNIT}/memory.max", f"{3 * GB}\n")
+    host.write("/sys/fs/cgroup/system.slice/memory.max", f"{5 * GB}\n")
+    found = limits(root=host.root)
+    assert found.memory == (Level(16 * GB, ""), Level(3 * GB, UNIT[1:]), Level(5 * GB, "system.slice"))
+
+
+def test_groups_of_processes(host: Host) -> None:
+    pid = os.getpid()
+    assert host.v2(UNIT).v2("/user.slice/x", str(pid)) and memory_group(pid, root=host.root) == "user.slice/x"
+    host.v1("/box").write(f"/proc/{pid}/cgroup", "4:memory:/box/a\n2:cpu,cpuacct:/box\n0::/other\n")
+    assert memory_group(pid, root=host.root) == "box/a"
+
+
+def test_a_process_without_groups(host: Host) -> None:
+    assert memory_group(os.getpid(), root=host.root) is None
 
 
 def test_meminfo(host: Host) -> None:

@@ -152,7 +152,7 @@ WAL = [
 
 DISKS = [
     row("random_page_cost", "1.1", "no_seeks"),
-    row("random_page_cost", "1.1", "no_seeks", disk="unknown"),
+    row("random_page_cost", "1.1", "unknown_disk", disk="unknown"),
     row("random_page_cost", "4", "seeks", disk="hdd"),
     row("random_page_cost", "4", "long_scans", "dw"),
     row("random_page_cost", "1.1", "data_in_cache", data_size="24GB", disk="hdd"),
@@ -161,7 +161,7 @@ DISKS = [
     row("effective_io_concurrency", "200", "io_depth", disk="ssd"),
     row("effective_io_concurrency", "256", "io_depth", disk="nvme"),
     row("effective_io_concurrency", "300", "io_depth", disk="san"),
-    row("effective_io_concurrency", "200", "io_depth", disk="unknown"),
+    row("effective_io_concurrency", "200", "unknown_disk", disk="unknown"),
     row("effective_io_concurrency", "16", "io_default_18", version=18, disk="nvme"),
     row("io_method", None),
     row("io_method", "worker", "io_worker", version=18, io_methods=("worker", "sync", "io_uring")),

@@ -23,7 +23,7 @@ from .controldata import read_control_data
 from .disks import file_system, tablespaces
 from .host_disk import disk_kind
 from .host_limits import SERVICES, limits, meminfo
-from .host_others import other_clusters_memory
+from .host_others import promises
 from .postmaster import server_status
 
 _COMPRESSION = ("lz4", "zstd")
@@ -66,7 +66,7 @@ def host_facts(config: ClusterConfig) -> dict[str, Any]:
         "io_uring_usable": obstacle is None,
         "io_uring_obstacle": obstacle,
         "container": container(),
-        "other_clusters_memory_bytes": other_clusters_memory(config),
+        "other_clusters_memory_bytes": found.taken_bytes(promises(config)),
         "huge_page_bytes": memory.get("Hugepagesize"),
         "huge_pages_total": memory.get("HugePages_Total", 0),
     }

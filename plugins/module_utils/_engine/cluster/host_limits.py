@@ -9,6 +9,7 @@ A container's /proc/meminfo shows the whole machine; what it may use stands in i
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: Where services live on a host with systemd; the place of a server that is not started yet.
@@ -18,11 +19,41 @@ _CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "blkio", "devices", "freez
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What is to be had. ``memory_bytes`` of the machine when nothing limits it."""
+class Level:
+    """One limit of memory. ``group``: the control group that has it, below the mount; "" is all that is seen."""
 
-    memory_bytes: int
+    limit_bytes: int
+    group: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is to be had: every limit of memory that holds, the machine's own first."""
+
+    memory: tuple[Level, ...]
     cpus: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """The smallest."""
+        return min(level.limit_bytes for level in self.memory)
+
+    def taken_bytes(self, promises: Iterable[tuple[str | None, int]]) -> int:
+        """What others leave less of :attr:`memory_bytes`.
+
+        ``promises`` are (control group, bytes): each counts against the limits of the groups that it is in, so
+        that one elsewhere takes nothing from a group that has memory of its own.
+        """
+        given = list(promises)
+        left = min(
+            level.limit_bytes - sum(count for group, count in given if _within(group, level.group))
+            for level in self.memory
+        )
+        return max(0, self.memory_bytes - left)
+
+
+def _within(group: str | None, level: str) -> bool:
+    return level == "" or (group is not None and f"{group}/".startswith(f"{level}/"))
 
 
 @dataclass(frozen=True)
@@ -40,20 +71,24 @@ def limits(pid: int | None = None, *, place: str | None = None, root: str = "") 
     ``place`` is the control group to look at in the place of the process's own, for a server that will be
     started there. Files that cannot be read limit nothing.
     """
-    memory = _machine_memory(root)
+    memory = [Level(meminfo(root).get("MemTotal", 0), "")]
     cpus = float(_allowed_cpus(pid))
-    for mount, directories in _groups(pid, place, root):
-        for directory in directories:
-            for limit in _memory_limits(mount, directory):
-                memory = min(memory, limit)
+    for mount, top, groups in _groups(pid, place, root):
+        for group in groups:
+            directory = f"{top}/{group}".rstrip("/")
+            memory += [Level(limit, group) for limit in _memory_limits(mount, directory)]
             quota = _quota(mount, directory)
             if quota is not None:
                 cpus = min(cpus, quota)
-    return Limits(memory, max(1, int(cpus)))
+    return Limits(tuple(memory), max(1, int(cpus)))
 
 
-def _machine_memory(root: str) -> int:
-    return meminfo(root).get("MemTotal", 0)
+def memory_group(pid: int, *, root: str = "") -> str | None:
+    """The control group of a process where memory is limited, below the mount; None where there are none."""
+    found = [(mount, groups[0]) for mount, _top, groups in _groups(pid, None, root)]
+    version_1 = [group for mount, group in found if "memory" in mount.controllers]
+    version_2 = [group for mount, group in found if not mount.controllers]
+    return next(iter(version_1 + version_2), None)
 
 
 def meminfo(root: str = "") -> dict[str, int]:
@@ -74,24 +109,20 @@ def _allowed_cpus(pid: int | None) -> int:
         return len(os.sched_getaffinity(0))
 
 
-def _groups(pid: int | None, place: str | None, root: str) -> list[tuple[_Mount, list[str]]]:
-    """Each hierarchy with the directories from the process's group up to the mount."""
+def _groups(pid: int | None, place: str | None, root: str) -> list[tuple[_Mount, str, list[str]]]:
+    """Each hierarchy: its mount, where that is, and the groups from the process's own up to the mount ("")."""
     mine = _memberships(_read(f"{root}/proc/{pid or 'self'}/cgroup") or "")
     found = []
     for mount in _mounts(_read(f"{root}/proc/self/mountinfo") or ""):
-        key = next(
-            (
-                names
-                for names in mine
-                if set(mount.controllers) <= set(names) and bool(names) == bool(mount.controllers)
-            ),
-            None,
-        )
-        if key is None:
-            continue
-        path = place or mine[key]
-        found.append((mount, _upwards(f"{root}{mount.path}", _below(mount.root, path))))
+        key = next((names for names in mine if _same_hierarchy(mount, names)), None)
+        if key is not None:
+            path = _below(mount.root, place or mine[key])
+            found.append((mount, f"{root}{mount.path}", _upwards(path)))
     return found
+
+
+def _same_hierarchy(mount: _Mount, names: tuple[str, ...]) -> bool:
+    return set(mount.controllers) <= set(names) and bool(names) == bool(mount.controllers)
 
 
 def _memberships(text: str) -> dict[tuple[str, ...], str]:
@@ -129,9 +160,9 @@ def _below(mounted: str, path: str) -> str:
     return ""
 
 
-def _upwards(top: str, relative: str) -> list[str]:
-    parts = [part for part in relative.split("/") if part]
-    return ["/".join([top, *parts[:count]]) for count in range(len(parts), -1, -1)]
+def _upwards(path: str) -> list[str]:
+    parts = [part for part in path.split("/") if part]
+    return ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
 
 
 def _memory_limits(mount: _Mount, directory: str) -> list[int]:

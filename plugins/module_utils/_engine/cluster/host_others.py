@@ -20,6 +20,7 @@ from ..core.errors import Failed
 from ..core.privilege import as_root
 from ..core.run import run
 from .config import ClusterConfig
+from .host_limits import memory_group
 
 _NAMES = (
     "shared_buffers",
@@ -45,9 +46,9 @@ class Other:
     pid: int | None = None
 
 
-def other_clusters_memory(config: ClusterConfig) -> int:
-    """Bytes promised to all other clusters of the host that can be seen."""
-    return sum(promise(other) for other in others(config))
+def promises(config: ClusterConfig) -> list[tuple[str | None, int]]:
+    """(control group, bytes) of every other cluster of the host that can be seen; None: it does not run."""
+    return [(memory_group(other.pid) if other.pid else None, promise(other)) for other in others(config)]
 
 
 def promised(values: dict[str, int]) -> int:

@@ -39,7 +39,7 @@ class HostFacts:
     ``io_uring_usable``             whether a server could set up io_uring here
     ``io_uring_obstacle``           what stands against it
     ``container``                   whether this is a container
-    ``other_clusters_memory_bytes`` what other clusters of this host have been promised
+    ``other_clusters_memory_bytes`` what of it other clusters of this host have been promised
     ``huge_page_bytes``             size of a huge page; None: the kernel has none
     ``huge_pages_total``            how many are reserved
     =============================== =======================================================================

@@ -83,6 +83,8 @@ def _random_page_cost(case: Case) -> Choice:
         return Choice("4", "seeks")
     if case.request.intent == "dw":
         return Choice("4", "long_scans")
+    if case.facts.disk == "unknown":
+        return Choice("1.1", "unknown_disk")
     return Choice("1.1", "no_seeks", {"disk": case.facts.disk})
 
 
@@ -90,7 +92,9 @@ def _effective_io_concurrency(case: Case) -> Choice:
     if case.facts.version >= 18:
         return Choice(16, "io_default_18")
     known = {"hdd": 2, "ssd": 200, "nvme": 256, "san": 300}
-    return Choice(known.get(case.facts.disk, 200), "io_depth", {"disk": case.facts.disk})
+    if case.facts.disk == "unknown":
+        return Choice(known["ssd"], "unknown_disk")
+    return Choice(known[case.facts.disk], "io_depth", {"disk": case.facts.disk})
 
 
 def _io_method(case: Case) -> Choice | None:

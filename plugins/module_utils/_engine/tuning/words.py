@@ -74,6 +74,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "data_in_cache": ("the data, {data}, fits into memory", "データ {data} がメモリに収まる"),
     "seeks": ("disks that seek", "シークのあるディスク"),
     "long_scans": ("long scans are what a warehouse does", "大きな走査が中心 (dw)"),
+    "unknown_disk": (
+        "the disk's kind cannot be seen: taken for an SSD",
+        "ディスク種別が不明のため SSD とみなす",
+    ),
     "no_seeks": ("the disk is {disk}: no seeks", "ディスクは {disk}: シークなし"),
     "io_default_18": ("18's default; raise it after a test", "18 の既定値 (増やすのは検証後)"),
     "io_depth": ("what a disk of kind {disk} takes at once", "ディスク種別 {disk} の同時要求数"),
