@@ -377,7 +377,8 @@ def test_a_pooler_of_somebody_else_is_taken_over_only_when_idle(fresh: Pooler) -
         f"pidfile = {fresh.root}/pid\nlogfile = {fresh.log_file}\n"
     )
     subprocess.run([fresh.params["program"], "-d", str(fresh.config_file)], check=True)
-    wait_for(lambda: (fresh.root / f".s.PGSQL.{fresh.port}").exists(), "the pooler of somebody else")
+    place = fresh.root / f".s.PGSQL.{fresh.port}"
+    wait_for(place.exists, "the pooler of somebody else")
     pid = fresh.pid
     with psycopg.connect(fresh.dsn().replace("verify-full", "disable")) as connection:
         result = fresh.apply()

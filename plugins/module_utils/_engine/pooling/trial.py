@@ -32,6 +32,7 @@ def try_out(request: PoolerRequest, config: str, userlist: str) -> Seen:
     """
     attempted = "start a pooler with the new files, beside the one that runs"
     # A path of a socket has 107 bytes at most.
+    last = "it did not answer"
     scratch = tempfile.mkdtemp(prefix="dbkeeper-pool-", dir="/tmp" if os.path.isdir("/tmp") else None)
     try:
         write_durable(f"{scratch}/userlist.txt", userlist.encode(), 0o600)

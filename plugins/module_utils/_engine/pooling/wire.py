@@ -129,9 +129,10 @@ class Session:
             elif kind == b"D":
                 rows.append(dict(zip(names, _values(body))))
             elif kind == b"E":
-                error = _rejected(body)
-                if error.sqlstate.startswith(("28", "3D", "53", "57")) or b"SFATAL\0" in body:
-                    raise error
+                said = _rejected(body)
+                if said.sqlstate.startswith(("28", "3D", "53", "57")) or b"SFATAL\0" in body:
+                    raise said
+                error = said
             elif kind == b"Z":
                 if error:
                     raise error
