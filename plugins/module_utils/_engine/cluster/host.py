@@ -121,7 +121,7 @@ def io_uring_obstacle(methods: list[str]) -> str | None:
     locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     if _kernel() < _RINGS_LOCK_NO_MEMORY and locked != resource.RLIM_INFINITY and locked < _RING_LOCKED_BYTES:
         return f"RLIMIT_MEMLOCK is {locked} bytes"
-    return _no_ring()
+    return ring_refused()
 
 
 def _kernel() -> tuple[int, int]:
@@ -130,7 +130,8 @@ def _kernel() -> tuple[int, int]:
     return int(major), int(minor or 0)
 
 
-def _no_ring() -> str | None:
+def ring_refused() -> str | None:
+    """Ask the kernel for a ring, as a server would, and give it back. None: it may be had."""
     parameters = ctypes.create_string_buffer(_RING_PARAMETERS_BYTES)
     handle = ctypes.CDLL(None, use_errno=True).syscall(_IO_URING_SETUP, 8, parameters)
     if handle < 0:
