@@ -32,8 +32,8 @@ class ActionModule(ActionBase):
             self._loader.get_text_file_contents,
             keep=not self._task.check_mode,
         )
-        authority = Authority(store)
         try:
+            authority = Authority(store)
             arguments["authority"] = authority.certificate()
             answer = self._execute_module(module_args=arguments, task_vars=task_vars)
             if answer.get("failed") or not answer.get("request"):

@@ -1,5 +1,6 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Passwords out of the controller's secret store, made where there is none."""
 
 from __future__ import annotations

@@ -134,8 +134,8 @@ certificate:
     subject: db1.example.com
     issuer: dbkeeper.ops private authority 1d0f5f0a
     names: [db1.example.com, 192.0.2.11]
-    not_before: 2026-11-21T00:00:00.000000Z
-    not_after: 2027-11-21T00:00:00.000000Z
+    not_before: '2026-11-21T00:00:00.000000Z'
+    not_after: '2027-11-21T00:00:00.000000Z'
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -12,13 +12,18 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from ..module_utils._engine.core.errors import Refused
 from ._secrets import Store
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
 
 _KEY, _CERTIFICATE = "ca/ca.key", "ca/ca.crt"
 _DAYS = 3650
@@ -32,6 +37,14 @@ class Authority:
     """The authority of one secret store, made with its first certificate."""
 
     def __init__(self, store: Store) -> None:
+        """Raises :class:`Refused` ``cryptography-missing``."""
+        if MISSING is not None:
+            raise Refused(
+                "cryptography-missing",
+                attempted="use the private authority",
+                happened=f"the controller's Python cannot load cryptography: {MISSING}",
+                remedy="Install it beside ansible-core: python -m pip install cryptography",
+            )
         self._store = store
         self._made_key: str | None = None
 
