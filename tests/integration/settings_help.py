@@ -35,7 +35,7 @@ from _engine.cluster.config import ClusterConfig
 from _engine.core import journal
 from _engine.settings import operation
 from _engine.settings.request import ConfigurationRequest, FileRequest
-wish = json.loads(sys.stdin.read())
+wish = json.loads({wish!r})
 
 def hook(step, status):
     if wish["kill_at"] == step + ":" + status:
@@ -104,24 +104,31 @@ class Configured:
         self, step: str, settings: str | None = None, hba: str | None = None, operation: str = "configure"
     ) -> None:
         """The same in another process, which kills itself at a step of its journal."""
+        process = self.start(settings, hba, kill_at=step, operation=operation)
+        said, _nothing = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL, said
+
+    def start(
+        self, settings: str | None, hba: str | None, *, kill_at: str = "", operation: str = "configure"
+    ) -> subprocess.Popen[str]:
+        """The same in another process, which is not waited for."""
         wish = {
-            "kill_at": step,
+            "kill_at": kill_at,
             "operation": operation,
             "restart": "allowed",
             "config": self.cluster.config,
             "files": [vars(file) for file in self.wish(settings, hba).files],
         }
-        done = subprocess.run(
-            [sys.executable, "-I", "-B", "-c", _KILLED.format(engine_parent=str(ENGINE_PARENT))],
-            input=json.dumps(wish),
+        code = _KILLED.format(engine_parent=str(ENGINE_PARENT), wish=json.dumps(wish))
+        return subprocess.Popen(
+            [sys.executable, "-I", "-B", "-c", code],
             text=True,
-            check=False,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             cwd="/",
             env={**os.environ, "LC_ALL": "C.UTF-8"},
-            timeout=120,
         )
-        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
     def tree(self) -> dict[str, str]:
         """All files of the configuration with their texts."""

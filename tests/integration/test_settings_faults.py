@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.requ
 
 from .harness.cluster import Cluster
 from .harness.installation import installations
+from .harness.waiting import wait_for
 from .settings_help import HBA, Configured
 
 GOOD = "work_mem = '7MB'\nmax_connections = 40\n"
@@ -309,6 +312,36 @@ def test_killed_in_a_restart(configured: Configured, step: str) -> None:
     assert configured.cluster.running
     assert (configured.show("work_mem"), configured.show("max_connections")) == ("9MB", "50")
     assert configured.apply(wish, HBA)["changed"] is False
+
+
+def test_killed_in_a_trial_nothing_of_it_is_left_by_the_next_run(configured: Configured) -> None:
+    here = Path("/tmp")
+    known = set(here.glob("dbkeeper-trial-*"))
+    running = configured.start("shared_preload_libraries = 'no_such_library'\n" + GOOD, HBA)
+
+    def trial() -> Path | None:
+        started = (
+            path for path in here.glob("dbkeeper-trial-*/data/postmaster.pid") if path.parents[1] not in known
+        )
+        return next((path.parents[1] for path in started), None)
+
+    wait_for(lambda: trial() is not None or running.poll() is not None, "a trial")
+    place = trial()
+    assert place is not None, "the trial was over before it was seen"
+    running.kill()
+    running.wait()
+    assert configured.apply(GOOD, HBA)["changed"] is False
+    assert not place.exists()
+    wait_for(lambda: str(place) not in processes(), "the end of the server in it")
+
+
+def processes() -> str:
+    """The command lines of everything that runs."""
+    said = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            said.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return "\n".join(said)
 
 
 def test_a_restore_that_is_half_done_is_not_disturbed(configured: Configured) -> None:
