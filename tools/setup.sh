@@ -39,7 +39,7 @@ packages_of() {
         quickstart) echo python3-apt ;;
         lint) echo shellcheck ;;
         integration) echo acl pgbadger postgresql postgresql-contrib python3-psycopg zstd ;;
-        molecule) echo acl debootstrap iproute2 nftables openssh-client systemd-container zstd ;;
+        molecule) echo acl debootstrap iproute2 nftables openssh-client pgbadger systemd-container zstd ;;
         bench) echo pgbackrest postgresql postgresql-contrib zstd ;;
         *) die "no package set is named '$1'" ;;
     esac
