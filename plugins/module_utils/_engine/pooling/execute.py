@@ -20,7 +20,7 @@ from ..core.locks import locked
 from ..core.privilege import as_root, assume, started_as_root
 from .console import console
 from .plan import Plan, make_plan
-from .process import Process, find, log_size, start, stop, wait_ready, words
+from .process import Process, find, log_mark, start, stop, wait_ready, words
 from .request import ATTEMPTED, PoolerRequest
 from .result import descriptors, result_of
 from .settings import OLDEST
@@ -57,20 +57,20 @@ def _execute(request: PoolerRequest, state: State, plan: Plan) -> None:
         kept = {path: state.present[path] for path in state.wanted}
         if "place" in plan.steps:
             _keep(request, kept)
-    log_before = log_size(request)
+    since = log_mark(request)
     try:
         _make_directories(request, state)
         for path in state.changed_files:
             _write(path, state.wanted[path])
-        _bring_into_effect(request, state, plan, log_before)
+        _bring_into_effect(request, state, plan, since)
         _prove(request, state, plan)
     except KeeperError as error:
-        _go_back(request, state, kept, error, log_before)
+        _go_back(request, state, kept, error, since)
         raise
     _forget(request)
 
 
-def _bring_into_effect(request: PoolerRequest, state: State, plan: Plan, log_before: int) -> None:
+def _bring_into_effect(request: PoolerRequest, state: State, plan: Plan, since: int) -> None:
     live = state.live
     if "reload" in plan.steps and live is not None:
         _reload(live.process)
@@ -78,7 +78,7 @@ def _bring_into_effect(request: PoolerRequest, state: State, plan: Plan, log_bef
         if live is not None:
             _stop(request, state, live.process, drain_seconds=_DRAIN_SECONDS)
         _start(request, state)
-        wait_ready(request, timeout=request.timeout_seconds, log_before=log_before)
+        wait_ready(request, timeout=request.timeout_seconds, since=since)
 
 
 def _prove(request: PoolerRequest, state: State, plan: Plan) -> None:
@@ -109,10 +109,10 @@ def _differs(happened: str, details: dict[str, Any]) -> Failed:
 
 
 def _go_back(
-    request: PoolerRequest, state: State, kept: dict[str, Text], error: KeeperError, log_before: int
+    request: PoolerRequest, state: State, kept: dict[str, Text], error: KeeperError, since: int
 ) -> None:
     """The files that were proven last, and the pooler with them. What cannot be undone is said."""
-    said = words(request, log_before, complaints_only=True) if error.code == "pooler-differs" else ""
+    said = words(request, since, complaints_only=True) if error.code == "pooler-differs" else ""
     try:
         for path, text in kept.items():
             _write(path, text)

@@ -112,7 +112,7 @@ def start(request: PoolerRequest, *, descriptors: int, again: bool = False) -> N
         raise did_not_start(error.happened) from error
 
 
-def wait_ready(request: PoolerRequest, *, timeout: float, log_before: int) -> Process:
+def wait_ready(request: PoolerRequest, *, timeout: float, since: int) -> Process:
     """Until its console answers at the place that the files name.
 
     Raises :class:`Failed` (``pooler-did-not-start``) with its own words.
@@ -136,7 +136,7 @@ def wait_ready(request: PoolerRequest, *, timeout: float, log_before: int) -> Pr
             last = "its process has ended" if seen else "it has no process"
         now = time.monotonic()
         if now > deadline or (process is None and (seen or now > patience)):
-            raise did_not_start(words(request, log_before) or last)
+            raise did_not_start(words(request, since) or last)
         time.sleep(_POLL_SECONDS)
 
 
@@ -171,30 +171,43 @@ def stop(request: PoolerRequest, process: Process, version: Version, *, drain_se
         )
 
 
-def log_size(request: PoolerRequest) -> int:
-    """How long its log is now; what is behind that afterwards is what it said since."""
+def log_mark(request: PoolerRequest) -> int:
+    """Where its log ends now: a moment for the journal, a size for a file."""
+    if request.manager == "systemd":
+        return int(time.time())
     try:
         return os.stat(request.log_file).st_size
     except OSError:
         return 0
 
 
-def words(request: PoolerRequest, before: int, *, complaints_only: bool = False) -> str:
-    """What it said since, the telling lines first of all."""
+def words(request: PoolerRequest, since: int, *, complaints_only: bool = False) -> str:
+    """What it said since a mark, the telling lines first of all."""
     if request.manager == "systemd":
-        argv = ["journalctl", "-u", request.unit, "-n", "20", "--no-pager", "-o", "cat"]
-        try:
-            said = run(argv, attempted="read the unit's journal", accept=(0, 1), privileged=True).out
-        except Failed:
-            return ""
-    else:
-        try:
-            with open(request.log_file, "rb") as handle:
-                handle.seek(before)
-                said = handle.read(1 << 20).decode(errors="replace")
-        except OSError:
-            return ""
+        # The journal has the kinds of lines apart from their texts.
+        for kind in ("warning",) if complaints_only else ("warning", "debug"):
+            said = _journal(request, since, kind)
+            if said:
+                return telling(said)
+        return ""
+    try:
+        with open(request.log_file, "rb") as handle:
+            handle.seek(since)
+            said = handle.read(1 << 20).decode(errors="replace")
+    except OSError:
+        return ""
     return telling(said, complaints_only=complaints_only)
+
+
+def _journal(request: PoolerRequest, since: int, kind: str) -> str:
+    # By the field, since -u would add what systemd itself says of the unit.
+    argv = ["journalctl", f"_SYSTEMD_UNIT={request.unit}", "-n", "20", "--no-pager", "-o", "cat"]
+    argv += ["-p", kind, "--since", f"@{since}", "-q"]
+    try:
+        return run(argv, attempted="read the unit's journal", accept=(0, 1), privileged=True).out.strip()
+    except Failed:
+        # No journal: the cause that is being reported is worth more than that.
+        return ""
 
 
 def telling(said: str, *, complaints_only: bool = False) -> str:
@@ -204,7 +217,8 @@ def telling(said: str, *, complaints_only: bool = False) -> str:
         line for line in lines if any(f" {kind} " in line for kind in ("FATAL", "ERROR", "WARNING"))
     ]
     chosen = complaints if complaints or complaints_only else lines
-    return "; ".join(line.split("] ", 1)[-1] for line in chosen[-6:])
+    # A unit may be started more than once.
+    return "; ".join(list(dict.fromkeys(line.split("] ", 1)[-1] for line in chosen))[-6:])
 
 
 def did_not_start(said: str) -> Failed:
