@@ -61,6 +61,7 @@ test-unit: venv ## pure decisions; no server, no root
 test-integration: venv ## the engine against real servers, as an ordinary user
 	@tools/setup.sh packages integration
 	@DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)} \
+	  DBKEEPER_TEST_PGBOUNCER=$${DBKEEPER_TEST_PGBOUNCER:-$$(python tools/fetch_pgbouncer.py)} \
 	  tools/as_test_user.sh python -m pytest -q -n 2 $(or $(TESTS),tests/integration) $(PYTEST_ARGS)
 
 .PHONY: test-molecule
