@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pg_configuration
 short_description: Give a PostgreSQL cluster its configuration, checked by the server before it takes effect
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - dbkeeper.ops contributors (@dbkeeper)
 description:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.memory import held_by
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.operation import configure
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.request import (
     ConfigurationRequest,
@@ -224,3 +225,12 @@ def test_what_only_keeps_nothing_is_no_archiving(configured: Configured) -> None
     configured.apply("archive_command = '/bin/true'\n")
     answer = configured.cluster.keeper("check")
     assert next(item for item in answer.data["checks"] if item["name"] == "archiving")["state"] == "failed"
+
+
+def test_what_the_server_holds_is_known_to_its_trial(configured: Configured) -> None:
+    held = held_by(configured.cluster.pid)
+    size = configured.cluster.value(
+        "SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'"
+    )
+    assert size < held.shared_bytes < 20 * size
+    assert held.huge_pages is False

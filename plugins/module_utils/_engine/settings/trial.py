@@ -26,6 +26,7 @@ from ..core.files import read_json, write_json
 from ..core.locks import owner_alive, owner_record
 from ..core.run import run, start, stop_group
 from .candidate import scratch
+from .memory import Held, fits_alone, held_by
 from .text import quote
 
 _POLL_SECONDS = 0.02
@@ -57,6 +58,7 @@ _OVERRIDES = {
 #: Said by files, but of the place and not of the settings.
 _LEFT_OUT = ("data_directory", "config_file", "hba_file", "ident_file")
 _OWNER = "owner.json"
+_LITTLE_MEMORY = "16MB"
 _RELATIVE = (
     "ssl_cert_file",
     "ssl_key_file",
@@ -71,10 +73,10 @@ class Trial:
     """A throw-away cluster that can be started with one set of settings after the other."""
 
     def __init__(self, config: ClusterConfig, directory: str, *, running: bool = False) -> None:
-        """``running``: the real server holds what it holds (huge pages) while this one is tried."""
+        """``running``: the real server runs beside it, and holds what it holds."""
         self._config = config
         self._directory = directory
-        self._running = running
+        self._held = held_by(server_status(config.data_directory).pid) if running else Held()
         self._data = f"{directory}/data"
         write_json(f"{directory}/{_OWNER}", owner_record("trial of settings"))
         run(
@@ -97,6 +99,13 @@ class Trial:
 
     def attempt(self, settings: Mapping[str, str]) -> str | None:
         """None when a server started with the settings and took a connection, else its words."""
+        words = self._attempt(settings)
+        if words is not None and fits_alone(words, self._held):
+            # It lacks only what the real server holds: all else is tried with less memory.
+            return self._attempt({**settings, "shared_buffers": _LITTLE_MEMORY})
+        return words
+
+    def _attempt(self, settings: Mapping[str, str]) -> str | None:
         main = f"{self._directory}/trial.conf"
         with open(main, "w", encoding="utf-8", errors="surrogateescape") as handle:
             for name, value in self._adapted(settings).items():
@@ -128,7 +137,7 @@ class Trial:
             adapted["archive_library"] = ""
         else:
             adapted["stats_temp_directory"] = "pg_stat_tmp"
-        if self._running and adapted.get("huge_pages") == "on":
+        if self._held.huge_pages and adapted.get("huge_pages") == "on":
             # The pages are in the real server's hands until it stops.
             adapted["huge_pages"] = "try"
         return adapted
