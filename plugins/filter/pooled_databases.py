@@ -12,7 +12,7 @@ author:
   - dbkeeper.ops contributors (@dbkeeper)
 description:
   - Reads C(pgbouncer_databases) of poolers, and makes addresses and ports of the names of hosts in it.
-positional: poolers, server
+positional: poolers, server, with_standbys
 options:
   _input:
     description: The variables of all hosts, C(hostvars).
@@ -27,6 +27,10 @@ options:
     description: Only databases of this host. Empty means all.
     type: str
     default: ""
+  with_standbys:
+    description: And of hosts whose C(postgresql_primary) it is. They get from it what lookups need.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -56,9 +60,11 @@ from ..module_utils._engine.core.errors import KeeperError
 from ..plugin_utils._pooled import pooled_databases
 
 
-def _filter(hosts: Any, poolers: list[str], server: str = "") -> list[dict[str, Any]]:
+def _filter(
+    hosts: Any, poolers: list[str], server: str = "", with_standbys: bool = False
+) -> list[dict[str, Any]]:
     try:
-        return pooled_databases(hosts, list(poolers), str(server))
+        return pooled_databases(hosts, list(poolers), str(server), with_standbys=with_standbys)
     except KeeperError as error:
         raise AnsibleFilterError(f"{error.attempted}: {error.happened}. {error.remedy}") from error
 

@@ -13,9 +13,15 @@ _LOOPBACK = "127.0.0.1"
 
 
 def pooled_databases(
-    hosts: Mapping[str, Mapping[str, Any]], poolers: Iterable[str], server: str = ""
+    hosts: Mapping[str, Mapping[str, Any]],
+    poolers: Iterable[str],
+    server: str = "",
+    *,
+    with_standbys: bool = False,
 ) -> list[dict[str, Any]]:
     """Every database that the ``poolers`` pool, or those of one ``server``, in the order of the inventory.
+
+    ``with_standbys``: and those of its standbys, which get from it what they need.
 
     Each with ``pooler``, ``address`` (an address or network as pg_hba.conf takes it, where the server sees the
     pooler come from), ``dbname``, and ``entry``, which the module pgbouncer takes. Raises :class:`Refused`
@@ -30,7 +36,7 @@ def pooled_databases(
                 raise _wrong(pooler, f"{name or item} needs a name, and either server or host")
             if where and where not in hosts:
                 raise _wrong(pooler, f"{name}: the inventory has no host {where}")
-            if server and where != server:
+            if server and where != server and not (with_standbys and _primary(hosts, where) == server):
                 continue
             found.append(
                 {
@@ -41,6 +47,10 @@ def pooled_databases(
                 }
             )
     return found
+
+
+def _primary(hosts: Mapping[str, Mapping[str, Any]], host: str) -> str:
+    return str(hosts[host].get("postgresql_primary") or "") if host else ""
 
 
 def _entry(

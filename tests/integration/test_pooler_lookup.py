@@ -16,6 +16,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.pooling.looku
 
 from .harness.cluster import Cluster
 from .harness.installation import Installation, installations
+from .harness.waiting import wait_for
 
 CALL = "SELECT role_name, verifier FROM dbkeeper_pooler.lookup(%s)"
 
@@ -141,6 +142,27 @@ def test_a_database_that_is_not_there(make_cluster: Callable[..., Cluster]) -> N
     assert caught.value.code == "database-missing" and "nowhere" in caught.value.happened
     assert server.sql("SELECT 1 FROM pg_roles WHERE rolname = 'pgbouncer'") == []
     assert ensure(server, "postgres", "nowhere", check=True)["changed"] is True
+
+
+def test_a_standby_gets_it_from_its_primary(make_cluster: Callable[..., Cluster]) -> None:
+    primary = make_cluster(archiving=False, external_config=True)
+    primary.sql("CREATE DATABASE app")
+    primary.stop()
+    root = primary.sandbox.root / "standby"
+    standby = Cluster(
+        primary.sandbox, "main", root=root, origin=primary, archiving=False, external_config=True
+    )
+    (standby.data_directory / "standby.signal").touch()
+    standby.set(primary_conninfo=f"host={primary.socket_directory} port={primary.port} user=postgres")
+    primary.start()
+    standby.start()
+    result = ensure(standby)
+    assert (result["changed"], result["plan"]) == (False, [])
+    assert "primary lacks" in result["warnings"][0]
+    ensure(primary)
+    primary.sql("CREATE ROLE alice LOGIN PASSWORD 'sesame'")
+    wait_for(lambda: not ensure(standby)["warnings"], "the function to arrive")
+    wait_for(lambda: len(told(standby, "alice")) == 1, "the role to arrive")
 
 
 def test_odd_names(make_cluster: Callable[..., Cluster]) -> None:

@@ -57,6 +57,17 @@ def test_a_server_gets_to_know_who_comes() -> None:
     assert seen("pool1") == []
 
 
+def test_a_primary_provides_for_its_standbys() -> None:
+    hosts = {**HOSTS, "db2": {**HOSTS["db2"], "postgresql_primary": "db1"}}
+
+    def names(server: str, with_standbys: bool) -> list[str]:
+        found = pooled_databases(hosts, ["db1", "pool1"], server, with_standbys=with_standbys)
+        return [item["entry"]["name"] for item in found]
+
+    assert (names("db1", False), names("db1", True)) == (["app"], ["app", "app", "twin"])
+    assert names("db2", True) == names("db2", False) == ["app", "twin"]
+
+
 @pytest.mark.parametrize(
     ("item", "words"),
     [

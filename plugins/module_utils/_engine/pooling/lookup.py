@@ -43,6 +43,7 @@ _ROLE = """
 SELECT rolcanlogin, rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls, rolpassword IS NULL
   FROM pg_authid WHERE rolname = :'role'
 """
+_STANDBY = "SELECT pg_is_in_recovery()"
 #: One row: the schema's owner and privileges, then the function's facts; NULL for what is not there.
 _OBJECTS = """
 SELECT o.rolsuper, p.rolsuper,
@@ -75,12 +76,16 @@ class Found:
     role: tuple[bool, bool, bool] | None
     #: Database -> rows of the catalog query; None when there is no such database.
     databases: dict[str, list[list[str | None]] | None]
+    #: A standby gets everything from its primary.
+    standby: bool = False
 
 
 def plan_lookup(role: str, found: Found) -> list[tuple[str, str]]:
     """(database, SQL) that is missing, in order. Pure. Databases that are not there get nothing."""
     name = quote_identifier(role)
-    plan = []
+    plan: list[tuple[str, str]] = []
+    if found.standby:
+        return plan
     attributes = "LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD NULL"
     if found.role is None:
         plan.append(("postgres", f"CREATE ROLE {name} {attributes} NOINHERIT"))
@@ -124,7 +129,7 @@ def ensure_lookup(config: ClusterConfig, role: str, databases: list[str], *, che
     """
     there = os.path.isdir(config.data_directory) or not check
     found = _look(config, role, databases) if there else Found(None, {})
-    missing = [name for name in databases if found.databases.get(name) is None]
+    missing = [name for name in databases if found.databases.get(name) is None and not found.standby]
     if missing and not check:
         raise Refused(
             "database-missing",
@@ -138,11 +143,15 @@ def ensure_lookup(config: ClusterConfig, role: str, databases: list[str], *, che
         for database, statements in plan:
             query(config, statements, database=database)
     right = {name: rows == [_RIGHT] for name, rows in found.databases.items()}
+    behind = [name for name in databases if found.standby and not (found.role and right[name])]
     return {
         "changed": bool(plan) or bool(missing),
         "executed": bool(plan) and not check,
         "plan": [f"{database}: {statements}" for database, statements in plan]
         + [f"{name}: the function, when the database is there" for name in missing],
+        "warnings": [
+            f"The primary lacks what lookups in {name} need, or has not sent it yet" for name in behind
+        ],
         "diff": {
             "before": {"role": found.role is not None, "databases": right},
             "after": {"role": True, "databases": dict.fromkeys(databases, True)},
@@ -162,4 +171,5 @@ def _look(config: ClusterConfig, role: str, databases: list[str]) -> Found:
             if "does not exist" not in error.happened or f'"{database}"' not in error.happened:
                 raise
             found[database] = None
-    return Found((flags[0], flags[1], flags[2]) if flags else None, found)
+    standby = query(config, _STANDBY)[0][0] == "t"
+    return Found((flags[0], flags[1], flags[2]) if flags else None, found, standby)
