@@ -39,8 +39,9 @@ def test_every_setting_of_the_file_is_in_effect(server: Server) -> None:
     wrong = server.sql(
         "SELECT f.name, f.error, s.sourcefile, s.pending_restart FROM pg_file_settings f"
         " LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)"
-        f" WHERE f.sourcefile = '{server.settings_file}' AND f.name NOT IN ('archive_command')"
-        " AND (f.error IS NOT NULL OR s.sourcefile IS DISTINCT FROM f.sourcefile OR s.pending_restart)"
+        f" WHERE f.sourcefile = '{server.settings_file}' AND (f.error IS NOT NULL OR s.pending_restart"
+        # The files of the roles backup and pgbouncer sort later.
+        " OR s.sourcefile !~ '/conf[.]d/[123]0-dbkeeper[a-z-]*[.]conf$')"
     )
     assert wrong == ""
     count = server.sql(f"SELECT count(*) FROM pg_file_settings WHERE sourcefile = '{server.settings_file}'")
@@ -76,7 +77,6 @@ def test_passwords_and_encryption(server: Server) -> None:
 @each
 def test_groups_have_what_their_names_say(server: Server) -> None:
     with connect(server, "web", server.password("web"), sslmode="require") as connection:
-        connection.execute("CREATE TEMP TABLE t (n int)")
         server.sql(
             "CREATE TABLE IF NOT EXISTS made_later (n int); GRANT ALL ON made_later TO app_admin", "app"
         )

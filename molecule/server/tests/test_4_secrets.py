@@ -38,7 +38,7 @@ def secrets() -> list[str]:
     """All that the store holds, and what was given: passwords, and the key of the authority."""
     found = [GIVEN]
     for path in store().rglob("*"):
-        if path.is_file() and path.suffix not in (".crt", ".lock"):
+        if path.is_file() and path.suffix not in (".crt", ".lock") and path.name != ".gitignore":
             text = path.read_text(encoding="utf-8").strip()
             lines = [line for line in text.splitlines() if line and "-----" not in line]
             assert lines, path
