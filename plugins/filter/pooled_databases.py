@@ -49,7 +49,7 @@ _value:
     - pooler: pool1
       address: 192.0.2.21/32
       dbname: app
-      entry: {name: app, host: 192.0.2.11, port: 5432}
+      entry: {name: app, host: 192.0.2.11, port: 5432, poolers: 1}
 """
 
 from typing import Any, Callable

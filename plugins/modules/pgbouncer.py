@@ -84,6 +84,10 @@ options:
       server_max_connections:
         description: What the server takes, where it cannot be asked (without O(lookup_role)).
         type: int
+      poolers:
+        description: How many poolers like this one reach the same server.
+        type: int
+        default: 1
       options:
         description: More of PgBouncer's connection parameters, such as C(connect_query).
         type: dict
@@ -117,10 +121,6 @@ options:
     description: Connections that each server keeps for others than poolers, such as backups and monitoring.
     type: int
     default: 10
-  poolers:
-    description: How many poolers like this one share the servers.
-    type: int
-    default: 1
   restart:
     description:
       - Whether a running pooler may be restarted, which disconnects its clients, for a setting that needs it.
@@ -269,6 +269,7 @@ DATABASE_OPTIONS = {
     "max_connections": {"type": "int"},
     "pool_mode": {"type": "str", "choices": list(POOL_MODES)},
     "server_max_connections": {"type": "int"},
+    "poolers": {"type": "int", "default": 1},
     "options": {"type": "dict", "default": {}},
 }
 SERVICE_OPTIONS = {
@@ -286,7 +287,6 @@ def main() -> None:
             "lookup_role": {"type": "str", "default": "pgbouncer"},
             "userlist": {"type": "dict", "default": {}, "no_log": True},
             "kept_connections": {"type": "int", "default": 10},
-            "poolers": {"type": "int", "default": 1},
             "restart": {"type": "str", "default": "first_install", "choices": list(RESTARTS)},
             "state": {"type": "str", "default": "started", "choices": list(STATES)},
             "service": {"type": "dict", "default": {}, "apply_defaults": True, "options": SERVICE_OPTIONS},

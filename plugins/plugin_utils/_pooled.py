@@ -24,10 +24,13 @@ def pooled_databases(
     ``with_standbys``: and those of its standbys, which get from it what they need.
 
     Each with ``pooler``, ``address`` (an address or network as pg_hba.conf takes it, where the server sees the
-    pooler come from), ``dbname``, and ``entry``, which the module pgbouncer takes. Raises :class:`Refused`
+    pooler come from), ``dbname``, and ``entry``, which the module pgbouncer takes (``poolers`` in it says how many
+    of them reach the same server). Raises :class:`Refused`
     (``pooled-database-wrong``).
     """
     found = []
+    poolers = list(poolers)
+    shared = _shared(hosts, poolers)
     for pooler in poolers:
         for item in hosts[pooler].get("pgbouncer_databases") or []:
             name = str(item.get("name") or "")
@@ -43,10 +46,29 @@ def pooled_databases(
                     "pooler": pooler,
                     "address": "samehost" if where == pooler else _network(_address(hosts[pooler], pooler)),
                     "dbname": str(item.get("dbname") or name),
-                    "entry": _entry(hosts, pooler, where, item),
+                    "entry": {"poolers": len(shared[_place(item)]), **_entry(hosts, pooler, where, item)},
                 }
             )
     return found
+
+
+def _shared(
+    hosts: Mapping[str, Mapping[str, Any]], poolers: Iterable[str]
+) -> dict[tuple[str, str], set[str]]:
+    """Which poolers reach a server."""
+    shared: dict[tuple[str, str], set[str]] = {}
+    for pooler in poolers:
+        for item in hosts[pooler].get("pgbouncer_databases") or []:
+            shared.setdefault(_place(item), set()).add(pooler)
+    return shared
+
+
+def _place(item: Mapping[str, Any]) -> tuple[str, str]:
+    """What tells servers apart: a name of the inventory, or host and port."""
+    return (
+        str(item.get("server") or item.get("host") or ""),
+        "" if item.get("server") else str(item.get("port") or 5432),
+    )
 
 
 def _primary(hosts: Mapping[str, Mapping[str, Any]], host: str) -> str:

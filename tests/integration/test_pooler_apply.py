@@ -154,7 +154,8 @@ def test_pools_that_the_server_cannot_hold(pooler: Pooler) -> None:
     pooler.cluster.set(max_connections="43")
     pooler.cluster.restart()
     assert pooler.apply(databases=databases)["budgets"][0]["wanted"] == 37
-    error = unchanged(pooler, Refused, "pools-exceed-server", poolers=2)
+    shared = [{**database, "poolers": 2} for database in databases]
+    error = unchanged(pooler, Refused, "pools-exceed-server", databases=shared)
     assert "2 x (app 21 + twin 16) = 74" in error.happened
 
 

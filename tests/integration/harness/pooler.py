@@ -126,7 +126,6 @@ class Pooler:
             "lookup_role": "pgbouncer",
             "userlist": {},
             "kept_connections": 3,
-            "poolers": 1,
             "restart": "first_install",
             "state": "started",
             "manager": "daemon",

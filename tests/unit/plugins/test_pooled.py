@@ -32,12 +32,25 @@ HOSTS: dict[str, dict[str, Any]] = {
 
 def test_a_pooler_gets_addresses_and_ports() -> None:
     assert [found["entry"] for found in pooled_databases(HOSTS, ["db1"])] == [
-        {"name": "app", "host": "127.0.0.1", "port": 5432, "pool_size": 9}
+        {"name": "app", "host": "127.0.0.1", "port": 5432, "pool_size": 9, "poolers": 1}
     ]
     assert [found["entry"] for found in pooled_databases(HOSTS, ["pool1"])] == [
-        {"name": "app", "host": "192.0.2.12", "port": 5433},
-        {"name": "old", "host": "198.51.100.1", "port": 5555, "server_max_connections": 50},
-        {"name": "twin", "host": "192.0.2.12", "port": 6000, "dbname": "app"},
+        {"name": "app", "host": "192.0.2.12", "port": 5433, "poolers": 1},
+        {"name": "old", "host": "198.51.100.1", "port": 5555, "server_max_connections": 50, "poolers": 1},
+        {"name": "twin", "host": "192.0.2.12", "port": 6000, "dbname": "app", "poolers": 1},
+    ]
+
+
+def test_poolers_of_one_server_share_it() -> None:
+    found = pooled_databases(HOSTS, ["db1", "pool1", "pool2", "pool3.example.com"])
+    counts = [(item["pooler"], item["entry"]["name"], item["entry"]["poolers"]) for item in found]
+    assert counts == [
+        ("db1", "app", 2),
+        ("pool1", "app", 2),
+        ("pool1", "old", 1),
+        ("pool1", "twin", 2),
+        ("pool2", "x", 2),
+        ("pool3.example.com", "x", 2),
     ]
 
 

@@ -23,7 +23,6 @@ def request(databases: list[dict[str, Any]], **options: Any) -> PoolerRequest:
         "lookup_role": "pgbouncer",
         "userlist": {},
         "kept_connections": 10,
-        "poolers": 1,
         "restart": "first_install",
         "state": "started",
         "manager": "daemon",

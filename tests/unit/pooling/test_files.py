@@ -148,7 +148,7 @@ def test_people_are_shown_no_secret(text: str, shown: str) -> None:
         ({"userlist": {"alice": "md5" + "0" * 32}}, "verifier-malformed", "alice"),
         ({"userlist": {"alice": VERIFIER + '"'}}, "verifier-malformed", "alice"),
         ({"kept_connections": -1}, "pooler-option-wrong", "kept_connections"),
-        ({"poolers": 0}, "pooler-option-wrong", "poolers"),
+        ({"databases": [database("app", poolers=0)]}, "pooler-option-wrong", "poolers"),
         ({"config_file": "pgbouncer.ini"}, "pooler-option-wrong", "absolute"),
     ],
 )

@@ -48,12 +48,11 @@ def test_nothing_is_added_for_lookups_where_there_are_none() -> None:
 def test_the_sum_in_the_message() -> None:
     wish = request(
         [
-            database("app", pool_size=10),
+            database("app", pool_size=10, poolers=2),
             database("shop", users=2, pool_size=8),
             database("far", host="192.0.2.2"),
         ],
         settings={"reserve_pool_size": 2},
-        poolers=2,
         kept_connections=7,
     )
     # 10 + 2 + 1 and 2 x (8 + 2) + 1, twice.
@@ -92,10 +91,10 @@ def test_what_passes_can_never_need_more_than_there_is(
     sizes: list[tuple[int, int, int]], poolers: int, kept: int, most: int
 ) -> None:
     databases = [
-        database(f"d{number}", pool_size=size, reserve_pool_size=reserve, users=users)
+        database(f"d{number}", pool_size=size, reserve_pool_size=reserve, users=users, poolers=poolers)
         for number, (size, reserve, users) in enumerate(sizes)
     ]
-    wish = request(databases, poolers=poolers, kept_connections=kept)
+    wish = request(databases, kept_connections=kept)
     worst = poolers * sum(users * (size + reserve) + 1 for size, reserve, users in sizes)
     fits = worst + kept + 3 <= most
     found = budgets(wish, {HERE: Limits(most)})

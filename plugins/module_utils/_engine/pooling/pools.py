@@ -97,14 +97,17 @@ def pool_of(database: PooledDatabase, request: PoolerRequest) -> Pool:
 def budgets(request: PoolerRequest, limits: Mapping[Server, Limits]) -> list[Budget]:
     """One for each server whose limits are known, in the order of the databases.
 
-    A database with several hosts may have all its connections on any of them.
+    Poolers that share a server are taken to be alike. A database with several hosts may have all its connections
+    on any of them.
     """
     caps: dict[Server, dict[str, int]] = {}
+    poolers: dict[Server, int] = {}
     for database in request.databases:
         for server in database.servers:
             caps.setdefault(server, {})[database.name] = pool_of(database, request).cap
+            poolers[server] = max(database.poolers, poolers.get(server, 1))
     return [
-        Budget(server, limits[server], request.kept_connections, request.poolers, found)
+        Budget(server, limits[server], request.kept_connections, poolers[server], found)
         for server, found in caps.items()
         if server in limits
     ]

@@ -40,7 +40,8 @@ class PooledDatabase:
 
     ``users`` is how many roles use it at the same time: PgBouncer keeps one pool for each of them.
     ``max_connections`` caps all its pools together; None means that it follows from the pools.
-    ``server_max_connections`` is what the server takes, where it cannot be asked.
+    ``server_max_connections`` is what the server takes, where it cannot be asked. ``poolers`` like this one
+    reach the same server.
     """
 
     name: str
@@ -53,6 +54,7 @@ class PooledDatabase:
     max_connections: int | None = None
     pool_mode: str | None = None
     server_max_connections: int | None = None
+    poolers: int = 1
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -67,7 +69,7 @@ class PoolerRequest:
 
     ``settings`` are PgBouncer's own, as texts, and win over ours. ``lookup_role`` looks verifiers up in the
     servers; None means that only ``userlist`` (name to SCRAM verifier) lets anybody in. ``kept_connections``
-    are left to others on each server; ``poolers`` like this one share the servers.
+    are left to others on each server.
     """
 
     databases: tuple[PooledDatabase, ...]
@@ -83,7 +85,6 @@ class PoolerRequest:
     lookup_role: str | None = "pgbouncer"
     userlist: Mapping[str, str] = field(default_factory=dict)
     kept_connections: int = 10
-    poolers: int = 1
     restart: str = "first_install"
     state: str = "started"
     timeout_seconds: float = 30.0
@@ -134,8 +135,8 @@ class PoolerRequest:
             )
         if not re.fullmatch(r"[1-9]\d{0,4}", self.setting("listen_port")) or self.port > 65535:
             raise _wrong(f"listen_port is {self.setting('listen_port')!r}")
-        if self.kept_connections < 0 or self.poolers < 1:
-            raise _wrong("kept_connections must not be negative, and poolers must be at least 1")
+        if self.kept_connections < 0:
+            raise _wrong("kept_connections must not be negative")
 
     def setting(self, name: str) -> str:
         """A setting that the engine itself needs, given or ours."""
@@ -158,7 +159,6 @@ _PLAIN = (
     "manager",
     "unit",
     "kept_connections",
-    "poolers",
     "restart",
     "state",
 )
@@ -187,6 +187,7 @@ def _database(item: Mapping[str, Any]) -> PooledDatabase:
         ("users", 1, None),
         ("max_connections", 1, None),
         ("server_max_connections", 1, None),
+        ("poolers", 1, None),
     ):
         value = item.get(key)
         if value is not None and (value < least or (most and value > most)):
@@ -205,6 +206,7 @@ def _database(item: Mapping[str, Any]) -> PooledDatabase:
         max_connections=item.get("max_connections"),
         pool_mode=item.get("pool_mode"),
         server_max_connections=item.get("server_max_connections"),
+        poolers=item.get("poolers") or 1,
         options=_settings(item.get("options") or {}, f"{where}.options", _OWNED_HERE),
     )
 
