@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.hba import Rule, parse_hba
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.ident import parse_ident
@@ -18,6 +19,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.lock
     Identity,
     locked_out,
 )
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.readback import access_faults
 
 from .harness.cluster import Cluster
 from .harness.installation import installations
@@ -240,6 +242,15 @@ def test_the_parser_agrees_with_the_server(server: Cluster, connection: Any, tex
     for rule, row in zip(rules, rows):
         if row["error"] is None:
             assert as_row(rule) == {name: row[name] for name in as_row(rule)}
+
+
+@pytest.mark.parametrize("text", [line for line in LINES if line])
+def test_a_line_that_is_refused_is_seen_as_refused(server: Cluster, connection: Any, text: str) -> None:
+    """Also where the view has no words for it, or only says that TLS is off."""
+    rows = judged(server, connection, f"local all all trust\n{text}")
+    refused, harmless = access_faults(ClusterConfig.load(str(server.config_path)))
+    assert bool(refused) == any(row["type"] is None for row in rows)
+    assert bool(refused or harmless) == any(row["error"] or row["type"] is None for row in rows)
 
 
 # 14 has no pg_ident_file_mappings; what its maps allow is tried with connections below.

@@ -25,6 +25,13 @@ SELECT coalesce(f.sourcefile, ''), coalesce(f.sourceline, 0), coalesce(f.name, '
 FROM pg_file_settings f LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
 WHERE f.error IS NOT NULL AND coalesce(s.context, '') <> 'postmaster' ORDER BY f.seqno
 """
+# Some refused lines have no words, or only those of their being without effect; what tells is the missing type.
+_HBA_FAULTS = """
+SELECT :path, line_number,
+       CASE WHEN type IS NULL AND coalesce(error, '') LIKE ANY (ARRAY['', '%cannot match because%'])
+            THEN 'the server does not take this line' ELSE error END
+FROM pg_hba_file_rules WHERE error IS NOT NULL OR type IS NULL
+"""
 _PENDING = "SELECT name, current_setting(name) FROM pg_settings WHERE pending_restart ORDER BY name"
 _COMMAND_LINE = "SELECT name, current_setting(name) FROM pg_settings WHERE source = 'command line'"
 _CLIENTS = """
@@ -70,7 +77,7 @@ def settings_faults(config: ClusterConfig) -> list[FileFault]:
 def access_faults(config: ClusterConfig) -> tuple[list[FileFault], list[FileFault]]:
     """Lines of the hba and ident files that a server refuses, and those that are only without effect."""
     hba = "file_name" if config.major >= 16 else "current_setting('hba_file')"
-    found = _rows(config, f"SELECT {hba}, line_number, error FROM pg_hba_file_rules WHERE error IS NOT NULL")
+    found = _rows(config, _HBA_FAULTS.replace(":path", hba))
     if config.major >= 15:
         ident = "file_name" if config.major >= 16 else "current_setting('ident_file')"
         found += _rows(
