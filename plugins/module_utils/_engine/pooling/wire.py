@@ -115,7 +115,7 @@ class Session:
         """Everything up to "ready for query"; the first error ends a login at once."""
         names: list[str] = []
         rows: list[Row] = []
-        error: Rejected | None = None
+        errors: list[Rejected] = []
         while True:
             kind, body = self._message()
             if kind == b"R":
@@ -132,10 +132,10 @@ class Session:
                 said = _rejected(body)
                 if said.sqlstate.startswith(("28", "3D", "53", "57")) or b"SFATAL\0" in body:
                     raise said
-                error = said
+                errors.append(said)
             elif kind == b"Z":
-                if error:
-                    raise error
+                if errors:
+                    raise errors[0]
                 return rows
 
     def _message(self) -> tuple[bytes, bytes]:
