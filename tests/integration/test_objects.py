@@ -37,7 +37,11 @@ PLAY = [
 WANTED: dict[str, Any] = {
     "postgresql_databases": [{"name": "shop"}, {"name": "plain", "groups": False, "comment": "no groups"}],
     "postgresql_roles": [
-        {"name": "app", "member_of": ["shop_readwrite"], "settings": {"statement_timeout": "30s"}},
+        {
+            "name": "app",
+            "member_of": ["shop_readwrite"],
+            "settings": {"statement_timeout": "30s", "jit": False, "geqo_effort": 7},
+        },
         {"name": "viewer", "password": GIVEN, "member_of": ["shop_readonly"], "connection_limit": 3},
         {"name": "deploy", "member_of": ["shop_admin"], "createdb": True},
         {"name": "staff", "login": False},
@@ -157,7 +161,7 @@ def test_what_was_asked_for_is_there(site: Site, first: str) -> None:
         " WHERE rolname IN ('app', 'viewer', 'deploy', 'staff') ORDER BY rolname"
     )
     assert rows == [
-        ("app", True, False, False, -1, ["statement_timeout=30s"]),
+        ("app", True, False, False, -1, ["statement_timeout=30s", "jit=off", "geqo_effort=7"]),
         ("deploy", True, True, False, -1, None),
         ("staff", False, False, False, -1, None),
         ("viewer", True, False, False, 3, None),
@@ -270,3 +274,24 @@ def test_an_index_that_somebody_builds_is_left_to_them(site: Site, first: str) -
         reader.execute("ROLLBACK")
     builder.join(timeout=60)
     assert cluster.value("SELECT 'slow'::regclass::oid", database="shop") == oid
+
+
+def test_what_is_to_go_goes(site: Site, first: str) -> None:
+    cluster = site.cluster
+    cluster.sql("CREATE TABLE IF NOT EXISTS old (id int)", database="shop")
+    cluster.sql("CREATE INDEX IF NOT EXISTS old_id ON old (id)", database="shop")
+    gone: dict[str, Any] = {
+        "postgresql_databases": [{"name": "plain", "state": "absent"}],
+        "postgresql_roles": [{"name": "staff", "state": "absent", "password": GIVEN}],
+        "postgresql_extensions": [],
+        "postgresql_indexes": [{"name": "old_id", "database": "shop", "state": "absent"}],
+    }
+    status, counts, output = site.run("--check", **gone)
+    assert (status, counts["changed"]) == (0, 3), output
+    assert cluster.value("SELECT count(*) FROM pg_database WHERE datname = 'plain'") == 1
+    status, counts, output = site.run("-vvv", **gone)
+    assert (status, counts["changed"]) == (0, 3), output
+    assert GIVEN not in output
+    assert cluster.value("SELECT count(*) FROM pg_database WHERE datname = 'plain'") == 0
+    assert cluster.value("SELECT count(*) FROM pg_roles WHERE rolname = 'staff'") == 0
+    assert cluster.value("SELECT to_regclass('old_id') IS NULL", database="shop") is True

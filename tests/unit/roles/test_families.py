@@ -244,3 +244,12 @@ def test_the_cluster_is_made_by_initdb_there() -> None:
 def test_keys_are_not_kept_with_the_data_there() -> None:
     host = Host(*ROCKY)
     assert host.render(host.variables["__postgresql_tls_directory"]) == "/etc/dbkeeper/tls/16-main"
+
+
+@pytest.mark.parametrize(
+    ("path", "refused"), [("shop", []), ("shop, public", ["app"]), (["shop", "public"], ["app"]), (None, [])]
+)
+def test_a_search_path_of_several_schemas_is_refused(path: Any, refused: list[str]) -> None:
+    settings = {"jit": False, **({"search_path": path} if path else {})}
+    host = Host(*ROCKY, postgresql_roles=[{"name": "app", "settings": settings}, {"name": "other"}])
+    assert list(host.render(host.variables["__postgresql_roles_with_lists"])) == refused
