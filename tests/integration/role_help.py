@@ -15,6 +15,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.host import host_facts
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.tuning.facts import HostFacts
+
 from .harness.cluster import Cluster
 from .harness.keeper import CHECKOUT
 
@@ -65,6 +69,9 @@ class RoleHost:
         cluster.sql(f'CREATE ROLE "{self.user}" SUPERUSER LOGIN')
         with open(cluster.data_directory / "postgresql.conf", "a") as handle:
             handle.write(f"include_dir '{self.directory}'\n")
+        # As the module gathers them, but for the servers of other tests, which come and go.
+        facts = HostFacts.from_dict(host_facts(ClusterConfig.from_dict(cluster.config, source="the test")))
+        self.facts = {**facts.to_dict(), "other_clusters_memory_bytes": 0}
         self.play = cluster.root / "configure.yml"
         self.play.write_text(_PLAY)
 
@@ -103,6 +110,7 @@ class RoleHost:
             "__postgresql_unit": "none",
             "__postgresql_log_directory": str(cluster.log_directory),
             "__postgresql_log_name": "server",
+            "__postgresql_host": {"facts": self.facts, "previous": None},
             **variables,
         }
         done = subprocess.run(

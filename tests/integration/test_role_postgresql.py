@@ -57,8 +57,9 @@ def test_every_server_takes_the_whole_file(make_cluster: Callable[..., Cluster],
     assert wrong == []
     started = show("SELECT pg_postmaster_start_time()")
     text = host.settings.read_text()
-    again = host.run(postgresql_settings=SMALL, postgresql_auto_explain={"log_min_duration": "5s"})
-    assert (again.changed, host.settings.read_text()) == (0, text)
+    again = host.run("--diff", postgresql_settings=SMALL, postgresql_auto_explain={"log_min_duration": "5s"})
+    assert again.changed == 0, again.out
+    assert host.settings.read_text() == text
     assert show("SELECT pg_postmaster_start_time()") == started
 
 
@@ -167,6 +168,7 @@ def test_pgbadger_understands_every_line(make_cluster: Callable[..., Cluster], m
     files = [str(path) for path in sorted(host.cluster.log_directory.glob("server-*.log"))]
     argv = [
         "pgbadger",
+        f"--pid-dir={host.cluster.root}",
         "--verbose",
         "--format=stderr",
         f"--prefix={prefix}",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,24 +316,30 @@ def test_killed_in_a_restart(configured: Configured, step: str) -> None:
 
 
 def test_killed_in_a_trial_nothing_of_it_is_left_by_the_next_run(configured: Configured) -> None:
-    here = Path("/tmp")
-    known = set(here.glob("dbkeeper-trial-*"))
     running = configured.start("shared_preload_libraries = 'no_such_library'\n" + GOOD, HBA)
 
     def trial() -> Path | None:
-        started = (
-            path for path in here.glob("dbkeeper-trial-*/data/postmaster.pid") if path.parents[1] not in known
-        )
-        return next((path.parents[1] for path in started), None)
+        """Its directory, once a server is in it."""
+        for path in Path("/tmp").glob("dbkeeper-trial-*"):
+            with contextlib.suppress(OSError, ValueError):
+                owner = json.loads((path / "owner.json").read_text())
+                if owner["pid"] == running.pid and (path / "data/postmaster.pid").exists():
+                    return path
+        return None
 
-    wait_for(lambda: trial() is not None or running.poll() is not None, "a trial")
-    place = trial()
-    assert place is not None, "the trial was over before it was seen"
+    found: list[Path] = []
+
+    def seen() -> bool:
+        found.extend(filter(None, [trial()]))
+        return bool(found) or running.poll() is not None
+
+    wait_for(seen, "a trial")
+    assert found, "the trial was over before it was seen"
     running.kill()
     running.wait()
     assert configured.apply(GOOD, HBA)["changed"] is False
-    assert not place.exists()
-    wait_for(lambda: str(place) not in processes(), "the end of the server in it")
+    assert not found[0].exists()
+    wait_for(lambda: str(found[0]) not in processes(), "the end of the server in it")
 
 
 def processes() -> str:

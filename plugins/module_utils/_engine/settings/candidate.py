@@ -22,7 +22,7 @@ from .tree import Tree, write_copy
 
 _ATTEMPTED = "have the server's program read the configuration"
 _MESSAGE = re.compile(r"^.*?\b(?:LOG|ERROR|FATAL|PANIC|WARNING):  ?(.*)$")
-_PLACE = re.compile(r'in file "([^"]+)" line (\d+)')
+_PLACE = re.compile(r' ?in file "([^"]+)" line (\d+)')
 _UNKNOWN = re.compile(r'unrecognized configuration parameter "([^"]+)"')
 _VALUE = re.compile(r'parameter "([^"]+)"')
 _IGNORED = ("skipping missing configuration file", "contains errors")
@@ -77,6 +77,7 @@ def fault_in(words: str, tree: Tree) -> Fault:
     text = telling[0] if telling else " ".join(words.split()) or "it gave no reason"
     place, unknown, value = _PLACE.search(text), _UNKNOWN.search(text), _VALUE.search(text)
     path, number = (place[1], int(place[2])) if place else (None, None)
+    text = _PLACE.sub("", text, count=1)
     if unknown:
         return Fault("setting-unknown", text, unknown[1], path, number)
     if value and not place:
