@@ -9,13 +9,10 @@ from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 
 ROLE = Path(__file__).resolve().parents[3] / "roles/postgresql"
 LOADER = DataLoader()
-# Filters of the collection are found as in a playbook.
-init_plugin_loader()
 FIVE = {"max_connections", "max_worker_processes", "max_wal_senders"}
 
 PRIMARY = {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Before anything is rendered: plugins of collections are found as in a playbook."""
+"""Before anything of the collection is imported: Ansible finds it as in a playbook, so that roles can be rendered."""
 
 from __future__ import annotations
 
