@@ -251,11 +251,20 @@ def test_damaged_pages_make_the_backup_fail(make_cluster: Callable[..., Cluster]
 
 
 def test_an_archive_command_that_goes_elsewhere(cluster: Cluster) -> None:
+    cluster.set(archive_command="test -f %p")
+    cluster.reload()
+    wait_for(lambda: cluster.value("SHOW archive_command") == "test -f %p", "the setting")
+    cluster.keeper("backup").failed("wal-not-in-repository", "though the server calls them archived")
+    assert statuses(cluster) == ["failed"]
+
+
+def test_an_archive_command_that_keeps_nothing(cluster: Cluster) -> None:
+    """What the role postgresql sets until the role backup says better: no backup is begun."""
     cluster.set(archive_command="/bin/true")
     cluster.reload()
     wait_for(lambda: cluster.value("SHOW archive_command") == "/bin/true", "the setting")
-    cluster.keeper("backup").failed("wal-not-in-repository", "though the server calls them archived")
-    assert statuses(cluster) == ["failed"]
+    cluster.keeper("backup").refused("archiving-off")
+    assert statuses(cluster) == []
 
 
 @pytest.mark.parametrize(
