@@ -249,6 +249,6 @@ class Instance:
             return f"Its words: journalctl -u {service.unit}."
         if service.manager == "pg_ctlcluster":
             return (
-                f"Its words: /var/log/postgresql/postgresql-{self.config.version}-{self.config.cluster}.log."
+                f"Its words: /var/log/postgresql/postgresql-{self.config.version}-{self.config.cluster}*.log."
             )
         return f"Its words: {server_log(self.config)}."
