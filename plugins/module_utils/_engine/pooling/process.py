@@ -297,11 +297,19 @@ def _is_pooler(pid: int) -> bool:
 
 
 def _serves(pid: int, config_file: str) -> bool:
-    if not _is_pooler(pid):
+    if not _is_pooler(pid) or not _is_of_this_host(pid):
         return False
     with open(f"/proc/{pid}/cmdline", "rb") as handle:
         arguments = handle.read().decode(errors="replace").split("\0")[1:]
     return config_file in arguments
+
+
+def _is_of_this_host(pid: int) -> bool:
+    """Processes in containers are seen from outside, and the same path means another file there.
+
+    Units with a mount name space of their own still have the host's root. Raises OSError where we may not look.
+    """
+    return os.path.samestat(os.stat(f"/proc/{pid}/root/"), os.stat("/"))
 
 
 def _uid(pid: int) -> int:
