@@ -368,6 +368,45 @@ def test_two_at_a_time(pooler: Pooler) -> None:
     assert caught.value.code == "busy"
 
 
+#: Another root, as a container has it, with the same things at the same paths; the user is the same again inside.
+_CONTAINER = """
+set -e
+mount -t tmpfs none "$1"
+for entry in /*; do
+    if [ -L "$entry" ]; then cp -P "$entry" "$1"; continue; fi
+    if [ -d "$entry" ]; then mkdir "$1$entry"; mount --rbind "$entry" "$1$entry"; fi
+done
+mkdir "$1/.old"
+cd "$1"
+pivot_root . .old
+exec unshare --user --map-user="$2" --map-group="$3" "$4" "$5"
+"""
+
+
+def test_a_pooler_in_a_container_is_left_alone(fresh: Pooler) -> None:
+    """Its process is seen, with the same path on its command line, which is another file there."""
+    root = fresh.root / "container"
+    root.mkdir()
+    fresh.apply()
+    fresh.apply(state="stopped")
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _CONTAINER, "sh", str(root)]
+    argv += [str(os.getuid()), str(os.getgid()), fresh.params["program"], str(fresh.config_file)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
+        try:
+            # The directory of the socket is the same, so the other one can be asked.
+            wait_for(
+                lambda: fresh.socket_directory.joinpath(f".s.PGSQL.{fresh.port}").exists(), "the other one"
+            )
+            command = Path(f"/proc/{other.pid}/cmdline").read_text().split("\0")
+            assert command[:2] == [fresh.params["program"], str(fresh.config_file)]
+            assert fresh.pid is None
+            assert fresh.apply(state="stopped")["plan"] == []
+            assert fresh.apply(check=True)["plan"] == ["start"]
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
 def test_a_pooler_of_somebody_else_is_taken_over_only_when_idle(fresh: Pooler) -> None:
     fresh.config_file.write_text(
         f"[databases]\napp = host=127.0.0.1 port={fresh.cluster.port} auth_user=pgbouncer\n[pgbouncer]\n"
