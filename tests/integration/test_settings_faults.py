@@ -233,7 +233,7 @@ def test_a_restart_after_which_the_server_does_not_come_back(configured: Configu
         configured.restart()
     assert caught.value.code == "server-did-not-start"
     assert caught.value.details["running"] is True
-    assert "messages" in caught.value.details["words"] or caught.value.details["culprit"]
+    assert caught.value.details["culprit"] == ["log_directory"] and "log_directory" in caught.value.happened
     assert configured.settings.read_text() == GOOD
     assert (configured.show("max_connections"), configured.show("logging_collector")) == ("40", "off")
     # The same wish once more, after the obstacle is gone.

@@ -28,6 +28,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.show
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.text import Setting, parse
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.tree import Tree
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.trial import (
+    beyond_the_trial,
     by_suspicion,
     changed_names,
 )
@@ -349,3 +350,15 @@ def test_what_check_says(changes: dict[str, Any], name: str, state_: str, word: 
     found = next(check for check in checks if check["name"] == name)
     assert found["state"] == state_
     assert word in found["text"]
+
+
+def test_who_is_left_when_the_trial_has_nothing_to_say() -> None:
+    before = {"work_mem": "4MB", "port": "5432", "listen_addresses": "localhost", "log_directory": "log"}
+    sockets = "could not create any TCP/IP sockets"
+    after = {**before, "work_mem": "8MB", "listen_addresses": "192.0.2.1"}
+    assert beyond_the_trial(before, after, sockets) == ["listen_addresses"]
+    assert beyond_the_trial(before, {**before, "work_mem": "8MB"}, sockets) == ["work_mem"]
+    words = 'could not open log file "messages/a.log": Not a directory'
+    after = {**after, "log_directory": "messages"}
+    assert beyond_the_trial(before, after, words) == ["log_directory"]
+    assert beyond_the_trial(before, before, sockets) == []

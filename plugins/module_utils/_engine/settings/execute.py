@@ -226,7 +226,8 @@ def did_not_start(
     config: ClusterConfig, found: Mapping[str, Any], *, old: bool, put_back: bool = True
 ) -> Failed:
     """The server did not come up: which setting did it, and what runs now."""
-    culprit = ", ".join(found["culprit"])
+    names = list(found["culprit"])
+    culprit = names[0] if len(names) == 1 else f"one of {', '.join(names)}" if names else ""
     words = str(found["words"])
     left = "The old files are back" if put_back else "The files are as they were"
     remedy = f"{left}, and the server runs with them." if old else f"{left}. The server does not run."
@@ -235,7 +236,7 @@ def did_not_start(
         attempted=f"start the server of cluster {config.cluster} with its new configuration",
         happened=f"{f'because of {culprit} ' if culprit else ''}it did not start; it said: {words}",
         remedy=f"Change {culprit or 'what its words name'}. {remedy}",
-        details={"culprit": list(found["culprit"]), "words": words, "running": old},
+        details={"culprit": names, "words": words, "running": old},
     )
 
 

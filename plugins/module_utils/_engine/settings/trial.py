@@ -57,6 +57,9 @@ _OVERRIDES = {
 }
 #: Said by files, but of the place and not of the settings.
 _LEFT_OUT = ("data_directory", "config_file", "hba_file", "ident_file")
+#: Of the real server's place: its ports may be taken, its directories missing, its memory in somebody's hands.
+_REAL_PLACE = ("port", "unix_socket_directories", "huge_pages", "shared_buffers")
+_UNNAMED = 2
 _OWNER = "owner.json"
 _LITTLE_MEMORY = "16MB"
 _RELATIVE = (
@@ -216,14 +219,22 @@ def find_culprit(
 ) -> dict[str, Any]:
     """Which settings keep a server from starting, after the real one did not: ``culprit`` and ``words``.
 
-    Without a culprit when the throw-away cluster starts: then it is the place, not the settings.
+    Where the throw-away cluster starts, see :func:`beyond_the_trial`. Nothing changed: it is the place.
     """
     try:
         found = try_settings(config, before, after, running=False)
     except Failed:
         # The search is a service; the real server's words are worth more than its failure.
         found = None
-    return {"culprit": found["culprit"] if found else [], "words": words or (found or {}).get("words", "")}
+    culprit = found["culprit"] if found else beyond_the_trial(before, after, words)
+    return {"culprit": culprit, "words": words or (found or {}).get("words", "")}
+
+
+def beyond_the_trial(before: Mapping[str, str], after: Mapping[str, str], words: str) -> list[str]:
+    """Changed settings that the real server's words name; else those that only it can judge; else all. Pure."""
+    changed = changed_names(before, after)
+    named = [name for name in changed if _rank(name, after, words) < _UNNAMED]
+    return named or [name for name in changed if name in (*_OVERRIDES, *_REAL_PLACE)] or changed
 
 
 def changed_names(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -234,13 +245,14 @@ def changed_names(before: Mapping[str, str], after: Mapping[str, str]) -> list[s
 def by_suspicion(names: list[str], after: Mapping[str, str], words: str) -> list[str]:
     """Those that the server's words name, or whose value they name, first. Pure."""
 
-    def rank(name: str) -> tuple[int, str]:
-        value = after.get(name, "")
-        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words):
-            return 0, name
-        return (1 if len(value) > 2 and value in words else 2), name
+    return sorted(names, key=lambda name: (_rank(name, after, words), name))
 
-    return sorted(names, key=rank)
+
+def _rank(name: str, after: Mapping[str, str], words: str) -> int:
+    value = after.get(name, "")
+    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words):
+        return 0
+    return 1 if len(value) > 2 and value in words else _UNNAMED
 
 
 def _culprit(trial: Trial, before: Mapping[str, str], after: Mapping[str, str], words: str) -> list[str]:
