@@ -106,7 +106,7 @@ def test_many_clients_share_few_connections(server: Server) -> None:
 
 def test_pools_that_do_not_fit_are_refused_with_the_sum() -> None:
     before = [server.host.check_output("sha256sum /etc/pgbouncer/pgbouncer.ini") for server in servers()]
-    run = playbook("site", "-e", json.dumps({"pgbouncer_pool_size": 60}))
+    run = playbook("site", "-e", json.dumps({"pgbouncer_pool_size": 100}))
     assert run.status != 0
     for server in servers():
         told = run.out.partition(f"fatal: [{server.name}]")[2]
