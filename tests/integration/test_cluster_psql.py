@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster import sql
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.extension import ensure_extension
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.psql import answers, query
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed, Refused
 
@@ -175,3 +176,16 @@ def test_psycopg_missing_or_too_old(monkeypatch: pytest.MonkeyPatch, module: Any
         sql.connect({})
     assert caught.value.code == code
     assert "python3-psycopg" in caught.value.remedy
+
+
+def test_an_extension_is_made_once(config: ClusterConfig, server: Cluster) -> None:
+    server.sql("CREATE DATABASE extended")
+    planned = ensure_extension(config, "citext", "extended", check=True)
+    assert (planned["changed"], planned["executed"]) == (True, False)
+    found = "SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'citext'"
+    assert server.sql(found, database="extended") == []
+    assert ensure_extension(config, "citext", "extended", check=False)["plan"] == planned["plan"]
+    assert server.sql(found, database="extended") == [("public",)]
+    assert ensure_extension(config, "citext", "extended", check=False)["changed"] is False
+    with pytest.raises(Failed, match="no_such_extension"):
+        ensure_extension(config, "no_such_extension", "extended", check=False)
