@@ -77,9 +77,6 @@ def test_passwords_and_encryption(server: Server) -> None:
 @each
 def test_groups_have_what_their_names_say(server: Server) -> None:
     with connect(server, "web", server.password("web"), sslmode="require") as connection:
-        server.sql(
-            "CREATE TABLE IF NOT EXISTS made_later (n int); GRANT ALL ON made_later TO app_admin", "app"
-        )
         server.sql("SET ROLE app_admin; CREATE TABLE IF NOT EXISTS of_the_admins (n int)", "app")
         connection.execute("INSERT INTO of_the_admins VALUES (1)")
         connection.commit()
