@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Faults B01 to B16: what the archive holds."""
+
+from __future__ import annotations
+
+from .fault import Fault, Words
+
+_BRING_BACK: Words = (
+    "Bring the segment back from a copy of the archive or from the server's `pg_wal`, or take the last "
+    "commit that is named.",
+    "アーカイブの複製またはサーバの `pg_wal` からセグメントを戻すか、"
+    "表示された最後のコミットを指定してください。",
+)
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "B01",
+        "stopped",
+        ("segment-missing",),
+        title=("Segment missing in the middle", "途中のセグメントの欠落"),
+        cause=(
+            "A file of the archive was deleted, or never arrived.",
+            "アーカイブのファイルが削除されたか、届いていません。",
+        ),
+        answer=(
+            "First and last missing segment and the last reachable commit are named. When it happens after the plan, "
+            "replay stops and nothing is swapped.",
+            "欠落の最初と最後のセグメント、到達可能な最後のコミットを示します。計画後に発生した場合は再生を停止し、"
+            "切り替えは行いません。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B02",
+        "stopped",
+        ("segment-missing",),
+        title=("Segment missing before the target", "目標より前のセグメントの欠落"),
+        cause=("As B01, with a target behind the hole.", "B01 と同じで、目標が欠落より後にあります。"),
+        answer=(
+            "A hole behind the target does not matter; the plan warns of it.",
+            "目標より後の欠落は影響しません (計画で警告します)。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B03",
+        "stopped",
+        ("segment-wrong-size", "segment-corrupt"),
+        title=("Segment cut short or empty", "セグメントの切り詰め、空ファイル"),
+        cause=(
+            "Its plain size is not the segment size, or what is stored cannot be unpacked.",
+            "展開後の大きさがセグメント長と異なるか、格納されたファイルを展開できません。",
+        ),
+        answer=(
+            "Every planned segment is measured. When it happens after the plan, replay stops and nothing is swapped.",
+            "計画のすべてのセグメントの大きさを確認します。計画後に発生した場合は再生を停止し、切り替えは行いません。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B04",
+        "stopped",
+        ("segment-zero-filled", "segment-corrupt"),
+        title=("Segment full of zeros", "ゼロで埋まったセグメント"),
+        cause=(
+            "Its first page is all zeros, as after a crash of the archive's host.",
+            "アーカイブのホストの障害後などに、先頭ページがすべてゼロになっています。",
+        ),
+        answer=(
+            "When it happens after the plan, replay stops and nothing is swapped.",
+            "計画後に発生した場合は再生を停止し、切り替えは行いません。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B05",
+        "stopped",
+        ("segment-wrong-content", "segment-changed"),
+        title=("Segment with the content of another", "別のセグメントの内容"),
+        cause=(
+            "The address in its first page is not that of its name.",
+            "先頭ページの位置がファイル名と一致しません。",
+        ),
+        answer=(
+            "The refusal says whose content it is. When it happens after the plan, replay stops and nothing is "
+            "swapped.",
+            "どのセグメントの内容かを示します。計画後に発生した場合は再生を停止し、切り替えは行いません。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B06",
+        "stopped",
+        ("segment-corrupt", "segment-changed"),
+        title=("Flipped bytes inside a segment", "セグメント内部の破損"),
+        cause=(
+            "A record's checksum is wrong, or its records do not continue those of the segment before.",
+            "レコードのチェックサムが誤っているか、前のセグメントに続いていません。",
+        ),
+        answer=(
+            "Every record is read by `pg_waldump`, and the bytes are bound to the plan by SHA-256. When it happens "
+            "after the plan, replay stops and nothing is swapped.",
+            "すべてのレコードを `pg_waldump` で読み、内容を SHA-256 で計画に結び付けます。"
+            "計画後に発生した場合は再生を停止し、切り替えは行いません。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B07",
+        "stopped",
+        ("segment-wrong-system",),
+        title=("Segment of another database system", "別のデータベースシステムのセグメント"),
+        cause=(
+            "Two clusters archive to one place, or somebody copied files.",
+            "二つのクラスタが同じ場所にアーカイブしているか、ファイルが複製されています。",
+        ),
+        answer=(
+            "Its system identifier is named; archiving it is refused in the first place. When it happens after the "
+            "plan, replay stops and nothing is swapped.",
+            "システム識別子を示します。アーカイブの時点でも拒否します。計画後に発生した場合は再生を停止し、"
+            "切り替えは行いません。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B08",
+        "stopped",
+        ("segment-unreadable", "history-unreadable", "repository-unreadable"),
+        title=("Archived file that cannot be read", "読み取れないアーカイブファイル"),
+        cause=("Permissions, a stale mount, a failing disk.", "権限、失効したマウント、ディスク障害など。"),
+        answer=(
+            "The plan reads every file that it needs; `archive-get` answers 255, which stops the server and never "
+            "promotes it.",
+            "計画時に必要なファイルをすべて読みます。`archive-get` は 255 を返し、サーバは停止します (昇格しません)。",
+        ),
+        remedy=(
+            "Give the cluster's owner access, or mend the mount.",
+            "クラスタの所有者に権限を与えるか、マウントを修復してください。",
+        ),
+    ),
+    Fault(
+        "B09",
+        "stopped",
+        ("repository-missing", "repository-unreadable", "segment-missing"),
+        title=("Repository not mounted, or empty", "リポジトリの未マウント、空"),
+        cause=(
+            "The marker `repository.json` is not there, or the archive holds nothing.",
+            "目印の `repository.json` がないか、アーカイブが空です。",
+        ),
+        answer=(
+            "Nothing is written below an empty mount point, and nothing is believed to be absent.",
+            "空のマウントポイントには何も書き込まず、「存在しない」とも判断しません。",
+        ),
+        remedy=(
+            "Mount the file system; a new repository is made by the role `backup`.",
+            "ファイルシステムをマウントしてください。新しいリポジトリはロール `backup` が作成します。",
+        ),
+    ),
+    Fault(
+        "B10",
+        "stopped",
+        ("segment-missing", "wal-not-in-repository"),
+        title=("WAL of the backup's own window missing", "バックアップ自身に必要な WAL の欠落"),
+        cause=(
+            "Without it the backup never becomes consistent.",
+            "これがないとバックアップは整合状態になりません。",
+        ),
+        answer=(
+            "A backup counts as verified only with its WAL in the repository, and the plan proves it again.",
+            "必要な WAL がリポジトリにあるものだけを検証済みとし、計画時にも再確認します。",
+        ),
+        remedy=(
+            "Bring the segment back, or name an older backup.",
+            "セグメントを戻すか、より古いバックアップを指定してください。",
+        ),
+    ),
+    Fault(
+        "B11",
+        "stopped",
+        ("history-missing",),
+        title=("History file of a timeline missing", "タイムライン履歴ファイルの欠落"),
+        cause=(
+            "There are segments of a timeline, and nothing says where it left its parent.",
+            "セグメントはありますが、親からの分岐位置が分かりません。",
+        ),
+        answer=(
+            "Refused for everything that the timeline might change.",
+            "そのタイムラインが影響し得る目標はすべて拒否します。",
+        ),
+        remedy=(
+            "Bring the `.history` file back from a copy, or from `pg_wal` of the server that made it; or name "
+            "another timeline.",
+            "複製または作成元サーバの `pg_wal` から `.history` を戻すか、別のタイムラインを指定してください。",
+        ),
+    ),
+    Fault(
+        "B12",
+        "stopped",
+        ("timeline-ambiguous", "segment-missing"),
+        title=("History there, the timeline's segments missing", "履歴はあるがセグメントが欠落"),
+        cause=(
+            "A timeline began, and none of its WAL is archived yet.",
+            "タイムラインは始まっていますが、その WAL がまだアーカイブされていません。",
+        ),
+        remedy=(
+            "Have its WAL archived, or say that the parent is meant (`--timeline`).",
+            "その WAL をアーカイブさせるか、親のタイムラインを指定してください (`--timeline`)。",
+        ),
+    ),
+    Fault(
+        "B13",
+        "stopped",
+        ("history-damaged",),
+        title=("History file empty or garbage", "履歴ファイルの破損"),
+        cause=(
+            "It does not say in PostgreSQL's form where the timeline began.",
+            "分岐位置が PostgreSQL の形式で書かれていません。",
+        ),
+        remedy=(
+            "Bring it back from a copy, or from `pg_wal` of the server that made the timeline.",
+            "複製または作成元サーバの `pg_wal` から戻してください。",
+        ),
+    ),
+    Fault(
+        "B14",
+        "stopped",
+        ("segment-duplicate", "archive-conflict"),
+        title=("One segment stored twice", "同じセグメントが二重に存在"),
+        cause=(
+            "Two servers write one timeline, or somebody added a copy with another suffix.",
+            "二つのサーバが同じタイムラインを書いているか、別の拡張子の複製が置かれています。",
+        ),
+        answer=(
+            "The plan refuses. On archiving nothing is overwritten, both files are kept, `dbkeeper check` fails.",
+            "計画は拒否します。アーカイブ時には上書きせず両方を残し、`dbkeeper check` が失敗します。",
+        ),
+        remedy=(
+            "Find out which belongs to the cluster's history, and move the other one out of the repository.",
+            "クラスタの履歴に属する方を確認し、もう一方をリポジトリの外へ移してください。",
+        ),
+    ),
+    Fault(
+        "B15",
+        "partly",
+        ("target-after-last-commit",),
+        title=("Only `.partial` of the last segment there", "最後のセグメントが `.partial` のみ"),
+        cause=(
+            "A timeline ended in the middle of a segment.",
+            "タイムラインがセグメントの途中で終わっています。",
+        ),
+        answer=(
+            "It is never taken for a segment. The refusal of a time after the archive's end names it.",
+            "通常のセグメントとしては扱いません。末尾より後の時刻を拒否するときに名前を示します。",
+        ),
+        remedy=("Choose a target in the archived part.", "アーカイブ済みの範囲を目標に指定してください。"),
+        missing=(
+            "It cannot be used, not even with consent; other refusals and `info` do not name it.",
+            "同意しても使用できず、他の拒否や `info` では表示しません。",
+        ),
+    ),
+    Fault(
+        "B16",
+        "partly",
+        (),
+        title=("Temporary files left in the archive", "アーカイブに残った一時ファイル"),
+        cause=("A push was killed.", "アーカイブ処理が強制終了されました。"),
+        answer=(
+            "They are not listed; the next push of the same name removes its own.",
+            "一覧に含めません。同じ名前の次のアーカイブ時に削除します。",
+        ),
+        missing=(
+            "They are not reported, and their age is not looked at.",
+            "報告も経過時間の確認も行いません。",
+        ),
+    ),
+)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Faults B17 to B22: what a base backup holds."""
+
+from __future__ import annotations
+
+from .fault import Fault, Words
+
+_BRING_BACK: Words = (
+    "Bring the file back from a copy of the repository, or name another backup (`--backup`).",
+    "リポジトリの複製から戻すか、別のバックアップを指定してください (`--backup`)。",
+)
+_WHILE_STAGED: Words = (
+    "Seen while the copy is staged beside the live cluster, which is not touched.",
+    "稼働中のクラスタとは別の場所への展開中に検出し、稼働中のクラスタには触れません。",
+)
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "B17",
+        "stopped",
+        (
+            "backup-file-missing",
+            "backup-file-damaged",
+            "backup-file-unreadable",
+            "manifest-unsupported",
+            "backup-entry-damaged",
+        ),
+        title=("Manifest missing, malformed or wrong", "マニフェストの欠落、破損、不一致"),
+        cause=(
+            "Without it nobody can say whether the backup is whole.",
+            "バックアップが完全であることを確認できません。",
+        ),
+        answer=_WHILE_STAGED,
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B18",
+        "stopped",
+        ("backup-file-missing", "backup-file-damaged", "backup-file-extra"),
+        title=(
+            "Base file missing, cut, changed or extra",
+            "ベースファイルの欠落、切り詰め、改変、余分なファイル",
+        ),
+        cause=(
+            "A stored file, or one inside it, is not the one that the manifest lists.",
+            "格納ファイルまたはその中のファイルがマニフェストと一致しません。",
+        ),
+        answer=(
+            "Seen while the copy is staged beside the live cluster, which is not touched. Every file is held against "
+            "its SHA-256.",
+            "稼働中のクラスタとは別の場所への展開中に検出し、稼働中のクラスタには触れません。すべてのファイルを "
+            "SHA-256 で照合します。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B19",
+        "stopped",
+        ("page-checksum-failed",),
+        title=("Damaged pages in the live cluster", "稼働中のクラスタのページ破損"),
+        cause=(
+            "pg_basebackup reports checksum failures; it can do so only where data checksums are on, and the plan "
+            "warns where they are off.",
+            "pg_basebackup がチェックサム不一致を報告しました。データチェックサムが有効な場合のみ検出でき、"
+            "無効な場合は計画で警告します。",
+        ),
+        answer=(
+            "The backup is recorded as failed and never restored from.",
+            "バックアップは失敗として記録し、復旧には使いません。",
+        ),
+        remedy=(
+            "Find the pages (pg_amcheck), look at the disk, and plan a restore from an older backup.",
+            "pg_amcheck で該当ページを調べ、ディスクを確認し、より古いバックアップからの復旧を計画してください。",
+        ),
+    ),
+    Fault(
+        "B20",
+        "stopped",
+        ("backup-file-missing",),
+        title=("`backup_label` missing", "`backup_label` の欠落"),
+        cause=(
+            "A server would start from the wrong checkpoint.",
+            "サーバが誤ったチェックポイントから起動します。",
+        ),
+        answer=(
+            "Such a copy is never started, even where a manifest agrees.",
+            "マニフェストに矛盾がなくても起動しません。",
+        ),
+        remedy=_BRING_BACK,
+    ),
+    Fault(
+        "B21",
+        "partly",
+        ("backup-file-missing", "replay-server-died"),
+        title=(
+            "`pg_control`, `PG_VERSION` or `pg_wal` missing",
+            "`pg_control`、`PG_VERSION`、`pg_wal` の欠落",
+        ),
+        cause=("The copy is not a data directory.", "データディレクトリとして成立しません。"),
+        answer=_WHILE_STAGED,
+        remedy=_BRING_BACK,
+        missing=(
+            "A missing `pg_wal` directory is not looked for: only the staged server says so.",
+            "`pg_wal` ディレクトリの欠落は事前に確認せず、展開先のサーバの起動失敗で判明します。",
+        ),
+    ),
+    Fault(
+        "B22",
+        "handled",
+        ("backup-not-verified", "no-backup"),
+        title=("Backup still running, or failed", "取得中または失敗したバックアップ"),
+        cause=(
+            "Its entry says `running`, `failed` or `expired`.",
+            "状態が `running`、`failed`、`expired` です。",
+        ),
+        answer=(
+            "Only verified backups are chosen; one that is named and is not verified is refused.",
+            "検証済みのものだけを選びます。指定されたものが検証済みでなければ拒否します。",
+        ),
+        remedy=(
+            "Choose a verified one (`dbkeeper info`), or take one.",
+            "検証済みのものを選ぶ (`dbkeeper info`) か、新たに取得してください。",
+        ),
+    ),
+)

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Faults C: the host and the directories that a restore goes to."""
+
+from __future__ import annotations
+
+from .fault import Fault, Words
+
+_MEND: Words = (
+    "Mend what the server's words name, then run the same command again.",
+    "サーバの出力が示す問題を修正し、同じコマンドを再実行してください。",
+)
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "C01",
+        "handled",
+        ("directory-not-empty", "swap-blocked"),
+        title=("Directory not empty", "空でないディレクトリ"),
+        cause=(
+            "A restore over existing files would mix two clusters.",
+            "既存のファイルに上書きすると二つのクラスタが混在します。",
+        ),
+        answer=(
+            "Staged in a new directory beside the live one, swapped by rename; the old directory is kept.",
+            "稼働中のものと並ぶ新しいディレクトリに展開し、名前の変更で切り替えます。元のディレクトリは残します。",
+        ),
+        remedy=(
+            "Move away what lies in the way, then run the same command again.",
+            "妨げとなるものを移動し、同じコマンドを再実行してください。",
+        ),
+    ),
+    Fault(
+        "C02",
+        "partly",
+        (
+            "tablespace-target-forbidden",
+            "tablespace-shared",
+            "tablespace-overlap",
+            "tablespace-unknown",
+            "directory-not-empty",
+        ),
+        title=("Tablespace put where something lives", "使用中の場所へのテーブル空間の割り当て"),
+        cause=(
+            "A map names the live directory, the data directory, one place twice, or a directory with files.",
+            "稼働中のディレクトリ、データディレクトリ内、同じ場所への重複、"
+            "またはファイルのある場所が指定されています。",
+        ),
+        answer=(
+            "Without a map every tablespace goes into a new sibling of its directory.",
+            "指定がなければ、各テーブル空間は元のディレクトリの隣の新しい場所に置きます。",
+        ),
+        remedy=(
+            "Map only to directories that are new or empty.",
+            "新規または空のディレクトリだけを指定してください。",
+        ),
+        missing=(
+            "A mapped directory that another tablespace or cluster uses is NOT recognised, also the one that an "
+            "earlier restore was mapped to: its `PG_…` subdirectories are removed when staging begins.",
+            "他のテーブル空間やクラスタが使用中の場所、および以前のリストアで割り当てた場所は検出しません。"
+            "展開の開始時に、その中の `PG_…` サブディレクトリは削除されます。",
+        ),
+    ),
+    Fault(
+        "C03",
+        "handled",
+        ("confirmation-missing", "pid-file-unreadable", "server-processes-left", "server-did-not-stop"),
+        title=("Server running on the data directory", "データディレクトリでサーバが稼働中"),
+        cause=("The restore replaces a live cluster.", "リストアは稼働中のクラスタを置き換えます。"),
+        answer=(
+            "Pid file, process and its working directory are looked at. The server serves until the copy is proven, "
+            "and is stopped only when the restore was confirmed by the cluster's name.",
+            "PID ファイル、プロセス、作業ディレクトリを確認します。複製の検証が終わるまで稼働を続け、"
+            "クラスタ名による確認がある場合のみ停止します。",
+        ),
+        remedy=(
+            "Confirm by the cluster's name; end leftover processes by the numbers that are named.",
+            "クラスタ名で確認してください。残ったプロセスは表示された番号で終了してください。",
+        ),
+    ),
+    Fault(
+        "C04",
+        "handled",
+        (),
+        title=("Pid file of a dead server", "終了したサーバの PID ファイル"),
+        cause=("The server was killed.", "サーバが強制終了されました。"),
+        answer=(
+            "It is proven dead, then the file and its socket's lock are removed.",
+            "終了を確認したうえで、PID ファイルとソケットのロックを削除します。",
+        ),
+    ),
+    Fault(
+        "C05",
+        "handled",
+        (),
+        title=(
+            "Pid file that names another program, or a zombie",
+            "別のプログラムまたはゾンビを指す PID ファイル",
+        ),
+        cause=("The number was given to somebody else since.", "番号が別のプロセスに再利用されています。"),
+        answer=(
+            "Only PostgreSQL's program that works in this very directory counts as its server.",
+            "そのディレクトリで動作する PostgreSQL のプログラムだけをサーバとみなします。",
+        ),
+    ),
+    Fault(
+        "C06",
+        "handled",
+        ("new-cluster-did-not-start",),
+        title=("Port or socket in use", "ポートまたはソケットが使用中"),
+        cause=(
+            "Another server took the live cluster's port.",
+            "別のサーバが稼働中のクラスタのポートを使っています。",
+        ),
+        answer=(
+            "The staged server has a private socket and no port. When the restored cluster cannot start, the old one "
+            "is put back.",
+            "展開先のサーバは専用のソケットのみを使います。復旧したクラスタが起動できない場合は元に戻します。",
+        ),
+        remedy=(
+            "Stop the other server, then run the same command again.",
+            "別のサーバを停止し、同じコマンドを再実行してください。",
+        ),
+    ),
+    Fault(
+        "C07",
+        "stopped",
+        ("wrong-owner", "parent-not-writable", "needs-root"),
+        title=("Wrong owner, or no permission", "所有者の不一致、権限不足"),
+        cause=(
+            "Only the owner of the data directory can make one in its place.",
+            "置き換えはデータディレクトリの所有者しか行えません。",
+        ),
+        answer=(
+            "Started as root, the owner's identity is taken; the staged copy has mode 0700.",
+            "root で起動した場合は所有者の権限に切り替えます。展開先のモードは 0700 です。",
+        ),
+        remedy=(
+            "Run as root or as the owner; give the directory above to the owner.",
+            "root または所有者で実行し、親ディレクトリへの書き込みを許可してください。",
+        ),
+    ),
+    Fault(
+        "C08",
+        "partly",
+        ("disk-too-small", "staging-full", "disk-full", "space-too-little", "repository-full"),
+        title=("Not enough space", "容量不足"),
+        cause=(
+            "The copy, its tablespaces and WAL need room beside the live data.",
+            "稼働中のデータと並べて複製、テーブル空間、WAL を置く容量が必要です。",
+        ),
+        answer=(
+            "Counted for each file system with 10 % to spare, before anything is touched; a disk that fills up later "
+            "stops the work.",
+            "着手前にファイルシステムごとに 10 % の余裕を含めて計算します。途中で満杯になった場合は停止します。",
+        ),
+        remedy=(
+            "Free space there, then run the same command again: it continues.",
+            "空き容量を確保し、同じコマンドを再実行してください (続きから再開)。",
+        ),
+        missing=("Inodes are not counted.", "inode の残数は確認しません。"),
+    ),
+    Fault(
+        "C09",
+        "handled",
+        (),
+        title=("Repository and data on one disk", "リポジトリとデータが同じディスク"),
+        cause=("One lost disk loses both.", "ディスクの故障で両方を失います。"),
+        answer=("The plans of backup and restore say so.", "バックアップと復旧の計画で警告します。"),
+        remedy=("Put the repository on another disk.", "リポジトリを別のディスクに置いてください。"),
+    ),
+    Fault(
+        "C10",
+        "handled",
+        ("new-cluster-did-not-start",),
+        title=("Include file of the configuration missing", "設定のインクルードファイルの欠落"),
+        cause=(
+            "The copied configuration names files that are not on this host.",
+            "複製された設定がこのホストにないファイルを参照しています。",
+        ),
+        answer=(
+            "The staged server has a complete configuration of our own; after the swap the host's own one counts. "
+            "When that does not start, the old cluster is put back.",
+            "展開先のサーバには専用の完全な設定を使い、切り替え後はホスト自身の設定を使います。"
+            "起動できない場合は元に戻します。",
+        ),
+        remedy=_MEND,
+    ),
+    Fault(
+        "C11",
+        "partly",
+        ("new-cluster-did-not-start",),
+        title=("Preload library or extension not installed", "プリロードライブラリや拡張の未導入"),
+        cause=(
+            "The host lacks a package that the configuration or the data needs.",
+            "設定やデータに必要なパッケージがホストにありません。",
+        ),
+        answer=(
+            "The staged server preloads nothing. When the restored cluster does not start, the old one is put back.",
+            "展開先のサーバは何もプリロードしません。復旧したクラスタが起動できない場合は元に戻します。",
+        ),
+        remedy=(
+            "Install the package, then run the same command again.",
+            "パッケージを導入し、同じコマンドを再実行してください。",
+        ),
+        missing=(
+            "What is missing is not seen in the plan, only at the start after the swap; libraries of extensions are "
+            "not compared.",
+            "不足は計画では分からず、切り替え後の起動時に判明します。拡張のライブラリは照合しません。",
+        ),
+    ),
+    Fault(
+        "C12",
+        "handled",
+        (),
+        title=("Limits below those of the primary", "プライマリより小さい上限値"),
+        cause=(
+            "max_connections and its like are smaller than when the WAL was written.",
+            "max_connections などが WAL の生成時より小さくなっています。",
+        ),
+        answer=(
+            "The staged server has the values from the backup's pg_control, and no hot standby.",
+            "展開先のサーバにはバックアップ時の pg_control の値を使い、ホットスタンバイにはしません。",
+        ),
+    ),
+    Fault(
+        "C13",
+        "handled",
+        (),
+        title=("Settings that point into production's paths", "本番のパスを指す設定"),
+        cause=(
+            "The copied configuration names log, SSL or pid files of the live server.",
+            "複製された設定が稼働中のサーバのログ、SSL、PID ファイルを指しています。",
+        ),
+        answer=(
+            "Nothing of it is believed while staged: files, sockets, SSL and logging are our own.",
+            "展開中は使用せず、ファイル、ソケット、SSL、ログはすべて専用のものを使います。",
+        ),
+    ),
+    Fault(
+        "C14",
+        "handled",
+        ("restored-copy-unfit",),
+        title=("Copy that archives", "複製からのアーカイブ"),
+        cause=(
+            "A copy's new timeline in the archive would mislead the next restore.",
+            "複製の新しいタイムラインがアーカイブに入ると、次の復旧を誤らせます。",
+        ),
+        answer=(
+            "The staged server's archive_command is empty, and that it archived nothing is verified before the swap; "
+            "its files wait until the restored cluster has taken its place.",
+            "展開先の archive_command は空とし、何もアーカイブしていないことを切り替え前に確認します。"
+            "ファイルは復旧したクラスタへの切り替え後にアーカイブされます。",
+        ),
+    ),
+    Fault(
+        "C15",
+        "partly",
+        (),
+        title=("Copy that talks to production", "複製からの本番への接続"),
+        cause=(
+            "Replication, subscriptions and background workers are part of the data and the configuration.",
+            "レプリケーション、サブスクリプション、バックグラウンドワーカはデータと設定に含まれます。",
+        ),
+        answer=(
+            "Staged: no preloaded libraries, no logical replication workers, no network, no hot standby; "
+            "primary_conninfo is stripped.",
+            "展開中はプリロード、論理レプリケーション、ネットワーク、ホットスタンバイを使わず、primary_conninfo "
+            "を取り除きます。",
+        ),
+        missing=(
+            "Login event triggers (17 and later) are not switched off for the check of the copy, and outgoing "
+            "connections are not blocked.",
+            "複製の検査時にログインイベントトリガ (17 以降) を無効にせず、外向きの接続も遮断しません。",
+        ),
+    ),
+    Fault(
+        "C16",
+        "partly",
+        (),
+        title=("Old recovery settings left in the copy", "複製に残った古いリカバリ設定"),
+        cause=(
+            "`recovery.conf`, or recovery_target settings in `postgresql.auto.conf`.",
+            "`recovery.conf` や `postgresql.auto.conf` の recovery_target 設定。",
+        ),
+        answer=(
+            "Removed before replay, and from the configuration that the restored cluster gets.",
+            "再生の前に取り除き、復旧したクラスタの設定からも取り除きます。",
+        ),
+        missing=("What was removed is not reported.", "取り除いた内容は報告しません。"),
+    ),
+    Fault(
+        "C17",
+        "handled",
+        (),
+        title=("Both signal files", "両方のシグナルファイル"),
+        cause=(
+            "`standby.signal` wins over `recovery.signal`.",
+            "`standby.signal` が `recovery.signal` より優先されます。",
+        ),
+        answer=(
+            "Exactly one, `recovery.signal`, is there when replay begins.",
+            "再生の開始時には `recovery.signal` だけを置きます。",
+        ),
+    ),
+    Fault(
+        "C18",
+        "open",
+        (),
+        title=(
+            "Encoding, locale or collation versions of the host differ",
+            "エンコーディング、ロケール、照合順序のバージョンの相違",
+        ),
+        cause=(
+            "Indexes on text are in the order of the old host's library.",
+            "文字列のインデックスは元のホストのライブラリの順序で作られています。",
+        ),
+        remedy=(
+            "Compare the collation versions after the restore (`pg_collation_actual_version`), run pg_amcheck, and "
+            "REINDEX what differs.",
+            "復旧後に照合順序のバージョン (`pg_collation_actual_version`) を比較し、pg_amcheck を実行して、"
+            "異なるものを REINDEX してください。",
+        ),
+        missing=("dbkeeper does not compare them.", "dbkeeper は比較しません。"),
+    ),
+    Fault(
+        "C19",
+        "partly",
+        ("replay-server-died", "new-cluster-did-not-start"),
+        title=("Huge pages, shared memory or limits too small", "Huge Pages、共有メモリ、上限値の不足"),
+        cause=("The host does not give what the settings ask for.", "設定の要求をホストが満たしていません。"),
+        answer=(
+            "The staged server takes little memory and no huge pages. When the restored cluster does not start, the "
+            "old one is put back.",
+            "展開先のサーバは少ないメモリで動作し、Huge Pages を使いません。"
+            "復旧したクラスタが起動できない場合は元に戻します。",
+        ),
+        remedy=_MEND,
+        missing=(
+            "A restore does not ask beforehand whether the live settings fit (`postgres -C shared_memory_size`).",
+            "復旧前に設定値がホストに収まるかは確認しません (`postgres -C shared_memory_size`)。",
+        ),
+    ),
+    Fault(
+        "C20",
+        "stopped",
+        ("busy", "restore-unfinished", "undo-unfinished"),
+        title=("Two at the same work", "同じ作業の同時実行"),
+        cause=(
+            "Another restore, undo or backup runs, or was begun and not finished.",
+            "別のリストア、取り消し、バックアップが実行中か、未完了です。",
+        ),
+        answer=(
+            "The holder is named with process, host and time. A restore does not wait for a backup: the backup fails.",
+            "実行中のプロセス、ホスト、時刻を示します。リストアはバックアップを待たず、バックアップは失敗します。",
+        ),
+        remedy=(
+            "Wait for it to end, or finish or undo what was begun.",
+            "終了を待つか、未完了の作業を完了または取り消してください。",
+        ),
+    ),
+)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The catalogue of faults, the code and the pages agree: `python tools/fault_pages.py` after a change of the first."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.faults.catalogue import (
+    FAULTS,
+    by_code,
+)
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.faults.fault import LANGUAGES, Fault
+from tools.fault_pages import PAGES, STATUSES, page
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+ENGINE = CHECKOUT / "plugins/module_utils/_engine"
+#: As many as were known when the list was made: A of targets, B of content, C of hosts, D of the way.
+NUMBERS = {"A": 18, "B": 22, "C": 20, "D": 13}
+ROW = re.compile(r'^\| <a id="([a-d]\d\d)"></a>([A-D]\d\d) \|(.*)\|$')
+CODE_ROW = re.compile(r"^\| `([a-z-]+)` \| (.*) \|$")
+SLUG = re.compile(r"`([a-z]+(?:-[a-z]+)*)`")
+JAPANESE = re.compile("[぀-ヿ一-鿿]")
+
+
+def sources() -> Iterator[Path]:
+    """The engine without the catalogue."""
+    return (path for path in ENGINE.rglob("*.py") if "faults" not in path.relative_to(ENGINE).parts)
+
+
+@cache
+def raised() -> frozenset[str]:
+    """What the engine passes to anything that is called, also by way of a condition: codes are among it."""
+    found = set()
+    for path in sources():
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            for given in [*call.args, *(keyword.value for keyword in call.keywords)]:
+                choices = [given.body, given.orelse] if isinstance(given, ast.IfExp) else [given]
+                found.update(
+                    one.value
+                    for one in choices
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                )
+    return frozenset(found)
+
+
+def rows(language: str) -> dict[str, str]:
+    """Id -> the rest of its row."""
+    matches = [ROW.match(line) for line in PAGES[language].read_text(encoding="utf-8").splitlines()]
+    found = [(match[2], match[3]) for match in matches if match]
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+@pytest.mark.parametrize("language", PAGES)
+def test_pages_are_up_to_date(language: str) -> None:
+    assert PAGES[language].read_text(encoding="utf-8") == page(language)
+
+
+def test_every_id_of_the_list_is_there_once() -> None:
+    expected = [f"{group}{number:02}" for group, last in NUMBERS.items() for number in range(1, last + 1)]
+    assert len(expected) == 73
+    assert [fault.id for fault in FAULTS] == expected
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_every_code_is_one_that_the_engine_raises(fault: Fault) -> None:
+    assert set(fault.codes) <= raised()
+    assert len(set(fault.codes)) == len(fault.codes)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_what_is_claimed_fits_the_status(fault: Fault) -> None:
+    """An error has a code, what is handled without one says how, what is not done is said and never hidden."""
+    assert fault.status in STATUSES
+    if fault.status == "stopped":
+        assert fault.codes and fault.remedy
+    if fault.status == "handled":
+        assert fault.answer
+    if fault.status == "partly":
+        assert fault.codes or fault.answer
+    if fault.status == "open":
+        assert not fault.codes and not fault.answer
+    assert (fault.missing is not None) == (fault.status in ("partly", "open"))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_every_text_is_in_every_language(fault: Fault) -> None:
+    for words in (fault.title, fault.cause, fault.answer, fault.remedy, fault.missing):
+        if words is None:
+            continue
+        assert len(words) == len(LANGUAGES)
+        english, japanese = words
+        assert english and not JAPANESE.search(english)
+        assert JAPANESE.search(japanese)
+        assert "|" not in english + japanese and "\n" not in english + japanese
+
+
+@pytest.mark.parametrize("language", PAGES)
+def test_a_row_names_no_other_codes_than_its_faults(language: str) -> None:
+    known = set(by_code())
+    told = {
+        identity: {slug for slug in SLUG.findall(rest) if slug in known}
+        for identity, rest in rows(language).items()
+    }
+    assert told == {fault.id: set(fault.codes) for fault in FAULTS}
+
+
+@pytest.mark.parametrize("language", PAGES)
+def test_a_code_leads_to_the_faults_that_name_it_and_to_no_other(language: str) -> None:
+    lines = PAGES[language].read_text(encoding="utf-8").splitlines()
+    matches = [match for match in map(CODE_ROW.match, lines) if match]
+    told = {match[1]: re.findall(r"\[([A-D]\d\d)\]\(#([a-d]\d\d)\)", match[2]) for match in matches}
+    assert len(told) == len(matches)
+    expected = {fault.id: fault.codes for fault in FAULTS}
+    assert set(told) == {code for codes in expected.values() for code in codes}
+    for code, links in told.items():
+        assert [identity for identity, _anchor in links] == [one for one in expected if code in expected[one]]
+        assert all(anchor == identity.lower() for identity, anchor in links)
+
+
+def test_the_ids_that_the_code_speaks_of_are_those_of_the_list() -> None:
+    spoken = {
+        identity
+        for path in sources()
+        for identity in re.findall(r"\b[A-D]\d\d\b", path.read_text(encoding="utf-8"))
+    }
+    assert spoken <= {fault.id for fault in FAULTS}
