@@ -99,10 +99,10 @@ FAULTS: tuple[Fault, ...] = (
             "レコードのチェックサムが誤っているか、前のセグメントに続いていません。",
         ),
         answer=(
-            "Every record is read by `pg_waldump`, and the bytes are bound to the plan by SHA-256. When it happens "
-            "after the plan, replay stops and nothing is swapped.",
-            "すべてのレコードを `pg_waldump` で読み、内容を SHA-256 で計画に結び付けます。"
-            "計画後に発生した場合は再生を停止し、切り替えは行いません。",
+            "Every record is read by `pg_waldump` when a segment is new or has changed, and the bytes are bound to "
+            "the plan by SHA-256. When it happens after the plan, replay stops and nothing is swapped.",
+            "新規または変更されたセグメントのすべてのレコードを `pg_waldump` で読み、内容を SHA-256 "
+            "で計画に結び付けます。計画後に発生した場合は再生を停止し、切り替えは行いません。",
         ),
         remedy=_BRING_BACK,
     ),
@@ -125,18 +125,25 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "B08",
-        "stopped",
+        "partly",
         ("segment-unreadable", "history-unreadable", "repository-unreadable"),
         title=("Archived file that cannot be read", "読み取れないアーカイブファイル"),
         cause=("Permissions, a stale mount, a failing disk.", "権限、失効したマウント、ディスク障害など。"),
         answer=(
-            "The plan reads every file that it needs; `archive-get` answers 255, which stops the server and never "
+            "The plan reads what is new or has changed; `archive-get` answers 255, which stops the server and never "
             "promotes it.",
-            "計画時に必要なファイルをすべて読みます。`archive-get` は 255 を返し、サーバは停止します (昇格しません)。",
+            "計画時に新規または変更されたファイルを読みます。`archive-get` は 255 を返し、サーバは停止します "
+            "(昇格しません)。",
         ),
         remedy=(
             "Give the cluster's owner access, or mend the mount.",
             "クラスタの所有者に権限を与えるか、マウントを修復してください。",
+        ),
+        missing=(
+            "A file that was read before is not read again while its size, times and inode are the same: what has "
+            "gone bad in it since stops the replay, not the plan.",
+            "一度読んだファイルは、大きさ・時刻・inode が同じなら計画時に再び読みません。"
+            "その後の劣化は計画ではなく再生の停止で判明します。",
         ),
     ),
     Fault(

@@ -60,10 +60,10 @@ FAULTS: tuple[Fault, ...] = (
         ("page-checksum-failed",),
         title=("Damaged pages in the live cluster", "稼働中のクラスタのページ破損"),
         cause=(
-            "pg_basebackup reports checksum failures; it can do so only where data checksums are on, and the plan "
-            "warns where they are off.",
+            "pg_basebackup reports checksum failures; it can do so only where data checksums are on, and the "
+            "backup's plan warns where they are off.",
             "pg_basebackup がチェックサム不一致を報告しました。データチェックサムが有効な場合のみ検出でき、"
-            "無効な場合は計画で警告します。",
+            "無効な場合はバックアップの計画で警告します。",
         ),
         answer=(
             "The backup is recorded as failed and never restored from.",

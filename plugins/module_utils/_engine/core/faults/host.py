@@ -284,8 +284,8 @@ FAULTS: tuple[Fault, ...] = (
             "`recovery.conf` や `postgresql.auto.conf` の recovery_target 設定。",
         ),
         answer=(
-            "Removed before replay, and from the configuration that the restored cluster gets.",
-            "再生の前に取り除き、復旧したクラスタの設定からも取り除きます。",
+            "Not there during replay, and removed from the `postgresql.auto.conf` that the restored cluster gets.",
+            "再生中は使わず、復旧したクラスタの `postgresql.auto.conf` からも取り除きます。",
         ),
         missing=("What was removed is not reported.", "取り除いた内容は報告しません。"),
     ),

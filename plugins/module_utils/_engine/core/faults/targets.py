@@ -221,9 +221,9 @@ FAULTS: tuple[Fault, ...] = (
             "バックアップは分岐の後に別の枝で取得されています。",
         ),
         answer=(
-            "Ancestry is judged by where the backup STOPS; `latest` is the live cluster's own timeline. An asked "
-            "timeline that no backup leads to is refused.",
-            "系譜はバックアップの終了位置で判定し、`latest` は稼働中のクラスタのタイムラインを指します。"
+            "Ancestry is judged by where the backup STOPS; where a cluster lives, `latest` is its own timeline. An "
+            "asked timeline that no backup leads to is refused.",
+            "系譜はバックアップの終了位置で判定し、クラスタがあれば `latest` はそのタイムラインを指します。"
             "どのバックアップからも到達できないタイムラインの指定は拒否します。",
         ),
         remedy=(
