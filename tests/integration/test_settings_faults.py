@@ -336,7 +336,7 @@ def test_killed_in_a_trial_nothing_of_it_is_left_by_the_next_run(configured: Con
     wait_for(seen, "a trial")
     assert found, "the trial was over before it was seen"
     running.kill()
-    running.wait()
+    running.communicate()
     assert configured.apply(GOOD, HBA)["changed"] is False
     assert not found[0].exists()
     wait_for(lambda: str(found[0]) not in processes(), "the end of the server in it")

@@ -8,6 +8,7 @@ throw-away cluster listens nowhere but in its own directory, archives nothing, c
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -60,6 +61,7 @@ _LEFT_OUT = ("data_directory", "config_file", "hba_file", "ident_file")
 #: Of the real server's place: its ports may be taken, its directories missing, its memory in somebody's hands.
 _REAL_PLACE = ("port", "unix_socket_directories", "huge_pages", "shared_buffers")
 _UNNAMED = 2
+_SWEEP_SECONDS = 10.0
 _OWNER = "owner.json"
 _LITTLE_MEMORY = "16MB"
 _RELATIVE = (
@@ -189,13 +191,34 @@ def sweep() -> None:
             continue
         if owner_alive(owner):
             continue
-        found = read_pid_file(f"{directory}/data")
-        if found is not None and server_status(f"{directory}/data").running:
-            os.kill(found.pid, signal.SIGQUIT)
-            deadline = time.monotonic() + 10
-            while server_status(f"{directory}/data").running and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
+        _end_all_in(directory)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end_all_in(directory: str) -> None:
+    """A server that was just starting has no pid file yet; its command line names the directory from the first."""
+    deadline = time.monotonic() + _SWEEP_SECONDS
+    while pids := _working_in(directory):
+        late = time.monotonic() > deadline
+        if time.monotonic() > 2 * _SWEEP_SECONDS + deadline:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if late else signal.SIGQUIT)
+        time.sleep(_POLL_SECONDS)
+
+
+def _working_in(directory: str) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as handle:
+                if (
+                    f"{directory}/".encode() in handle.read()
+                    and os.stat(f"/proc/{name}").st_uid == os.geteuid()
+                ):
+                    found.append(int(name))
+    return found
 
 
 def try_settings(
