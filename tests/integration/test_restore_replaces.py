@@ -247,7 +247,7 @@ def test_tablespaces_go_to_new_directories_and_the_live_ones_stay(sandbox: Sandb
         place.mkdir(parents=True)
         cluster.sql(f"CREATE TABLESPACE {place.name} LOCATION '{place}'")
     cluster.sql("CREATE TABLE elsewhere TABLESPACE first AS SELECT generate_series(1, 1000) AS n")
-    world = World.begin(cluster).work().backup().work()
+    world = World.begin(cluster).work().backup().work().point("early")
     cluster.sql("INSERT INTO elsewhere VALUES (0)")
     world.point("alpha")
     cluster.sql("TRUNCATE elsewhere")
@@ -260,12 +260,29 @@ def test_tablespaces_go_to_new_directories_and_the_live_ones_stay(sandbox: Sandb
     located = dict(cluster.sql("SELECT spcname, pg_tablespace_location(oid) FROM pg_tablespace"))
     assert located["second"] == str(mapped)
     assert located["first"].startswith(f"{places[0]}.restored-")
+    # What is live now is not free for another restore, be it mapped by name (C02) …
+    for options in (mapping, ("--tablespace", f"{places[1]}={located['first']}")):
+        answer = cluster.keeper("restore", "--target-name", "early", *options, *CONFIRM)
+        assert (answer.status, answer.error["code"]) == (2, "tablespace-target-forbidden"), str(answer)
+        assert cluster.value("SELECT count(*) FROM elsewhere") == 1001
     # The old cluster can still come back: its tablespaces were not touched.
     cluster.keeper("undo", *CONFIRM).expect(0)
     assert cluster.value("SELECT count(*) FROM elsewhere") == 0
     assert dict(cluster.sql("SELECT spcname, pg_tablespace_location(oid) FROM pg_tablespace"))[
         "second"
     ] == str(places[1])
+    # … or by the same plan again: what the undone restore has left belongs to a directory that is kept.
+    left = sorted(str(path) for path in mapped.rglob("*"))
+    assert left
+    again = ("--tablespace", f"{places[1]}={cluster.root / 'again'}")
+    answer = cluster.keeper("restore", "--target-name", "alpha", *again, *CONFIRM)
+    assert (answer.status != 0, answer.error["code"]) == (True, "directory-not-empty"), str(answer)
+    assert sorted(str(path) for path in mapped.rglob("*")) == left
+    assert cluster.value("SELECT count(*) FROM elsewhere") == 0
+    cluster.keeper("undo", *CONFIRM)
+    cluster.keeper("restore", "--target-name", "early", *CONFIRM).expect(0)
+    assert cluster.value("SELECT count(*) FROM elsewhere") == 1000
+    assert sorted(str(path) for path in mapped.rglob("*")) == left
 
 
 @pytest.mark.slow

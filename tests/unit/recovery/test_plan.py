@@ -144,6 +144,20 @@ def test_a_tablespace_is_never_put_where_something_lives(mapping: dict[str, str]
     assert caught.value.code == code
 
 
+def test_a_tablespace_is_never_put_where_something_lies() -> None:
+    """C02: it may be what an earlier restore was mapped to, and live."""
+    mapping = {"/mnt/fast/space": "/mnt/fast/other"}
+    options = {"time": "2026-11-21T03:20:00Z", "tablespace_map": mapping}
+    disks = {**_two_disks(), world.DATA: world.disk(world.DATA)}
+    assert (
+        plan(world.with_tablespace(), options=options, disks=disks).tablespaces[0]["target"]
+        == "/mnt/fast/other"
+    )
+    with pytest.raises(Refused, match="in which something lies") as caught:
+        plan(world.with_tablespace(), options=options, disks=disks, occupied=frozenset({"/mnt/fast/other"}))
+    assert caught.value.code == "tablespace-target-forbidden"
+
+
 def test_latest_stops_a_running_cluster_first_and_says_what_that_costs() -> None:
     latest = world.request(latest=True)
     made = plan(

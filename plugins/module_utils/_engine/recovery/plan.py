@@ -270,6 +270,14 @@ def _check_host(state: HostState, backup: Backup, moves: list[TablespaceMove]) -
                 happened=f"tablespace {move.oid} would be restored into {move.target}, which is live",
                 remedy="Map it to a new directory outside the data directory.",
             )
+        if move.target in state.occupied:
+            raise Refused(
+                "tablespace-target-forbidden",
+                attempted=attempted,
+                happened=f"tablespace {move.oid} would be restored into {move.target}, in which something lies",
+                remedy="Map it to a directory that is new or empty: what lies there may be another cluster's data, or "
+                "this one's since an earlier restore.",
+            )
 
 
 def _disk(

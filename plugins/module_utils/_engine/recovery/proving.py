@@ -35,7 +35,8 @@ _ARCHIVE_PATIENCE_SECONDS = 120.0
 
 def plan_restore(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> RestorePlan:
     """The whole plan, or :class:`Refused` with the nearest valid choice."""
-    state = ask_state(config, repository, _locations(config, repository, request))
+    locations = _locations(config, repository, request)
+    state = ask_state(config, repository, locations, request.tablespace_map.values())
     candidates = state.catalog.usable()
     if request.backup:
         candidates = [state.catalog.find(request.backup)]

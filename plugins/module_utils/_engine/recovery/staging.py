@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable
 
 from ..cluster.config import ClusterConfig
-from ..core.errors import Failed
+from ..core.errors import Failed, Refused
 from ..core.files import (
     fsync_directory,
     make_directory,
+    read_json,
     remove_tree,
     sync_filesystem,
     write_durable,
@@ -32,6 +33,7 @@ from ..repository.get import restore_command
 from ..repository.prefetch import stop_prefetcher
 from ..repository.spool import Spool
 from .plan import PREFETCH_SEGMENTS, RESTORED_MARKER, STAGED_MAX_WAL_BYTES, WORK_MARKER, RestorePlan
+from .state import holds_something
 
 _CONFIGURATION = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "conf.d")
 _AUTO = "postgresql.auto.conf"
@@ -41,6 +43,7 @@ _RECOVERY_SETTING = re.compile(
     re.IGNORECASE,
 )
 _LOG = "server.log"
+_CLAIMED = "tablespaces.json"
 
 
 def log_path(plan: RestorePlan) -> str:
@@ -58,6 +61,7 @@ def stage(plan: RestorePlan, engine: BackupEngine, progress: Callable[[int], Non
     """Fetch the backup into a fresh staging directory; what a killed attempt left there is removed first."""
     discard(plan)
     make_directory(plan.work_directory, 0o700)
+    _claim_tablespaces(plan)
     engine.fetch_backup(
         plan.backup,
         plan.staging,
@@ -78,15 +82,42 @@ def discard(plan: RestorePlan, *, keep_tablespaces: bool = False) -> None:
     ``keep_tablespaces``: the restored data directory that uses them has been put aside, not thrown away.
     """
     stop_left_behind(plan)
-    _remove_work(plan)
-    for move in () if keep_tablespaces else plan.tablespaces:
-        target = str(move["target"])
+    for target in () if keep_tablespaces else _claimed_tablespaces(plan):
         if RESTORED_MARKER in os.path.basename(target):
             remove_tree(target, made_by_us=RESTORED_MARKER)
         else:
             _empty(target)
+    _remove_work(plan)
     if socket_directory(plan).startswith("/tmp/"):
         shutil.rmtree(socket_directory(plan), ignore_errors=True)
+
+
+def _claim_tablespaces(plan: RestorePlan) -> None:
+    """Note, in the work directory, that these were free when this plan began to fill them (fault C02).
+
+    Only what is noted there is ever emptied again: the same directory may be a live tablespace after the swap, or
+    that of a data directory that was kept. Raises :class:`Refused` (``directory-not-empty``).
+    """
+    targets = [str(move["target"]) for move in plan.tablespaces]
+    for target in targets:
+        if holds_something(target):
+            raise Refused(
+                "directory-not-empty",
+                attempted=f"stage the tablespaces of cluster {plan.cluster}",
+                happened=f"{target} is not empty: it may hold the data of an earlier restore that was kept",
+                remedy="Nothing was touched. Remove it by name if nobody needs it, or map the tablespace to a new "
+                "directory.",
+                details={"directory": target},
+            )
+    write_json(f"{plan.work_directory}/{_CLAIMED}", targets, 0o600)
+
+
+def _claimed_tablespaces(plan: RestorePlan) -> list[str]:
+    try:
+        claimed = read_json(f"{plan.work_directory}/{_CLAIMED}", attempted="see which tablespaces are staged")
+    except FileNotFoundError:
+        return []
+    return [target for target in (str(move["target"]) for move in plan.tablespaces) if target in claimed]
 
 
 def _remove_work(plan: RestorePlan) -> None:
@@ -96,7 +127,7 @@ def _remove_work(plan: RestorePlan) -> None:
 
 
 def _empty(directory: str) -> None:
-    """A directory that the user mapped a tablespace to: only PostgreSQL's own subdirectory in it is ours."""
+    """A claimed directory that the user mapped a tablespace to: PostgreSQL's own subdirectory in it is ours."""
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(directory):
             if name.startswith("PG_"):

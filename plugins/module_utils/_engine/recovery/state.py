@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -55,6 +55,8 @@ class HostState:
     may_control_service: bool
     parent_writable: bool
     renamable: bool = True
+    #: Of the directories that tablespaces are mapped to, those in which something lies.
+    occupied: frozenset[str] = frozenset()
     disks: Mapping[str, FileSystem] = field(default_factory=dict)
     repository_device: int | None = None
     measured: Measured = Measured()
@@ -104,8 +106,21 @@ def measured(repository: Repository) -> Measured:
     )
 
 
-def ask_state(config: ClusterConfig, repository: Repository, locations: tuple[str, ...]) -> HostState:
-    """Ask everything. ``locations`` are the directories that the restore would write below."""
+def holds_something(directory: str) -> bool:
+    """Whether anything lies in a directory; one that may not be read counts as full."""
+    try:
+        return bool(os.listdir(directory))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def ask_state(
+    config: ClusterConfig, repository: Repository, locations: tuple[str, ...], mapped: Iterable[str] = ()
+) -> HostState:
+    """Ask everything. ``locations``: directories that the restore would write below; ``mapped``: into which
+    tablespaces shall go."""
     catalog = read_catalog(repository)
     parent = os.path.dirname(config.data_directory.rstrip("/"))
     owner = privilege.owner_of(config.data_directory if os.path.isdir(config.data_directory) else parent)
@@ -120,6 +135,7 @@ def ask_state(config: ClusterConfig, repository: Repository, locations: tuple[st
         may_control_service=config.service.manager != "systemd" or privilege.started_as_root(),
         parent_writable=os.access(parent, os.W_OK | os.X_OK, effective_ids=True),
         renamable=not os.path.islink(config.data_directory) and not os.path.ismount(config.data_directory),
+        occupied=frozenset(path.rstrip("/") for path in mapped if holds_something(path)),
         disks={path: file_system(path) for path in locations},
         repository_device=file_system(repository.path).device,
         measured=measured(repository),

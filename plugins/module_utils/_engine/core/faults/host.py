@@ -32,7 +32,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "C02",
-        "partly",
+        "stopped",
         (
             "tablespace-target-forbidden",
             "tablespace-shared",
@@ -42,9 +42,10 @@ FAULTS: tuple[Fault, ...] = (
         ),
         title=("Tablespace put where something lives", "使用中の場所へのテーブル空間の割り当て"),
         cause=(
-            "A map names the live directory, the data directory, one place twice, or a directory with files.",
+            "A map names the live directory, the data directory, one place twice, or a directory in which something "
+            "lies, such as another cluster's or that of an earlier restore.",
             "稼働中のディレクトリ、データディレクトリ内、同じ場所への重複、"
-            "またはファイルのある場所が指定されています。",
+            "または何かが置かれている場所 (他のクラスタや以前のリストアのデータなど) が指定されています。",
         ),
         answer=(
             "Without a map every tablespace goes into a new sibling of its directory.",
@@ -53,12 +54,6 @@ FAULTS: tuple[Fault, ...] = (
         remedy=(
             "Map only to directories that are new or empty.",
             "新規または空のディレクトリだけを指定してください。",
-        ),
-        missing=(
-            "A mapped directory that another tablespace or cluster uses is NOT recognised, also the one that an "
-            "earlier restore was mapped to: its `PG_…` subdirectories are removed when staging begins.",
-            "他のテーブル空間やクラスタが使用中の場所、および以前のリストアで割り当てた場所は検出しません。"
-            "展開の開始時に、その中の `PG_…` サブディレクトリは削除されます。",
         ),
     ),
     Fault(
