@@ -81,6 +81,8 @@ def test_no_secret_is_seen(tmp_path: Path) -> None:
             "copy", f"src={needles} dest=/root/needles mode=0600", check=False, become=True
         )
         assert "failed" not in copied, copied
+        # Found where they are known to be; otherwise finding nothing elsewhere would prove nothing.
+        assert server.host.run("grep -qF -f /root/needles /root/needles").rc == 0
         everybody = server.host.run(
             "find / -xdev -type f -perm -004 -not -path '/proc/*' -not -path '/usr/*' -print0"
             " | xargs -0 grep -lF -f /root/needles"
