@@ -47,6 +47,21 @@ def test_a_change_in_a_data_file_is_seen(make_cluster: Callable[..., Cluster]) -
         cluster.sql("CHECKPOINT")
 
 
+def test_a_change_in_a_tablespace_or_beside_it_is_seen(make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(archiving=False)
+    place = cluster.add_tablespace("fast")
+    cluster.sql("CREATE TABLE there TABLESPACE fast AS SELECT 1 AS one")
+    with cluster.unchanged():
+        cluster.sql("SELECT * FROM there")
+    with pytest.raises(AssertionError, match=r"\+ tablespace: \d+/stray"), cluster.unchanged():
+        (place / "stray").touch()
+    with pytest.raises(AssertionError, match=r"beside: .*/fast\.restored"), cluster.unchanged():
+        place.with_name("fast.restored-1").mkdir()
+    with pytest.raises(AssertionError, match="tablespace: "), cluster.unchanged():
+        cluster.sql("UPDATE there SET one = 2")
+        cluster.sql("CHECKPOINT")
+
+
 def test_closing_a_sandbox_ends_its_processes(make_cluster: Callable[..., Cluster]) -> None:
     cluster = make_cluster(archiving=False)
     pid = cluster.pid

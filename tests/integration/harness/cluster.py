@@ -19,7 +19,7 @@ import psycopg
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 
-from .digest import ALIVE, difference, listing
+from .digest import difference, fingerprint
 from .disk import SmallDisk
 from .installation import Installation, default_installation, run
 from .keeper import (
@@ -392,22 +392,28 @@ class Cluster:
     def world(self) -> dict[str, str]:
         """All that a refused operation must not change.
 
-        The data directory (of a running server without what changes by itself), what lies beside it, the
-        postmaster, and every backup and segment in the repository.
+        The data directory and the tablespaces (of a running server without what changes by itself), what lies
+        beside them, the postmaster, and every backup and segment in the repository.
         """
-        data_directory = self.seen(self.data_directory)
-        facts = {"postmaster": str(self.pid)}
-        facts |= {
-            f"beside: {path.name}": str(path.stat().st_ino) for path in self.seen(self.parent).iterdir()
-        }
-        ignored = (
-            (*ALIVE, "pg_wal", "pg_control", "pg_xact", "pg_subtrans", "pg_commit_ts") if self.running else ()
+        return {"postmaster": str(self.pid)} | fingerprint(
+            self.seen(self.data_directory),
+            self.tablespaces(),
+            self.seen(self.repository) / self.name,
+            alive=self.running,
         )
-        facts |= {f"data: {path}": said for path, said in listing(data_directory, ignore=ignored).items()}
-        for part in ("base", "wal"):
-            stored = listing(self.seen(self.repository) / self.name / part)
-            facts |= {f"{part}: {path}": said for path, said in stored.items()}
-        return facts
+
+    def add_tablespace(self, name: str) -> Path:
+        """A new tablespace in a directory of its own beside the data directory's parent."""
+        place = self.root / "tablespaces" / name
+        self.seen(place).mkdir(parents=True, mode=0o700)
+        self.sql(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+        return place
+
+    def tablespaces(self) -> dict[str, Path]:
+        """The places of all tablespaces outside of the data directory, by oid, as this process sees them."""
+        links = self.seen(self.data_directory / "pg_tblspc")
+        found = {path.name: path for path in links.iterdir() if path.is_symlink()} if links.is_dir() else {}
+        return {oid: self.seen(Path(os.readlink(link))) for oid, link in sorted(found.items())}
 
     @contextlib.contextmanager
     def unchanged(self, *but_for: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 #: Files of a running server that change although nobody does anything.
@@ -38,6 +39,25 @@ def listing(directory: Path | str, *, content: bool = True, ignore: tuple[str, .
             except FileNotFoundError:
                 continue
     return entries
+
+
+def fingerprint(
+    data_directory: Path, tablespaces: Mapping[str, Path], stored: Path, *, alive: bool
+) -> dict[str, str]:
+    """Data directory and tablespaces, what lies beside them, and all backups and segments of a repository.
+
+    ``alive``: without what a running server changes by itself.
+    """
+    ignored = (*ALIVE, "pg_wal", "pg_control", "pg_xact", "pg_subtrans", "pg_commit_ts") if alive else ()
+    facts = {f"beside: {path.name}": str(path.stat().st_ino) for path in data_directory.parent.iterdir()}
+    facts |= {f"data: {path}": said for path, said in listing(data_directory, ignore=ignored).items()}
+    for oid, place in tablespaces.items():
+        facts |= {f"tablespace: {oid}/{path}": said for path, said in listing(place, ignore=ignored).items()}
+        # What is restored beside a tablespace, or put aside, has a name that begins with its own.
+        facts |= {f"beside: {path}": str(path.stat().st_ino) for path in place.parent.glob(f"{place.name}.*")}
+    for part in ("base", "wal"):
+        facts |= {f"{part}: {path}": said for path, said in listing(stored / part).items()}
+    return facts
 
 
 def tree_digest(directory: Path | str, *, content: bool = True, ignore: tuple[str, ...] = ()) -> str:
