@@ -64,6 +64,16 @@ test-integration: venv ## the engine against real servers, as an ordinary user
 	  DBKEEPER_TEST_PGBOUNCER=$${DBKEEPER_TEST_PGBOUNCER:-$$(python tools/fetch_pgbouncer.py)} \
 	  tools/as_test_user.sh python -m pytest -q -n 2 $(or $(TESTS),tests/integration) $(PYTEST_ARGS)
 
+# Everything else that this machine does makes it slower; the report says how long it took.
+.PHONY: test-matrix
+test-matrix: venv ## all versions x sizes x zones x timelines, and the long sweeps; writes build/reports/matrix.json
+	@tools/setup.sh packages integration
+	@begun=$$SECONDS; status=0; \
+	  DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)} \
+	  tools/as_test_user.sh python -m pytest -q -n 2 -m matrix $(or $(TESTS),tests/integration) $(PYTEST_ARGS) \
+	  || status=$$?; \
+	  echo "test-matrix: $$((SECONDS - begun)) s; build/reports/matrix.json and matrix.txt have the cells"; exit $$status
+
 .PHONY: test-molecule
 test-molecule: venv ## roles and playbooks on booted hosts (root); SCENARIO=name, or SCENARIO=all
 	@tools/setup.sh packages molecule

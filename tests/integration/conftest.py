@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.installation import installations
+from tests.integration.harness.matrix import Matrix
 from tests.integration.harness.sandbox import Sandbox
 from tests.integration.harness.world import SETTINGS, Frozen, World, standard_past
 
@@ -32,6 +33,18 @@ def pytest_configure(config: pytest.Config) -> None:
             "The integration tests found no PostgreSQL programs: make test-integration gets them.",
             returncode=2,
         )
+
+    config.pluginmanager.register(Matrix(config), "dbkeeper-matrix")
+
+
+@pytest.fixture
+def cell(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Says, as often as one likes, what a test was, for the report of the matrix: ``cell(major=17, zone="UTC")``."""
+
+    def say(**facts: object) -> None:
+        record_property("cell", facts)
+
+    return say
 
 
 @pytest.fixture
