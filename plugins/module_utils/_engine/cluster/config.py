@@ -20,6 +20,7 @@ FORMAT = 1
 DIRECTORY = "/etc/dbkeeper"
 MANAGERS = ("systemd", "pg_ctlcluster", "pg_ctl")
 LANGUAGES = ("en", "ja")
+BACKUP_KINDS = ("auto", "full", "incremental")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _ROLE = re.compile(r"[^\x00-\x1f]{1,63}")
 
@@ -45,11 +46,14 @@ class BackupSettings:
     """How base backups are taken.
 
     ``compression_level`` is zstd's (1 to 19); ``max_rate_kbytes`` limits what is sent a second, as
-    compressed (None: no limit).
+    compressed (None: no limit). ``kind``: ``auto`` takes an incremental one where that is possible and the last full
+    one is no older than ``full_interval_seconds``; ``incremental`` refuses where it is not possible.
     """
 
     compression_level: int = 1
     max_rate_kbytes: int | None = None
+    kind: str = "auto"
+    full_interval_seconds: int = 604800
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,10 @@ class ClusterConfig:
                 # pg_basebackup takes 32 kB to 1 GB a second.
                 max_rate_kbytes=backup.optional(
                     lambda key: backup.number(key, 32, 1048576), "max_rate_kbytes"
+                ),
+                kind=backup.choice("kind", BACKUP_KINDS, default=BackupSettings.kind),
+                full_interval_seconds=backup.number(
+                    "full_interval_seconds", 1, default=BackupSettings.full_interval_seconds
                 ),
             ),
         )

@@ -18,6 +18,7 @@ from ..core.clock import format_utc, label_time, parse_utc
 from ..core.errors import Failed, KeeperError, Refused
 from ..core.files import make_directory, read_json, write_json
 from ..wal.lsn import format_lsn, parse_lsn
+from .chain import KINDS, chain
 from .layout import Repository
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class Backup:
 
     ``settings`` holds what a server needs to replay it (``max_connections`` and the like, from pg_control,
     fault C12); ``seconds`` the duration of each phase; ``owner`` who made it (see core.locks.owner_record).
+
+    An ``incremental`` one is built on ``parent``, whose manifest had the digest ``parent_manifest``; ``plain_bytes``
+    are its own, ``restored_bytes`` those of the data directory that the chain gives, ``rebuilt_bytes`` those of
+    its files that have to be put together from several links. ``pinned``: kept until somebody unpins it.
+    ``page_faults``: what the server said of damaged pages while it was taken (fault B19), see backup.pages.
     """
 
     label: str
@@ -69,6 +75,9 @@ class Backup:
     major: int
     wal_segment_size: int
     kind: str = "full"
+    parent: str | None = None
+    parent_manifest: str | None = None
+    pinned: bool = False
     version: str = ""
     timeline: int | None = None
     start_lsn: int | None = None
@@ -78,6 +87,10 @@ class Backup:
     files: tuple[StoredFile, ...] = ()
     plain_bytes: int = 0
     stored_bytes: int = 0
+    restored_bytes: int = 0
+    rebuilt_bytes: int = 0
+    data_checksums: bool | None = None
+    page_faults: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     owner: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -85,16 +98,30 @@ class Backup:
     failure: str | None = None
 
     @property
-    def usable(self) -> bool:
-        """Whether a restore may start from it."""
+    def verified(self) -> bool:
+        """Whether it is whole, as the server sent it."""
         return self.status == VERIFIED
+
+    @property
+    def usable(self) -> bool:
+        """Whether a restore may start from it without being told so; an incremental one needs its chain, too."""
+        return self.verified and not self.page_faults
+
+    @property
+    def full_bytes(self) -> int:
+        """The size of the data directory that a restore from it gives."""
+        return self.restored_bytes or self.plain_bytes
+
+    def stored_digest(self, name: str) -> str | None:
+        """The digest of one stored file."""
+        return next((file.digest for file in self.files if file.name == name), None)
 
     def facts(self) -> BackupFacts:
         """What a proof needs to know. Raises :class:`Refused` ``backup-not-verified``."""
         from ..wal.facts import BackupFacts
 
         attempted = f"use backup {self.label}"
-        if not self.usable:
+        if not self.verified:
             raise Refused(
                 "backup-not-verified",
                 attempted=attempted,
@@ -154,8 +181,9 @@ class Backup:
             backup = cls(**data)
         except (KeyError, TypeError, ValueError, AttributeError, Refused) as error:
             raise _damaged(label, attempted, f"{type(error).__name__}: {error}") from error
-        if backup.label != label or backup.status not in STATUSES:
-            raise _damaged(label, attempted, f"it calls itself {backup.label!r}, status {backup.status!r}")
+        if backup.label != label or backup.status not in STATUSES or backup.kind not in KINDS:
+            what = f"it calls itself {backup.label!r}, status {backup.status!r}, kind {backup.kind!r}"
+            raise _damaged(label, attempted, what)
         return backup
 
 
@@ -174,9 +202,34 @@ class Catalog:
     backups: tuple[Backup, ...]
     damaged: tuple[DamagedEntry, ...]
 
-    def usable(self) -> list[Backup]:
-        """The verified ones, oldest first."""
-        return [backup for backup in self.backups if backup.usable]
+    def usable(self, *, accept_page_faults: bool = False) -> list[Backup]:
+        """Those that a restore may start from, oldest first: verified with all of their chain, pages sound.
+
+        ``accept_page_faults``: those with damaged pages (fault B19) as well.
+        """
+        return [
+            backup
+            for backup in self.backups
+            if backup.verified
+            and self.fault(backup) is None
+            and (accept_page_faults or not self.page_faults(backup))
+        ]
+
+    def chain(self, backup: Backup) -> tuple[Backup, ...]:
+        """It and all that it is built on, the full one first. Raises as :func:`.chain.chain` does."""
+        return chain(backup, {other.label: other for other in self.backups})
+
+    def fault(self, backup: Backup) -> Refused | None:
+        """What is wrong with its chain."""
+        try:
+            self.chain(backup)
+        except Refused as error:
+            return error
+        return None
+
+    def page_faults(self, backup: Backup) -> dict[str, dict[str, Any]]:
+        """Label -> damaged pages, of all links of its chain that have any."""
+        return {link.label: link.page_faults for link in self.chain(backup) if link.page_faults}
 
     def find(self, label: str) -> Backup:
         """The backup of that label. Raises :class:`Refused` ``backup-unknown``, or its entry's error."""

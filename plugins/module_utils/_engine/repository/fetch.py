@@ -62,7 +62,7 @@ def fetch(
     attempted = f"fetch backup {label}" if directory else f"verify backup {label}"
     repository.require(attempted)
     backup = read_backup(repository, label)
-    if not backup.usable:
+    if not backup.verified:
         backup.facts()
     _check_stored(repository, backup, attempted)
     manifest = read_manifest(f"{repository.backup(label)}/{MANIFEST}", attempted=attempted)
