@@ -85,6 +85,12 @@ options:
       archive.
     type: bool
     default: false
+  accept_other_system:
+    description:
+      - Whether another cluster that lies in the place (one that was just made on a new host) may be put aside.
+        It is kept, not removed.
+    type: bool
+    default: false
   again:
     description: Whether a restore that has been done already is done once more.
     type: bool
@@ -179,7 +185,7 @@ from ..module_utils._module import (
     serve,
 )
 
-PLAIN = ("backup", "tablespace_map", "again", "accept_unarchived", "skip_backup")
+PLAIN = ("backup", "tablespace_map", "again", "accept_unarchived", "accept_other_system", "skip_backup")
 TARGETS = ("target_time", "target_lsn", "target_xid", "target_name", "target")
 
 
@@ -225,6 +231,7 @@ def main() -> None:
             "backup": {"type": "str"},
             "tablespace_map": {"type": "dict", "default": {}},
             "accept_unarchived": {"type": "bool", "default": False},
+            "accept_other_system": {"type": "bool", "default": False},
             "again": {"type": "bool", "default": False},
             "skip_backup": {"type": "bool", "default": False},
             "wait_seconds": {"type": "int", "default": 86400},

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from ..backup.base import BackupRequest, backup
 from ..backup.info import check, information
 from ..cluster.config import ClusterConfig
+from ..cluster.disks import nearest_existing
 from ..core import privilege
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused, unexpected
 from ..core.progress import Progress
@@ -101,11 +102,8 @@ def load_configuration(cluster: str | None, path: str | None) -> ClusterConfig:
 
 
 def act_as_owner(config: ClusterConfig) -> None:
-    """From here on be the owner of the data directory (or of the directory above, when it is gone)."""
-    directory = config.data_directory.rstrip("/")
-    privilege.assume(
-        privilege.owner_of(directory if os.path.isdir(directory) else os.path.dirname(directory))
-    )
+    """From here on be the owner of the data directory (or of the nearest one above, when it is gone)."""
+    privilege.assume(privilege.owner_of(nearest_existing(config.data_directory)))
 
 
 def _language_of_environment() -> str:
@@ -163,6 +161,7 @@ def _request(options: argparse.Namespace) -> RestoreRequest:
         again=options.again,
         accept_unarchived=options.accept_unarchived,
         skip_backup=options.skip_backup,
+        accept_other_system=options.accept_other_system,
     )
 
 
@@ -265,6 +264,9 @@ def _target_options() -> argparse.ArgumentParser:
     target.add_argument("--again", action="store_true", help="repeat a restore that was done before")
     target.add_argument(
         "--accept-unarchived", action="store_true", help="latest: lose what a crash left unarchived"
+    )
+    target.add_argument(
+        "--accept-other-system", action="store_true", help="put aside another cluster that lies in the place"
     )
     target.add_argument("--skip-backup", action="store_true", help="no new base backup at the end")
     return target

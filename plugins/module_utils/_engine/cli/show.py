@@ -32,8 +32,9 @@ def undo(result: Mapping[str, Any]) -> list[str]:
     plan = result["plan"]
     verb = "" if result["executed"] else "would be "
     lines = []
-    if plan["put_back"]:
+    if plan["put_aside"]:
         lines.append(f"{verb}put aside: the restored data directory, as {plan['put_aside']}")
+    if plan["put_back"]:
         lines.append(f"{verb}put back: {plan['put_back']}")
     if plan["remove"]:
         lines.append(f"{verb}removed: {plan['remove']}")

@@ -73,11 +73,17 @@ def _location(directory: str, name: str) -> Location:
     return Location(int(name), path, in_place=True)
 
 
-def file_system(path: str) -> FileSystem:
-    """What ``path`` lies on, or would lie on if it were made. Raises :class:`Failed` (``disk-unreadable``)."""
+def nearest_existing(path: str) -> str:
+    """``path`` itself, or the nearest directory above it that is there: in which it would be made."""
     nearest = os.path.abspath(path)
     while not os.path.lexists(nearest):
         nearest = os.path.dirname(nearest)
+    return nearest
+
+
+def file_system(path: str) -> FileSystem:
+    """What ``path`` lies on, or would lie on if it were made. Raises :class:`Failed` (``disk-unreadable``)."""
+    nearest = nearest_existing(path)
     try:
         facts = os.statvfs(nearest)
         device = os.stat(nearest).st_dev

@@ -47,7 +47,7 @@ def done_card(result: Mapping[str, Any], language: str = "en") -> list[str]:
         rows.append(("new_backup", record["new_backup"]))
     rows.append(("seconds", ", ".join(f"{name} {spent:g}" for name, spent in record["seconds"].items())))
     rows.append(("evidence", result["evidence"]))
-    if record["kept_directory"]:
+    if record["kept_directory"] or not plan["live"]["exists"]:
         rows.append(("undo", f"dbkeeper undo --cluster {plan['cluster']} --confirm {plan['cluster']}"))
     return _card(say("title_done", language, cluster=plan["cluster"], id=plan["id"]), rows, language)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -217,6 +218,8 @@ class Execution:
             "result": result,
             "error": error.to_dict() if error else None,
             "cluster": plan.cluster,
+            "host": socket.gethostname(),
+            "replaced": plan.live,
             "plan_id": plan.id,
             "asked": plan.request,
             "planned": plan.proof,

@@ -78,7 +78,10 @@ def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> 
                 remedy="Directories ending in .before-… beside the data directory are what earlier restores kept.",
             )
         plan = RestorePlan.from_dict(journal.data["plan"])
-        swapped = _kept(plan) or journal.status(steps.UNDO_PUT_ASIDE) is not None
+        replaced = bool(plan.live["exists"])
+        swapped = (_kept(plan) if replaced else _placed(plan, journal)) or journal.status(
+            steps.UNDO_PUT_ASIDE
+        ) is not None
         aside = journal.data.get("undone_directory") or (
             f"{plan.data_directory}.undone-{label_time(utc_now())}-{plan.id}" if swapped else None
         )
@@ -87,7 +90,7 @@ def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> 
             "executed": False,
             "plan": {
                 "id": plan.id,
-                "put_back": plan.kept_directory if swapped else None,
+                "put_back": plan.kept_directory if swapped and replaced else None,
                 "put_aside": aside,
                 "remove": None if journal.is_done(steps.CLEAN_UP) else plan.work_directory,
             },
@@ -95,10 +98,11 @@ def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> 
         if journal.state == "undone" or check:
             return result
         if not swapped and journal.is_done(steps.PLACE_NEW):
+            gone = plan.kept_directory if replaced else plan.data_directory
             raise Refused(
                 "kept-directory-missing",
                 attempted=f"undo the restore of cluster {config.cluster}",
-                happened=f"{plan.kept_directory} is gone: somebody removed it, or there was no old cluster",
+                happened=f"{gone} is gone: somebody removed it",
                 remedy="Restore to another target instead; dbkeeper info shows what can be reached.",
             )
         journal.record["state"] = "running"
@@ -115,7 +119,8 @@ def _undo_steps(plan: RestorePlan, config: ClusterConfig, journal: Journal, asid
             instance.stop()
 
     def start() -> None:
-        if not instance.status().running and live_cluster(config).exists:
+        # Nothing was here before, or nothing that starts: then nothing is started.
+        if not instance.status().running and os.path.isfile(f"{config.data_directory}/PG_VERSION"):
             instance.start()
 
     def clean_up() -> None:
@@ -133,9 +138,15 @@ def _undo_steps(plan: RestorePlan, config: ClusterConfig, journal: Journal, asid
 
 
 def _put_aside(plan: RestorePlan, aside: str | None) -> None:
-    """Only while the old directory still waits is the one in the live place the restored one."""
-    if aside and _kept(plan):
+    """Only while the old directory still waits (if there was one) is the one in the live place the restored one."""
+    if aside and (_kept(plan) or not plan.live["exists"]):
         move(plan.data_directory, aside)
+
+
+def _placed(plan: RestorePlan, journal: Journal) -> bool:
+    """Whether the restored directory has taken a place in which there was nothing before."""
+    begun = journal.status(steps.PLACE_NEW) is not None
+    return begun and os.path.isdir(plan.data_directory) and not os.path.isdir(plan.staging)
 
 
 def _kept(plan: RestorePlan) -> bool:
@@ -150,7 +161,9 @@ def _plan_for_execution(
     facts: dict[str, Any] = {"live_was_running": running}
     if request.target.kind != "latest":
         return plan_after_archiving(config, repository, request), facts
-    plan_restore(config, repository, request)
+    plan = plan_restore(config, repository, request)
+    if not plan.live["exists"] or plan.live["stranger"]:
+        return plan, facts
     facts["down_since"] = time.time() if running else None
     try:
         stop_and_archive(config, repository, request.accept_unarchived)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,12 +20,12 @@ from ..repository.catalog import Backup
 from ..wal.facts import Proof
 from ..wal.lsn import format_lsn, parse_lsn
 from . import steps
+from .host import TablespaceMove, check_host, tablespace_moves
 from .request import RestoreRequest
 from .state import HostState
 
 WORK_MARKER = ".dbkeeper-"
 KEPT_MARKER = ".before-"
-RESTORED_MARKER = ".restored-"
 
 #: Restored WAL stays in pg_wal until a restartpoint; the staged server's max_wal_size bounds it.
 STAGED_MAX_WAL_BYTES = 1 << 30
@@ -43,15 +42,6 @@ _TEMPLATE_SETTINGS = (
     "max_prepared_transactions",
     "max_locks_per_transaction",
 )
-
-
-@dataclass(frozen=True)
-class TablespaceMove:
-    """Where a tablespace lay when the backup was taken, and where the restore puts it."""
-
-    oid: int
-    source: str
-    target: str
 
 
 @dataclass(frozen=True)
@@ -124,34 +114,6 @@ class RestorePlan:
         return cls(**value)
 
 
-def tablespace_moves(backup: Backup, mapping: Mapping[str, str], identity: str) -> list[TablespaceMove]:
-    """Each tablespace goes into a new sibling of the directory it had: the live one is never written to (C02)."""
-    moves = []
-    known = {tablespace.path for tablespace in backup.tablespaces}
-    unknown = sorted(set(mapping) - known)
-    if unknown:
-        raise Refused(
-            "tablespace-unknown",
-            attempted="map the tablespaces",
-            happened=f"backup {backup.label} has no tablespace at {', '.join(unknown)}",
-            remedy=f"Its tablespaces are: {', '.join(sorted(known)) or 'none'}.",
-        )
-    for tablespace in backup.tablespaces:
-        plain = re.sub(re.escape(RESTORED_MARKER) + r"[0-9a-f]{12}$", "", tablespace.path.rstrip("/"))
-        target = mapping.get(tablespace.path) or f"{plain}{RESTORED_MARKER}{identity}"
-        moves.append(TablespaceMove(tablespace.oid, tablespace.path, target.rstrip("/")))
-    targets = [move.target for move in moves]
-    if len(set(targets)) != len(targets):
-        raise Refused(
-            "tablespace-shared",
-            attempted="map the tablespaces",
-            happened="two tablespaces would go to one directory",
-            remedy="Give each tablespace a directory of its own.",
-            details={"targets": targets},
-        )
-    return moves
-
-
 def plan_id(system_id: str, proof: Proof, destination: str) -> str:
     """The identity of a plan: same cluster, backup, timeline, position and destination (recovery-faults 8)."""
     parts = (system_id, proof.backup, proof.timeline, format_lsn(proof.lsn), proof.inclusive, destination)
@@ -164,9 +126,9 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
     system_id = str(backup.system_id)
     identity = plan_id(system_id, proof, config.data_directory)
     moves = tablespace_moves(backup, request.tablespace_map, identity)
-    _check_host(state, backup, moves)
+    check_host(request, state, backup, moves)
     disk = _disk(backup, proof, moves, state)
-    stop_first = proof.target.kind == "latest" and state.live.status.running
+    stop_first = proof.target.kind == "latest" and state.live.status.running and not state.live.stranger
     stage_seconds = backup.plain_bytes / (state.measured.stage_bytes_per_second or _DEFAULT_STAGE_RATE)
     replay_seconds = proof.wal_bytes / (state.measured.replay_bytes_per_second or _DEFAULT_REPLAY_RATE)
     downtime = state.measured.downtime_seconds or _DEFAULT_DOWNTIME
@@ -212,74 +174,6 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
     )
 
 
-def _check_host(state: HostState, backup: Backup, moves: list[TablespaceMove]) -> None:
-    config = state.config
-    attempted = f"plan a restore of cluster {config.cluster}"
-    if config.major != backup.major:
-        raise Refused(
-            "version-mismatch",
-            attempted=attempted,
-            happened=f"backup {backup.label} is of PostgreSQL {backup.major}, the host has {config.version}",
-            remedy=f"Install PostgreSQL {backup.major} and correct bin_directory, or choose another backup.",
-        )
-    control = state.live.control
-    if control is not None and str(control.system_id) != str(backup.system_id):
-        raise Refused(
-            "system-mismatch",
-            attempted=attempted,
-            happened=(
-                f"{config.data_directory} holds system {control.system_id}, backup {backup.label} is of "
-                f"{backup.system_id}: another database lives here"
-            ),
-            remedy="Correct the repository or the cluster's name in the configuration.",
-        )
-    if state.running_as != state.owner:
-        raise Refused(
-            "wrong-owner",
-            attempted=attempted,
-            happened=f"this runs as {state.running_as}, but {config.data_directory} belongs to {state.owner}",
-            remedy=f"Run as root, or as {state.owner}.",
-        )
-    if not state.may_control_service:
-        raise Refused(
-            "needs-root",
-            attempted=attempted,
-            happened=f"{config.service.unit} is controlled by systemd, which takes orders from root only",
-            remedy="Run the same command as root: sudo dbkeeper restore …",
-        )
-    if not state.renamable:
-        raise Refused(
-            "data-directory-not-renamable",
-            attempted=attempted,
-            happened=f"{config.data_directory} is a mount point or a symbolic link: the swap could not rename it",
-            remedy="Keep the data directory one level below the mount point, and name it by its real path.",
-        )
-    if not state.parent_writable:
-        raise Refused(
-            "parent-not-writable",
-            attempted=attempted,
-            happened=f"{state.owner} may not write in {os.path.dirname(config.data_directory)}",
-            remedy="Give the directory above the data directory to the cluster's owner: the swap renames inside it.",
-        )
-    for move in moves:
-        inside = f"{move.target}/".startswith(f"{config.data_directory}/")
-        if inside or move.target == move.source:
-            raise Refused(
-                "tablespace-target-forbidden",
-                attempted=attempted,
-                happened=f"tablespace {move.oid} would be restored into {move.target}, which is live",
-                remedy="Map it to a new directory outside the data directory.",
-            )
-        if move.target in state.occupied:
-            raise Refused(
-                "tablespace-target-forbidden",
-                attempted=attempted,
-                happened=f"tablespace {move.oid} would be restored into {move.target}, in which something lies",
-                remedy="Map it to a directory that is new or empty: what lies there may be another cluster's data, or "
-                "this one's since an earlier restore.",
-            )
-
-
 def _disk(
     backup: Backup, proof: Proof, moves: list[TablespaceMove], state: HostState
 ) -> list[dict[str, Any]]:
@@ -315,6 +209,7 @@ def _live(state: HostState) -> dict[str, Any]:
     control = state.live.control
     return {
         "exists": state.live.exists,
+        "stranger": state.live.stranger,
         "running": state.live.status.running,
         "timeline": control.timeline if control else None,
         "unarchived_segments": list(state.live.ready_segments),
@@ -329,7 +224,9 @@ def _lost(proof: Proof, state: HostState) -> dict[str, Any]:
         "until": format_utc(newest.time) if newest and following else None,
         "archived_wal_bytes": max(0, newest.lsn - proof.end_lsn) if newest and following else 0,
         "unarchived_segments": list(state.live.ready_segments),
-        "since_the_archive_ends": state.live.status.running and proof.target.kind != "latest",
+        "since_the_archive_ends": (
+            state.live.status.running and not state.live.stranger and proof.target.kind != "latest"
+        ),
     }
 
 
@@ -349,6 +246,9 @@ def _notes(state: HostState, moves: list[TablespaceMove]) -> list[dict[str, Any]
         notes.append({"key": "note_one_disk", "values": {}})
     if not state.live.exists:
         notes.append({"key": "note_no_live", "values": {"path": state.config.data_directory}})
+    if state.live.stranger:
+        values = {"path": state.config.data_directory, "found": state.live.stranger}
+        notes.append({"key": "note_stranger", "values": values})
     for move in moves:
         notes.append({"key": "note_tablespace", "values": asdict(move)})
     return notes

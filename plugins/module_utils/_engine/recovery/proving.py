@@ -18,7 +18,8 @@ from ..repository.layout import Repository
 from ..wal.facts import Target
 from ..wal.index import WalIndex
 from ..wal.proof import prove
-from .plan import RestorePlan, make_plan, tablespace_moves
+from .host import tablespace_moves
+from .plan import RestorePlan, make_plan
 from .request import RestoreRequest
 from .state import HostState, ask_state, live_cluster, ready_segments
 from .waiting import wait_for
@@ -47,8 +48,10 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
             happened="the repository holds no verified base backup",
             remedy="dbkeeper info shows what there is; take one with dbkeeper backup.",
         )
-    system_id = _system_id(state, candidates)
+    system_id = _system_id(state, candidates, request)
     candidates = _of_system(system_id, candidates, config)
+    if request.accept_other_system:
+        state = replace(state, live=state.live.seen_from(system_id))
     proof = prove(
         [backup.facts() for backup in candidates],
         _on_live_timeline(request.target, state),
@@ -84,17 +87,19 @@ def _of_system(system_id: str, candidates: list[Backup], config: ClusterConfig) 
                 f"{config.data_directory} holds system {system_id}, the repository has backups of "
                 f"{', '.join(others)}: another database"
             ),
-            remedy="Correct the repository or the cluster's name in the configuration.",
+            remedy="Correct the repository or the cluster's name in the configuration, or repeat with "
+            "accept_other_system (--accept-other-system): the other database is put aside, not removed.",
             details={"system_id": system_id, "repository_system_ids": others},
         )
     return ours
 
 
-def _system_id(state: HostState, candidates: list[Backup]) -> str:
+def _system_id(state: HostState, candidates: list[Backup], request: RestoreRequest) -> str:
     """The live cluster says which system it is; without one, all backups must agree (fault B07)."""
-    if state.live.control is not None:
-        return str(state.live.control.system_id)
     systems = sorted({str(backup.system_id) for backup in candidates})
+    live = str(state.live.control.system_id) if state.live.control is not None else None
+    if live is not None and (live in systems or not request.accept_other_system):
+        return live
     if len(systems) > 1:
         raise Refused(
             "system-ambiguous",
@@ -123,10 +128,18 @@ def plan_after_archiving(
     try:
         return plan_restore(config, repository, request)
     except Refused as error:
-        if error.code not in _MAY_NOT_BE_ARCHIVED_YET or not Instance(config).status().running:
+        if error.code not in _MAY_NOT_BE_ARCHIVED_YET or not _serves_this_system(config, repository):
             raise
     archive_now(config)
     return plan_restore(config, repository, request)
+
+
+def _serves_this_system(config: ClusterConfig, repository: Repository) -> bool:
+    """Whether the server that runs here is the one whose backups these are: no stranger is told to archive."""
+    live = live_cluster(config)
+    if live.control is None or not live.status.running:
+        return False
+    return live.control.system_id in {backup.system_id for backup in read_catalog(repository).usable()}
 
 
 def archive_now(config: ClusterConfig) -> None:

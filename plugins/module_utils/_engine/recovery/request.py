@@ -25,7 +25,8 @@ class RestoreRequest:
 
     ``asked`` keeps the target in the asker's own words and zone, for the card. ``again`` repeats a restore that
     has been done already; ``accept_unarchived`` lets ``latest`` go on although a crashed cluster holds WAL that
-    never reached the archive; ``skip_backup`` leaves out the new base backup at the end.
+    never reached the archive; ``skip_backup`` leaves out the new base backup at the end; ``accept_other_system``
+    lets another cluster (one that was just made on a new host, say) be put aside.
     """
 
     target: Target
@@ -35,6 +36,7 @@ class RestoreRequest:
     again: bool = False
     accept_unarchived: bool = False
     skip_backup: bool = False
+    accept_other_system: bool = False
 
     @property
     def identity(self) -> str:
@@ -55,6 +57,7 @@ class RestoreRequest:
             "tablespace_map": dict(self.tablespace_map),
             "accept_unarchived": self.accept_unarchived,
             "skip_backup": self.skip_backup,
+            "accept_other_system": self.accept_other_system,
         }
 
 

@@ -32,7 +32,8 @@ from ..repository.engine import BackupEngine
 from ..repository.get import restore_command
 from ..repository.prefetch import stop_prefetcher
 from ..repository.spool import Spool
-from .plan import PREFETCH_SEGMENTS, RESTORED_MARKER, STAGED_MAX_WAL_BYTES, WORK_MARKER, RestorePlan
+from .host import RESTORED_MARKER
+from .plan import PREFETCH_SEGMENTS, STAGED_MAX_WAL_BYTES, WORK_MARKER, RestorePlan
 from .state import holds_something
 
 _CONFIGURATION = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "conf.d")
@@ -273,7 +274,9 @@ def settle(plan: RestorePlan, config: ClusterConfig) -> None:
     want last week's port and access rules with it. The backup's files stay beside as ``*.from-backup``.
     """
     staging = plan.staging
-    live_configuration = config.config_file is None and os.path.isdir(plan.data_directory)
+    live_configuration = config.config_file is None and os.path.isfile(
+        f"{plan.data_directory}/postgresql.conf"
+    )
     if live_configuration:
         for name in _CONFIGURATION:
             _take_over(f"{plan.data_directory}/{name}", f"{staging}/{name}")

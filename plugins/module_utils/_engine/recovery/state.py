@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.controldata import ControlData, read_control_data
-from ..cluster.disks import FileSystem, file_system
+from ..cluster.disks import FileSystem, file_system, nearest_existing
 from ..cluster.instance import Instance, InstanceStatus
 from ..core import privilege
 from ..core.clock import utc_now
@@ -32,14 +33,29 @@ class Measured:
     source: str = ""
 
 
+#: What a cluster's directory has: a damaged one lacks some of it, another thing has nothing of it.
+_SIGNS_OF_A_CLUSTER = ("PG_VERSION", "global", "base", "pg_wal")
+
+
 @dataclass(frozen=True)
 class LiveCluster:
-    """The cluster that a restore would replace. ``control`` is None when there is no readable pg_control."""
+    """The cluster that a restore would replace. ``control`` is None when there is no readable pg_control.
+
+    ``stranger`` says what lies in its place instead: the system identifier of another cluster, or ``something
+    else``. Nothing of a stranger is believed (timeline, unarchived WAL), and it is archived nowhere.
+    """
 
     exists: bool
     status: InstanceStatus
     control: ControlData | None
     ready_segments: tuple[str, ...] = ()
+    stranger: str | None = None
+
+    def seen_from(self, system_id: str) -> LiveCluster:
+        """The same in the eyes of who restores that system: another one is a stranger."""
+        if self.control is None or str(self.control.system_id) == system_id:
+            return self
+        return replace(self, control=None, ready_segments=(), stranger=str(self.control.system_id))
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,10 @@ class HostState:
     may_control_service: bool
     parent_writable: bool
     renamable: bool = True
+    #: The server's own configuration, where it is outside the data directory, is there.
+    configured: bool = True
+    #: Of the directories above tablespaces, those that are not there and may not be made.
+    unreachable: frozenset[str] = frozenset()
     #: Of the directories that tablespaces are mapped to, those in which something lies.
     occupied: frozenset[str] = frozenset()
     disks: Mapping[str, FileSystem] = field(default_factory=dict)
@@ -74,7 +94,22 @@ def live_cluster(config: ClusterConfig) -> LiveCluster:
         except KeeperError:
             # A damaged pg_control is a reason to restore, not a reason to refuse to.
             control = None
-    return LiveCluster(os.path.isdir(directory), status, control, ready_segments(directory))
+    return LiveCluster(
+        os.path.isdir(directory),
+        status,
+        control,
+        ready_segments(directory),
+        None if control else _stranger(directory),
+    )
+
+
+def _stranger(directory: str) -> str | None:
+    """What is no cluster, not even a damaged one, and not empty."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return None
+    return "something else" if names and not set(names) & set(_SIGNS_OF_A_CLUSTER) else None
 
 
 def ready_segments(data_directory: str) -> tuple[str, ...]:
@@ -87,8 +122,13 @@ def ready_segments(data_directory: str) -> tuple[str, ...]:
 
 
 def measured(repository: Repository) -> Measured:
-    """What the newest finished restore says of speeds and downtime."""
-    done = [item for item in list_evidence(repository) if item.get("result") == "restored"]
+    """What the newest finished restore on this host says of speeds and downtime."""
+    here = socket.gethostname()
+    done = [
+        item
+        for item in list_evidence(repository)
+        if item.get("result") == "restored" and item.get("host", here) == here
+    ]
     if not done:
         return Measured()
     last = max(done, key=lambda item: str(item.get("ended", "")))
@@ -104,6 +144,10 @@ def measured(repository: Repository) -> Measured:
         downtime_seconds=last.get("downtime_seconds"),
         source=str(last.get("id", "")),
     )
+
+
+def _writable(directory: str) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def holds_something(directory: str) -> bool:
@@ -122,7 +166,7 @@ def ask_state(
     """Ask everything. ``locations``: directories that the restore would write below; ``mapped``: into which
     tablespaces shall go."""
     catalog = read_catalog(repository)
-    parent = os.path.dirname(config.data_directory.rstrip("/"))
+    parent = nearest_existing(os.path.dirname(config.data_directory))
     owner = privilege.owner_of(config.data_directory if os.path.isdir(config.data_directory) else parent)
     assumed = privilege.real_owner()
     return HostState(
@@ -133,8 +177,10 @@ def ask_state(
         owner=owner.name,
         running_as=assumed.name if assumed else privilege.current_user(),
         may_control_service=config.service.manager != "systemd" or privilege.started_as_root(),
-        parent_writable=os.access(parent, os.W_OK | os.X_OK, effective_ids=True),
+        parent_writable=_writable(parent),
         renamable=not os.path.islink(config.data_directory) and not os.path.ismount(config.data_directory),
+        configured=config.config_file is None or os.path.isfile(config.config_file),
+        unreachable=frozenset(path for path in locations if not _writable(nearest_existing(path))),
         occupied=frozenset(path.rstrip("/") for path in mapped if holds_something(path)),
         disks={path: file_system(path) for path in locations},
         repository_device=file_system(repository.path).device,

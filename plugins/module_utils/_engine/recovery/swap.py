@@ -36,6 +36,8 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
         if instance.status().running:
             instance.stop()
         left = live_cluster(config)
+        if plan.live["stranger"]:
+            return
         journal.note(unarchived_segments=list(left.ready_segments))
         if left.control is not None:
             end = format_lsn(left.control.checkpoint_lsn)
@@ -83,13 +85,15 @@ def _put_back(plan: RestorePlan, instance: Instance, journal: Journal, cause: Ke
     """The new cluster does not start: go back to the old one, keep the staged copy, and say why."""
     if instance.status().running:
         instance.stop(mode="immediate")
-    if os.path.isdir(plan.kept_directory):
+    if os.path.isdir(plan.kept_directory) or not plan.live["exists"]:
         move(plan.data_directory, plan.staging)
         move(plan.kept_directory, plan.data_directory)
     # Settled again by the next run: the live configuration that did not start is to be mended first.
     journal.reset(steps.SETTLE, steps.STOP_LIVE, steps.KEEP_OLD, steps.PLACE_NEW, steps.START_NEW)
     journal.note(down_since=None, kept_directory=None)
     after = "the old cluster is in its place again"
+    if not plan.live["exists"]:
+        after = f"the proven copy is kept in {plan.work_directory}"
     if journal.data.get("live_was_running"):
         try:
             instance.start()

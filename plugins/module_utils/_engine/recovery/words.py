@@ -89,6 +89,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "There is no live data directory at {path}; nothing will be kept.",
         "{path} に現在のデータディレクトリがありません。保存されるものはありません。",
     ),
+    "note_stranger": (
+        "{path} holds something else ({found}): it is put aside with the swap, and not removed.",
+        "{path} には別のもの ({found}) があります。切り替え時に退避し、削除はしません。",
+    ),
     "note_tablespace": (
         "Tablespace {oid} moves from {source} to {target}.",
         "テーブル空間 {oid} は {source} から {target} へ移ります。",

@@ -15,19 +15,21 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "C01",
         "handled",
-        ("directory-not-empty", "swap-blocked"),
+        ("directory-not-empty", "system-mismatch", "swap-blocked"),
         title=("Directory not empty", "空でないディレクトリ"),
         cause=(
             "A restore over existing files would mix two clusters.",
             "既存のファイルに上書きすると二つのクラスタが混在します。",
         ),
         answer=(
-            "Staged in a new directory beside the live one, swapped by rename; the old directory is kept.",
-            "稼働中のものと並ぶ新しいディレクトリに展開し、名前の変更で切り替えます。元のディレクトリは残します。",
+            "Staged in a new directory beside the live one, swapped by rename; the old directory is kept. Another "
+            "cluster in the place (on a new host, say) is refused, or put aside with `accept_other_system`.",
+            "稼働中のものと並ぶ新しいディレクトリに展開し、名前の変更で切り替えます。元のディレクトリは残します。"
+            "別のクラスタがある場合は拒否し、`accept_other_system` の指定があれば退避します。",
         ),
         remedy=(
-            "Move away what lies in the way, then run the same command again.",
-            "妨げとなるものを移動し、同じコマンドを再実行してください。",
+            "Move away what lies in the way, or accept that it is put aside, then run the same command again.",
+            "妨げとなるものを移動するか退避を許可し、同じコマンドを再実行してください。",
         ),
     ),
     Fault(
@@ -167,7 +169,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "C10",
         "handled",
-        ("new-cluster-did-not-start",),
+        ("server-configuration-missing", "new-cluster-did-not-start"),
         title=("Include file of the configuration missing", "設定のインクルードファイルの欠落"),
         cause=(
             "The copied configuration names files that are not on this host.",
