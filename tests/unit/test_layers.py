@@ -15,7 +15,19 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PLUGINS = CHECKOUT / "plugins"
 ENGINE = PLUGINS / "module_utils" / "_engine"
 #: A package may import from itself and from those before it.
-ORDER = ("core", "wal", "repository", "cluster", "tuning", "settings", "pooling", "backup", "recovery", "cli")
+ORDER = (
+    "core",
+    "wal",
+    "repository",
+    "retention",
+    "cluster",
+    "tuning",
+    "settings",
+    "pooling",
+    "backup",
+    "recovery",
+    "cli",
+)
 #: The only places where the engine may leave the standard library.
 OUTSIDE = {"cluster/sql.py": {"psycopg"}}
 #: Controller only, and there already: ansible-core itself needs it for ansible-vault.

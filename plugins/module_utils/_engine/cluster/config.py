@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ..core.errors import Refused
+from ..retention.policy import Policy
 
 FORMAT = 1
 DIRECTORY = "/etc/dbkeeper"
@@ -75,6 +76,7 @@ class ClusterConfig:
     ``state_directory``          locks, journals and progress of operations on this host
     ``objectives``               :class:`Objectives`
     ``backup``                   :class:`BackupSettings`
+    ``retention``                :class:`Policy`: what is kept; None: nothing is ever expired
     ``command``                  path of the host command, for ``archive_command`` and ``restore_command``
     ``language``                 of texts for people: ``en`` or ``ja``
     ============================ ==========================================================================
@@ -94,6 +96,7 @@ class ClusterConfig:
     state_directory: str = ""
     objectives: Objectives = field(default_factory=Objectives)
     backup: BackupSettings = field(default_factory=BackupSettings)
+    retention: Policy | None = None
     command: str = "/usr/local/bin/dbkeeper"
     language: str = "en"
 
@@ -158,6 +161,7 @@ class ClusterConfig:
         backup = _Reader(_object(data.pop("backup", {}), source, "backup"), source, "backup.")
         config = cls(
             cluster=cluster,
+            retention=read.optional(lambda key: _policy(data.pop(key), source), "retention"),
             version=read.text("version", pattern=re.compile(r"1[4-9]|[2-9]\d")),
             data_directory=read.path("data_directory"),
             bin_directory=read.path("bin_directory"),
@@ -197,6 +201,17 @@ class ClusterConfig:
         if config.service.manager == "systemd" and not config.service.unit:
             raise _invalid(source, "service.unit is missing, and the manager is systemd")
         return config
+
+
+def _policy(value: Any, source: str) -> Policy:
+    read = _Reader(_object(value, source, "retention"), source, "retention.")
+    policy = Policy(
+        full_count=read.number("full_count", 1, default=Policy.full_count),
+        window_seconds=read.optional(lambda key: read.number(key, 0), "window_seconds"),
+        wal_seconds=read.optional(lambda key: read.number(key, 0), "wal_seconds"),
+    )
+    read.finish()
+    return policy
 
 
 class _Reader:
