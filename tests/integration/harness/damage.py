@@ -60,6 +60,11 @@ def replace(path: Path, other: Path) -> None:
     shutil.copyfile(other, path)
 
 
+def replace_by(path: Path, other: Path) -> None:
+    """The other file takes its place, whatever was there and whoever might read it."""
+    os.replace(other, path)
+
+
 def plain(path: Path) -> bytes:
     """The bytes inside a stored (.zst) file."""
     return subprocess.run(["zstd", "-d", "-q", "-c", str(path)], check=True, capture_output=True).stdout

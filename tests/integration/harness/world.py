@@ -206,7 +206,7 @@ class Frozen:
             origin=old,
         )
         shutil.copyfile(self._world.workload.book, cluster.root / self._world.workload.book.name)
-        world = World(cluster, Workload.found(cluster))
+        world = World(cluster, Workload.found(cluster, self._world.workload.book.name))
         for attribute in ("since", "backups", "points", "marks", "ends", "records", "timeline", "inherited"):
             value: Any = getattr(self._world, attribute)
             setattr(world, attribute, type(value)(value))

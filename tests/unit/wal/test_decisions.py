@@ -280,7 +280,9 @@ def test_a_proof_as_json() -> None:
             "plain_bytes": 4 << 20,
             "stored_bytes": 4000,
             "histories": [],
+            "history_digests": {},
         },
+        "timelines": [1],
         "warnings": [],
     }
 

@@ -192,6 +192,8 @@ def configure(plan: RestorePlan, config: ClusterConfig) -> None:
             "wal_segment_size": plan.wal_segment_size,
             "segments": plan.segments,
             "histories": plan.histories,
+            "history_digests": plan.proof["wal"].get("history_digests", {}),
+            "taken": plan.proof.get("timelines", []),
             "spool": f"{work}/spool",
             "prefetch": PREFETCH_SEGMENTS,
         },

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from typing import Any
 
 from ..core.errors import Failed, KeeperError
@@ -32,6 +33,7 @@ DELIVERED = 0
 PROVEN_END = 1
 FAULT = 255
 _PATIENCE_SECONDS = 600.0
+_STANDS_IN = "# stands in for a history that the archive has lost: the number of this timeline is taken\n"
 
 
 class _Interrupted(BaseException):
@@ -64,7 +66,9 @@ def archive_get(plan_path: str, name: str, destination: str, *, source: WalSourc
 
 
 def _get(plan_path: str, name: str, destination: str, source: WalSource | None) -> int:
-    spool: Spool | None = None
+    # Where the restore looks for the cause, also when the plan cannot be read.
+    beside = os.path.dirname(os.path.abspath(plan_path))
+    spool = Spool(f"{beside}/spool", "") if os.path.isdir(beside) else None
     try:
         plan = load_plan(plan_path)
         spool = Spool(plan.spool, plan.plan_id)
@@ -148,18 +152,39 @@ def _move(path: str, destination: str) -> None:
 
 
 def _history(plan: GetPlan, source: WalSource, name: str, destination: str) -> int:
-    """Histories beyond the plan are handed out too, so that the server picks a timeline nobody has (D13)."""
-    text = source.read_history(int(name[:8], 16))
+    """Histories beyond the plan are handed out too, so that the server picks a timeline nobody has (D13).
+
+    A planned one must have the text that was proven (B11, B13). Of another the server asks only whether it is there:
+    a lost or damaged one of a timeline that the archive has seen is stood in for, or its number would be taken again.
+    """
+    timeline = int(name[:8], 16)
+    try:
+        text = source.read_history(timeline)
+    except KeeperError as error:
+        if name in plan.histories or error.code != "history-damaged":
+            raise
+        text = _STANDS_IN
+    if text is None and name in plan.histories:
+        raise Failed(
+            "history-missing",
+            attempted=f"hand {name} to recovery",
+            happened=f"{name} was planned and is no longer in the archive",
+            remedy="Bring the file back from a copy of the archive, or plan again.",
+            details={"name": name},
+        )
     if text is None:
-        if name in plan.histories:
-            raise Failed(
-                "history-missing",
-                attempted=f"hand {name} to recovery",
-                happened=f"{name} was planned and is no longer in the archive",
-                remedy="Bring the file back from a copy of the archive, or plan again.",
-                details={"name": name},
-            )
-        return PROVEN_END
+        if timeline == 1 or timeline not in plan.taken:
+            return PROVEN_END
+        text = _STANDS_IN
+    proven = plan.history_digests.get(name)
+    if proven is not None and proven != sha256(text.encode()).hexdigest():
+        raise Failed(
+            "history-changed",
+            attempted=f"hand {name} to recovery",
+            happened=f"{name} in the archive is not the one that was proven; it begins with {text[:60]!r}",
+            remedy="Bring the proven file back from a copy of the archive, or plan again.",
+            details={"name": name},
+        )
     beside = f"{destination}.{os.getpid()}"
     with open(beside, "wb") as handle:
         handle.write(text.encode())

@@ -27,6 +27,7 @@ class GetPlan:
         "cluster",
         "digests",
         "histories",
+        "history_digests",
         "names",
         "newest_timeline",
         "path",
@@ -37,6 +38,7 @@ class GetPlan:
         "segment_size",
         "spool",
         "system_id",
+        "taken",
     )
 
     def __init__(self, path: str, value: dict[str, Any]) -> None:
@@ -50,6 +52,9 @@ class GetPlan:
         self.digests = [str(digest) for _dummy, digest in value["segments"]]
         self.positions = {name: position for position, name in enumerate(self.names)}
         self.histories = frozenset(value["histories"])
+        self.history_digests = {str(name): str(one) for name, one in value.get("history_digests", {}).items()}
+        #: Timelines that the archive has seen, also those whose history it has lost.
+        self.taken = frozenset(int(number) for number in value.get("taken", ()))
         self.spool = str(value["spool"])
         self.prefetch = int(value["prefetch"])
         if value["format"] != 1 or not self.names or len(self.positions) != len(self.names):

@@ -121,11 +121,12 @@ class Proof:
     """That a target is reachable, and how.
 
     Recovery with ``recovery_target_lsn = lsn``, ``recovery_target_inclusive = inclusive`` and the numeric
-    ``timeline`` reaches it, reading only ``segments`` (in WAL order) and ``histories``. ``lsn`` is the start
-    of a record. ``last_commit`` is the newest commit that will be there, ``next_commit`` the first that
-    will not; ``first_commit`` is the oldest from the backup's start on. ``newest_reachable`` is the last
-    archived commit on the target's branch, timeline ``branch``. ``end_lsn`` is where the last record needed
-    ends.
+    ``timeline`` reaches it, reading only ``segments`` (in WAL order) and ``histories``, which are bound to
+    their texts by ``history_digests`` (SHA-256). ``timelines`` are all that the archive has seen, with or without
+    a history: a promotion must take another number (B11, D13). ``lsn`` is the start of a record.
+    ``last_commit`` is the newest commit that will be there, ``next_commit`` the first that will not;
+    ``first_commit`` is the oldest from the backup's start on. ``newest_reachable`` is the last archived commit on
+    the target's branch, timeline ``branch``. ``end_lsn`` is where the last record needed ends.
     """
 
     backup: str
@@ -144,6 +145,8 @@ class Proof:
     branch: int
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    history_digests: Mapping[str, str] = field(default_factory=dict)
+    timelines: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; the segments as their number, the first and the last (the plan holds them all)."""
@@ -170,6 +173,8 @@ class Proof:
                 "plain_bytes": self.wal_bytes,
                 "stored_bytes": sum(segment.stored_bytes for segment in self.segments),
                 "histories": list(self.histories),
+                "history_digests": dict(self.history_digests),
             },
+            "timelines": list(self.timelines),
             "warnings": list(self.warnings),
         }

@@ -8,7 +8,9 @@ record on it (resolve.py), and the segments from the backup to that record are l
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from ..core.errors import Refused
@@ -50,7 +52,16 @@ def prove(
     facts = _facts(target, backups)
     archive = index.refresh(source, bin_directory, facts=facts, progress=progress)
     dump = WalDump(bin_directory, facts.major, facts.segment_bytes)
-    return decide(backups, target, archive, Exact(dump, source, index.directory), live_timeline)
+    proof = decide(backups, target, archive, Exact(dump, source, index.directory), live_timeline)
+    return replace(proof, history_digests=_history_digests(proof.histories, source))
+
+
+def _history_digests(names: Sequence[str], source: WalSource) -> dict[str, str]:
+    """What replay must be handed as the histories, so that it follows the line that was proven (B13)."""
+    texts = {name: source.read_history(int(name[:8], 16)) for name in names}
+    return {
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items() if text is not None
+    }
 
 
 def decide(
@@ -73,7 +84,9 @@ def decide(
             outcomes.append(lines.Outcome(branch, refusal=refusal))
     found = lines.choose(outcomes, target, live_timeline)
     lines.check_silent_children(found, target, archive)
-    return _proof(found, _on_own_timeline(found, archive, exact), target, exact)
+    seen = archive.timelines
+    timelines = tuple(sorted(seen.known | seen.without_history | set(seen.damaged)))
+    return replace(_proof(found, _on_own_timeline(found, archive, exact), target, exact), timelines=timelines)
 
 
 def _facts(target: Target, backups: Sequence[BackupFacts]) -> ArchiveFacts:

@@ -192,8 +192,10 @@ FAULTS: tuple[Fault, ...] = (
             "セグメントはありますが、親からの分岐位置が分かりません。",
         ),
         answer=(
-            "Refused for everything that the timeline might change.",
-            "そのタイムラインが影響し得る目標はすべて拒否します。",
+            "Refused for everything that the timeline might change. Where its parent is asked for by number, the new "
+            "timeline takes another number. When it happens after the plan, replay stops and nothing is swapped.",
+            "そのタイムラインが影響し得る目標はすべて拒否します。親を番号で指定した場合、"
+            "新しいタイムラインは別の番号になります。計画後に発生した場合は再生を停止し、切り替えは行いません。",
         ),
         remedy=(
             "Bring the `.history` file back from a copy, or from `pg_wal` of the server that made it; or name "
@@ -218,11 +220,17 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "B13",
         "stopped",
-        ("history-damaged",),
+        ("history-damaged", "history-changed"),
         title=("History file empty or garbage", "履歴ファイルの破損"),
         cause=(
             "It does not say in PostgreSQL's form where the timeline began.",
             "分岐位置が PostgreSQL の形式で書かれていません。",
+        ),
+        answer=(
+            "Every history is parsed, and its text is bound to the plan by SHA-256: when it changes after the plan, "
+            "replay stops and nothing is swapped.",
+            "すべての履歴を解析し、内容を SHA-256 で計画に結び付けます。計画後に変更された場合は再生を停止し、"
+            "切り替えは行いません。",
         ),
         remedy=(
             "Bring it back from a copy, or from `pg_wal` of the server that made the timeline.",
