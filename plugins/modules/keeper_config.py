@@ -15,6 +15,7 @@ author:
 description:
   - Writes the description of a cluster, and makes its state directory and its repository.
   - Nothing that is in a repository is ever changed or removed.
+  - With a repository on another host (C(ssh://)), makes the key with which this one comes there.
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.action_group
@@ -66,6 +67,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+public_key:
+  description:
+    - Type and key of the public half of the key with which this host comes to a repository elsewhere. The private half
+      was made here and stays here. Empty without such a repository, and in check mode when there is no key yet.
+  returned: success
+  type: str
+  sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI
 plan:
   description: What was done, or would be done in check mode.
   returned: success

@@ -23,6 +23,7 @@ MANAGERS = ("systemd", "pg_ctlcluster", "pg_ctl")
 LANGUAGES = ("en", "ja")
 BACKUP_KINDS = ("auto", "full", "incremental")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_URL = re.compile(r"ssh://[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9_][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.-]+)+")
 _ROLE = re.compile(r"[^\x00-\x1f]{1,63}")
 
 
@@ -58,6 +59,14 @@ class BackupSettings:
 
 
 @dataclass(frozen=True)
+class SshAccess:
+    """How this host comes to a repository elsewhere: its own key, and the keys by which it knows that host."""
+
+    identity_file: str
+    known_hosts_file: str
+
+
+@dataclass(frozen=True)
 class ClusterConfig:
     """One cluster on this host. Paths are absolute.
 
@@ -72,7 +81,9 @@ class ClusterConfig:
     ``superuser``                role that the owner of the data directory may connect as
     ``backup_user``              role with LOGIN and REPLICATION that base backups connect as
     ``service``                  :class:`Service`
-    ``repository``               root of the repository; the cluster's part is ``<repository>/<cluster>``
+    ``repository``               root of the repository; the cluster's part is ``<repository>/<cluster>``; a path, or
+                                 ``ssh://user@host[:port]/path``
+    ``ssh``                      :class:`SshAccess`; needed with ``ssh://`` only
     ``state_directory``          locks, journals and progress of operations on this host
     ``objectives``               :class:`Objectives`
     ``backup``                   :class:`BackupSettings`
@@ -99,6 +110,12 @@ class ClusterConfig:
     retention: Policy | None = None
     command: str = "/usr/local/bin/dbkeeper"
     language: str = "en"
+    ssh: SshAccess | None = None
+
+    @property
+    def repository_is_elsewhere(self) -> bool:
+        """Whether the repository is reached by ssh."""
+        return self.repository.startswith("ssh://")
 
     @property
     def major(self) -> int:
@@ -170,7 +187,8 @@ class ClusterConfig:
             port=read.number("port", 1, 65535, default=cls.port),
             superuser=read.text("superuser", pattern=_ROLE, default=cls.superuser),
             backup_user=read.text("backup_user", pattern=_ROLE, default=cls.backup_user),
-            repository=read.path("repository", default=cls.repository),
+            repository=read.place("repository", default=cls.repository),
+            ssh=_ssh(data, source),
             state_directory=read.path("state_directory", default=f"/var/lib/dbkeeper/state/{cluster}"),
             command=read.path("command", default=cls.command),
             language=read.choice("language", LANGUAGES, default=cls.language),
@@ -198,6 +216,8 @@ class ClusterConfig:
         )
         for part in (read, service, objectives, backup):
             part.finish()
+        if config.repository_is_elsewhere != (config.ssh is not None):
+            raise _invalid(source, "a repository elsewhere (ssh://) and ssh go together")
         if config.service.manager == "systemd" and not config.service.unit:
             raise _invalid(source, "service.unit is missing, and the manager is systemd")
         return config
@@ -247,6 +267,13 @@ class _Reader:
             raise self._wrong(key, value, "an absolute path")
         return os.path.normpath(value)
 
+    def place(self, key: str, *, default: str | None = None) -> str:
+        value = self._take(key, default)
+        if isinstance(value, str) and _URL.fullmatch(value):
+            return value
+        self._data[key] = value
+        return self.path(key)
+
     def number(self, key: str, least: int, most: int | None = None, *, default: int | None = None) -> int:
         value = self._take(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
@@ -269,6 +296,16 @@ class _Reader:
         if self._data:
             names = ", ".join(f"{self._prefix}{key}" for key in sorted(self._data))
             raise _invalid(self._source, f"unknown: {names}")
+
+
+def _ssh(data: dict[str, Any], source: str) -> SshAccess | None:
+    value = data.pop("ssh", None)
+    if value is None:
+        return None
+    read = _Reader(_object(value, source, "ssh"), source, "ssh.")
+    access = SshAccess(read.path("identity_file"), read.path("known_hosts_file"))
+    read.finish()
+    return access
 
 
 def _object(value: Any, source: str, name: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ..core.files import make_directory, read_json, write_json
 from ..core.privilege import assume, owner_of, started_as_root
 from ..repository.layout import Repository
 from .config import ClusterConfig
+from .identity import keep_key, key_steps, public_key
 
 _DESCRIPTION_MODE = 0o640
 _DIRECTORY_MODE = 0o750
@@ -56,21 +57,25 @@ def register(description: Mapping[str, Any], path: str, *, user: str, check: boo
     ``user`` is the operating system user that owns the cluster. Raises what :meth:`ClusterConfig.from_dict`
     and :meth:`Repository.create` raise, and :class:`Refused` ``user-unknown``.
     """
-    ClusterConfig.from_dict(description, source=path)
+    config = ClusterConfig.from_dict(description, source=path)
     before = _described(path)
     uid, gid = _ids(user, check)
     root = 0 if uid is not None else None
     file = Node(path, root, gid, _DESCRIPTION_MODE)
     directories = [
         Node(os.path.dirname(path), root, gid, _DIRECTORY_MODE),
-        Node(str(description["repository"]), uid, gid, _DIRECTORY_MODE),
-        Node(str(description["state_directory"]), uid, gid, _DIRECTORY_MODE),
+        Node(config.state_directory, uid, gid, _DIRECTORY_MODE),
     ]
-    repository = Repository(str(description["repository"]), str(description["cluster"]))
+    # One elsewhere is made by whoever lets this host in (admission.py).
+    repository = None if config.repository_is_elsewhere else Repository(config.repository, config.cluster)
+    if repository:
+        directories.append(Node(config.repository, uid, gid, _DIRECTORY_MODE))
     plan = [f"make directory {node.path}" for node in directories if not node.fits()]
     if before != description or not file.fits():
         plan.append(f"write {path}")
-    if not repository.exists():
+    if config.ssh:
+        plan += key_steps(config.ssh.identity_file, uid)
+    if repository and not repository.exists():
         plan.append(f"make repository {repository.path}")
     if plan and not check:
         for node in directories:
@@ -78,13 +83,18 @@ def register(description: Mapping[str, Any], path: str, *, user: str, check: boo
             node.apply()
         write_json(path, description, _DESCRIPTION_MODE)
         file.apply()
+        if config.ssh:
+            comment = f"dbkeeper:{config.cluster}"
+            keep_key(config.ssh.identity_file, uid=uid, gid=gid, comment=comment)
         if uid is not None:
-            assume(owner_of(directories[1].path))
-        repository.create()
+            assume(owner_of(config.state_directory))
+        if repository:
+            repository.create()
     return {
         "changed": bool(plan),
         "executed": bool(plan) and not check,
         "plan": plan,
+        "public_key": public_key(config.ssh.identity_file) if config.ssh else "",
         "diff": {"before": before, "after": dict(description), "before_header": path, "after_header": path},
     }
 
