@@ -99,6 +99,12 @@ options:
     description: Whether the new base backup at the end is left out.
     type: bool
     default: false
+  use_partial:
+    description:
+      - Whether unfinished segments, of which the archive holds only C(.partial), are taken in up to their last
+        sound record. The plan says what they add.
+    type: bool
+    default: false
   wait_seconds:
     description: How long to wait for a restore that runs already, before this one looks whether it is still
       needed.
@@ -185,7 +191,8 @@ from ..module_utils._module import (
     serve,
 )
 
-PLAIN = ("backup", "tablespace_map", "again", "accept_unarchived", "accept_other_system", "skip_backup")
+FLAGS = ("again", "accept_unarchived", "accept_other_system", "skip_backup", "use_partial")
+PLAIN = ("backup", "tablespace_map", *FLAGS)
 TARGETS = ("target_time", "target_lsn", "target_xid", "target_name", "target")
 
 
@@ -230,10 +237,7 @@ def main() -> None:
             "allow_idle_gap": {"type": "bool", "default": False},
             "backup": {"type": "str"},
             "tablespace_map": {"type": "dict", "default": {}},
-            "accept_unarchived": {"type": "bool", "default": False},
-            "accept_other_system": {"type": "bool", "default": False},
-            "again": {"type": "bool", "default": False},
-            "skip_backup": {"type": "bool", "default": False},
+            **{name: {"type": "bool", "default": False} for name in FLAGS},
             "wait_seconds": {"type": "int", "default": 86400},
         },
         mutually_exclusive=[TARGETS],

@@ -281,6 +281,7 @@ def test_a_proof_as_json() -> None:
             "stored_bytes": 4000,
             "histories": [],
             "history_digests": {},
+            "unfinished": [],
         },
         "timelines": [1],
         "warnings": [],

@@ -162,6 +162,7 @@ def _request(options: argparse.Namespace) -> RestoreRequest:
         accept_unarchived=options.accept_unarchived,
         skip_backup=options.skip_backup,
         accept_other_system=options.accept_other_system,
+        use_partial=options.use_partial,
     )
 
 
@@ -268,5 +269,6 @@ def _target_options() -> argparse.ArgumentParser:
     target.add_argument(
         "--accept-other-system", action="store_true", help="put aside another cluster that lies in the place"
     )
+    target.add_argument("--use-partial", action="store_true", help="take in unfinished segments (.partial)")
     target.add_argument("--skip-backup", action="store_true", help="no new base backup at the end")
     return target

@@ -170,7 +170,7 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
         skip_backup=request.skip_backup,
         steps=list(steps.RESTORE),
         warnings=list(proof.warnings),
-        notes=_notes(state, moves),
+        notes=_notes(state, moves, proof),
     )
 
 
@@ -239,7 +239,7 @@ def _reachable(proof: Proof, state: HostState) -> dict[str, Any]:
     }
 
 
-def _notes(state: HostState, moves: list[TablespaceMove]) -> list[dict[str, Any]]:
+def _notes(state: HostState, moves: list[TablespaceMove], proof: Proof) -> list[dict[str, Any]]:
     """What is not wrong and still worth knowing, as keys of recovery.words with their values."""
     notes: list[dict[str, Any]] = []
     if state.repository_device in {disk.device for disk in state.disks.values()}:
@@ -251,4 +251,8 @@ def _notes(state: HostState, moves: list[TablespaceMove]) -> list[dict[str, Any]
         notes.append({"key": "note_stranger", "values": values})
     for move in moves:
         notes.append({"key": "note_tablespace", "values": asdict(move)})
+    for one in proof.unfinished:
+        notes.append({"key": "note_unfinished", "values": dict(one)})
+        if one["ragged"]:
+            notes.append({"key": "note_ragged", "values": dict(one)})
     return notes

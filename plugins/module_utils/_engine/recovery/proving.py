@@ -60,6 +60,7 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
         bin_directory=config.bin_directory,
         now=state.now,
         live_timeline=state.live.control.timeline if state.live.control else None,
+        use_partial=request.use_partial,
     )
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
     return make_plan(request, proof, chosen, state)

@@ -26,7 +26,8 @@ class RestoreRequest:
     ``asked`` keeps the target in the asker's own words and zone, for the card. ``again`` repeats a restore that
     has been done already; ``accept_unarchived`` lets ``latest`` go on although a crashed cluster holds WAL that
     never reached the archive; ``skip_backup`` leaves out the new base backup at the end; ``accept_other_system``
-    lets another cluster (one that was just made on a new host, say) be put aside.
+    lets another cluster (one that was just made on a new host, say) be put aside; ``use_partial`` agrees to take in
+    unfinished segments up to their last sound record (B15).
     """
 
     target: Target
@@ -37,6 +38,7 @@ class RestoreRequest:
     accept_unarchived: bool = False
     skip_backup: bool = False
     accept_other_system: bool = False
+    use_partial: bool = False
 
     @property
     def identity(self) -> str:
@@ -45,6 +47,7 @@ class RestoreRequest:
             **self.target.to_dict(),
             "backup": self.backup,
             "tablespaces": sorted(self.tablespace_map.items()),
+            **({"use_partial": True} if self.use_partial else {}),
         }
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -58,6 +61,7 @@ class RestoreRequest:
             "accept_unarchived": self.accept_unarchived,
             "skip_backup": self.skip_backup,
             "accept_other_system": self.accept_other_system,
+            "use_partial": self.use_partial,
         }
 
 

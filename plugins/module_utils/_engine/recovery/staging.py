@@ -193,6 +193,7 @@ def configure(plan: RestorePlan, config: ClusterConfig) -> None:
             "segments": plan.segments,
             "histories": plan.histories,
             "history_digests": plan.proof["wal"].get("history_digests", {}),
+            "partials": [one["segment"] for one in plan.proof["wal"].get("unfinished", [])],
             "taken": plan.proof.get("timelines", []),
             "spool": f"{work}/spool",
             "prefetch": PREFETCH_SEGMENTS,

@@ -93,6 +93,18 @@ WORDS: dict[str, tuple[str, str]] = {
         "{path} holds something else ({found}): it is put aside with the swap, and not removed.",
         "{path} には別のもの ({found}) があります。切り替え時に退避し、削除はしません。",
     ),
+    "note_unfinished": (
+        "The unfinished segment {name} is used, as asked: it adds {commits} commits, up to {newest_commit}, and ends "
+        "at LSN {end_lsn}. What was written after that is not known.",
+        "指定により未完了のセグメント {name} を使用します: コミット {commits} 件 ({newest_commit} まで) が加わり、LSN "
+        "{end_lsn} で終わります。それ以降に書かれた内容は不明です。",
+    ),
+    "note_ragged": (
+        "What follows LSN {end_lsn} in {name} is neither a sound record nor zeros: what is left of an older segment, "
+        "or damage. Look for another copy of it first.",
+        "{name} の LSN {end_lsn} 以降は正常なレコードでもゼロでもありません (古いセグメントの残り、または破損)。"
+        "先に別の複製を探してください。",
+    ),
     "note_tablespace": (
         "Tablespace {oid} moves from {source} to {target}.",
         "テーブル空間 {oid} は {source} から {target} へ移ります。",

@@ -29,7 +29,7 @@ def fetch_planned(plan: GetPlan, source: WalSource, position: int, target: str) 
     Raises KeeperError: what the source raises, or :class:`Failed` ``segment-changed`` (D05); leaves no file then.
     """
     name = plan.names[position]
-    digest = source.fetch(name, target)
+    digest = source.fetch(f"{name}.partial" if name in plan.partials else name, target)
     size = os.stat(target).st_size
     if digest == plan.digests[position] and size == plan.segment_size:
         return

@@ -30,6 +30,7 @@ class GetPlan:
         "history_digests",
         "names",
         "newest_timeline",
+        "partials",
         "path",
         "plan_id",
         "positions",
@@ -53,6 +54,8 @@ class GetPlan:
         self.positions = {name: position for position, name in enumerate(self.names)}
         self.histories = frozenset(value["histories"])
         self.history_digests = {str(name): str(one) for name, one in value.get("history_digests", {}).items()}
+        #: Segments that are stored as .partial only, to be handed out under their real names (B15).
+        self.partials = frozenset(str(name) for name in value.get("partials", ()))
         #: Timelines that the archive has seen, also those whose history it has lost.
         self.taken = frozenset(int(number) for number in value.get("taken", ()))
         self.spool = str(value["spool"])

@@ -32,6 +32,9 @@ class Entry:
     ``joined`` is the digest of the predecessor with which the chain of records across the boundary has been
     checked. ``last_lsn`` is the start of the last record that ends here, ``tail_lsn`` of the last one
     that begins at or before the end. Times and xids are of commits and aborts, subtransactions included.
+
+    ``end_lsn`` is where an unfinished segment (B15) ends, None for a whole one; ``is_ragged`` says that something
+    follows there which is neither a sound record nor zeros. Such entries are never written to the index.
     """
 
     name: str
@@ -53,6 +56,13 @@ class Entry:
     min_xid: int | None = None
     max_xid: int | None = None
     restore_points: tuple[tuple[str, int, int], ...] = ()
+    end_lsn: int | None = None
+    is_ragged: bool = False
+
+    @property
+    def stored_name(self) -> str:
+        """Under which name the source has it."""
+        return self.name if self.end_lsn is None else f"{self.name}.partial"
 
     @property
     def is_unreadable(self) -> bool:

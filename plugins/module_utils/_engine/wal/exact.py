@@ -70,7 +70,7 @@ class Exact:
                 steps = reach.steps[reach.position(first) : position + 1]
                 self._bring(steps, space)
                 start = Segment(step.segment.timeline, first)
-                words = self._dump.scan(space, start, begin, first_lsn(number + 1, size), keep)
+                words = self._dump.scan(space, start, begin, reach.end_of(step), keep)
             if words:
                 raise _changed(step.entry.name, f"pg_waldump now says: {words}")
             found = [transaction_end(raw, size) for raw in keep.found]
@@ -94,7 +94,7 @@ class Exact:
             timeline = steps[-1].segment.timeline
             with workspace(self._directory) as space:
                 self._bring(steps, space)
-                end = first_lsn(steps[-1].segment.number + 1, size)
+                end = reach.end_of(steps[-1])
                 found = self._dump.record_from(space, Segment(timeline, first), lsn, end)
             if found or steps[-1] is reach.steps[-1]:
                 return found
@@ -106,7 +106,7 @@ class Exact:
             path = os.path.join(
                 space, segment_name(Segment(timeline, step.segment.number), self._dump.segment_bytes)
             )
-            if self._source.fetch(step.entry.name, path) != step.entry.digest:
+            if self._source.fetch(step.entry.stored_name, path) != step.entry.digest:
                 raise _changed(step.entry.name, "its bytes are not those that were indexed")
 
 

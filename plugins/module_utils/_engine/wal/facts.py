@@ -126,7 +126,8 @@ class Proof:
     a history: a promotion must take another number (B11, D13). ``lsn`` is the start of a record.
     ``last_commit`` is the newest commit that will be there, ``next_commit`` the first that will not;
     ``first_commit`` is the oldest from the backup's start on. ``newest_reachable`` is the last archived commit on
-    the target's branch, timeline ``branch``. ``end_lsn`` is where the last record needed ends.
+    the target's branch, timeline ``branch``. ``end_lsn`` is where the last record needed ends. ``unfinished`` are those
+    of the segments that are there as ``.partial`` only (B15).
     """
 
     backup: str
@@ -147,6 +148,7 @@ class Proof:
     details: Mapping[str, Any] = field(default_factory=dict)
     history_digests: Mapping[str, str] = field(default_factory=dict)
     timelines: tuple[int, ...] = ()
+    unfinished: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; the segments as their number, the first and the last (the plan holds them all)."""
@@ -174,6 +176,7 @@ class Proof:
                 "stored_bytes": sum(segment.stored_bytes for segment in self.segments),
                 "histories": list(self.histories),
                 "history_digests": dict(self.history_digests),
+                "unfinished": [dict(one) for one in self.unfinished],
             },
             "timelines": list(self.timelines),
             "warnings": list(self.warnings),

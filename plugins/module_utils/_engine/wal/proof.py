@@ -9,7 +9,7 @@ record on it (resolve.py), and the segments from the backup to that record are l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from .reach import Reach, reach
 from .resolve import Found, Resolver
 from .segment import history_name
 from .source import WalSource
+from .unfinished import mention, not_used, used, with_unfinished
 from .waldump import WalDump
 
 
@@ -36,13 +37,15 @@ def prove(
     bin_directory: str,
     now: datetime,
     live_timeline: int | None = None,
+    use_partial: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Proof:
     """Prove that ``target`` is reachable from one of the verified ``backups`` of one system.
 
     ``live_timeline`` is that of the cluster to be replaced: it settles some questions of branches, see
     :func:`lines.choose`. Brings the index up to date first (``progress`` as in
-    :meth:`WalIndex.refresh`). ``bin_directory`` holds the programs of the backups' major.
+    :meth:`WalIndex.refresh`). ``bin_directory`` holds the programs of the backups' major. With ``use_partial``
+    unfinished segments count up to their last sound record (B15).
     Raises :class:`Refused`; nothing but the index is ever written.
     """
     if not backups:
@@ -52,8 +55,21 @@ def prove(
     facts = _facts(target, backups)
     archive = index.refresh(source, bin_directory, facts=facts, progress=progress)
     dump = WalDump(bin_directory, facts.major, facts.segment_bytes)
-    proof = decide(backups, target, archive, Exact(dump, source, index.directory), live_timeline)
-    return replace(proof, history_digests=_history_digests(proof.histories, source))
+    left_out: Mapping[str, str] = {}
+    if use_partial:
+        archive, left_out = with_unfinished(archive, source, dump, facts, index.directory)
+    try:
+        proof = decide(backups, target, archive, Exact(dump, source, index.directory), live_timeline)
+    except Refused as refusal:
+        raise mention(refusal, archive) from None
+    warnings = [f"{name} cannot be used: {why}" for name, why in left_out.items()]
+    if not use_partial:
+        warnings += not_used(proof, archive)
+    return replace(
+        proof,
+        history_digests=_history_digests(proof.histories, source),
+        warnings=(*proof.warnings, *warnings),
+    )
 
 
 def _history_digests(names: Sequence[str], source: WalSource) -> dict[str, str]:
@@ -165,6 +181,7 @@ def _proof(asked: Found, found: Found, target: Target, exact: Records) -> Proof:
         target=target,
         branch=asked.reached.branch.timeline,
         warnings=tuple(warnings),
+        unfinished=used(steps),
     )
 
 

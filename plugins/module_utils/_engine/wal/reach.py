@@ -46,7 +46,11 @@ class Reach:
         """Where the last sound segment ends, or ``start_lsn`` when there is none."""
         if not self.steps:
             return self.start_lsn
-        return (self.steps[-1].segment.number + 1) * self.branch.segment_bytes
+        return self.end_of(self.steps[-1])
+
+    def end_of(self, step: Step) -> int:
+        """Where a segment ends: an unfinished one (B15) before its file does."""
+        return step.entry.end_lsn or (step.segment.number + 1) * self.branch.segment_bytes
 
     def position(self, number: int) -> int:
         """The place of a segment number among the steps."""

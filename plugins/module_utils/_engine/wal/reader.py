@@ -16,7 +16,7 @@ from itertools import groupby
 from ..core.errors import KeeperError
 from .entry import Entry, Tally
 from .page import HEADER_BYTES, SegmentFault, check_segment_header
-from .records import Layout, read_layout, record_end
+from .records import Layout, first_record, read_layout, record_end, zeros_from
 from .segment import Segment, first_lsn, last_segment_of, segment_name, segment_of
 from .source import StoredWal
 from .waldump import RawEnd, RestorePoint, WalDump, lsn_of
@@ -107,6 +107,48 @@ class Reader:
                 run.append(piece)
         self._read_run(run, earlier, timeline, space)
         return [self._entry(piece) for piece in pieces]
+
+    def read_unfinished(
+        self,
+        segment: Segment,
+        stored: StoredWal,
+        before: Iterable[tuple[Segment, StoredWal]],
+        space: str,
+    ) -> Entry:
+        """The entry of an unfinished segment up to its last sound record (B15).
+
+        Raises :class:`SegmentFault` when there is none, and whatever ``obtain`` raises.
+        """
+        earlier = self._earlier(before, segment.timeline, space)
+        begin, end = first_lsn(segment.number, self.size), first_lsn(segment.number + 1, self.size)
+        path = os.path.join(space, segment_name(segment, self.size))
+        piece = Piece(segment, stored, self.obtain(stored, path))
+        self._check(piece, path)
+        first = first_record(path, self.size)
+        start = first if earlier is None else earlier.tail
+        found = None
+        if start is not None:
+            place = Segment(segment.timeline, segment_of(start, self.size))
+            found = self.dump.last_record(space, place, start, end)
+        if start is None or found is None or found[1] <= begin:
+            raise SegmentFault("segment-corrupt", "it holds no whole record that continues what is there")
+        splitter = Splitter([piece], self.size)
+        words = self.dump.scan(space, place, start, found[1], splitter)
+        if words:
+            raise SegmentFault("segment-corrupt", f"pg_waldump says: {words}")
+        return Entry(
+            stored.name,
+            stored.signature,
+            stored.stored_bytes,
+            piece.digest,
+            joined=earlier.digest if earlier else None,
+            first_lsn=first,
+            last_lsn=found[0],
+            tail_lsn=found[0],
+            end_lsn=found[1],
+            is_ragged=not zeros_from(path, found[1] - begin),
+            **(piece.tally or Tally()).facts(),
+        )
 
     def _earlier(
         self, before: Iterable[tuple[Segment, StoredWal]], timeline: int, space: str

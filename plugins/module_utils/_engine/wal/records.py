@@ -18,6 +18,7 @@ from .page import (
     HEADER_BYTES,
     PAGE_BYTES,
     SHORT_HEADER_BYTES,
+    PageHeader,
     parse_header,
     parse_short_header,
 )
@@ -74,10 +75,7 @@ def read_layout(path: str, size: int) -> Layout:
         header = parse_header(handle.read(HEADER_BYTES))
         begin = header.page_lsn
         carried = bool(header.info & FIRST_IS_CONTINUATION)
-        end = record_end(begin, header.remaining_bytes, size) if carried else begin
-        first: int | None = skip_header(align(end), size)
-        if end > begin + size or align(end) == begin + size:
-            first = None
+        first, end = _first(header, size)
         starts, is_open = _last_starts(handle.fileno(), begin, size)
     complete = starts[:-1] if is_open else starts
     covered = not starts and carried and end > begin + size
@@ -88,6 +86,35 @@ def read_layout(path: str, size: int) -> Layout:
         is_open=is_open or covered,
         carried_end=end if carried and end <= begin + size else None,
     )
+
+
+def first_record(path: str, size: int) -> int | None:
+    """Where the first record begins in a plain segment whose header has been checked; None: one covers it all."""
+    with open(path, "rb", buffering=0) as handle:
+        header = parse_header(handle.read(HEADER_BYTES))
+    return _first(header, size)[0]
+
+
+def _first(header: PageHeader, size: int) -> tuple[int | None, int]:
+    """The first record's beginning, and the end of the one that is carried in."""
+    begin = header.page_lsn
+    carried = bool(header.info & FIRST_IS_CONTINUATION)
+    end = record_end(begin, header.remaining_bytes, size) if carried else begin
+    if end > begin + size or align(end) == begin + size:
+        return None, end
+    return skip_header(align(end), size), end
+
+
+def zeros_from(path: str, offset: int) -> bool:
+    """Whether nothing but zeros follows ``offset`` in a file."""
+    with open(path, "rb", buffering=0) as handle:
+        handle.seek(offset)
+        while True:
+            block = handle.read(64 * PAGE_BYTES)
+            if not block:
+                return True
+            if any(block):
+                return False
 
 
 def _last_starts(descriptor: int, begin: int, size: int) -> tuple[list[int], bool]:

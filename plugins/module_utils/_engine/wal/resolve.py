@@ -197,8 +197,7 @@ class Resolver:
         if last is None:
             raise self._broken(target, reached)
         lsn, step = last
-        end = (step.segment.number + 1) * self._branch.segment_bytes
-        return Found(backup, reached, lsn, end, True)
+        return Found(backup, reached, lsn, reached.end_of(step), True)
 
     def _first_later(self, reached: Reach, moment: datetime, inclusive: bool) -> TransactionEnd | None:
         text = time_text(moment)

@@ -22,6 +22,7 @@ from .records import record_end
 from .segment import Segment, last_segment_of, segment_name
 
 _CHUNK_BYTES = 1 << 20
+_TAIL_BYTES = 1 << 18
 _SECONDS_PER_GIGABYTE = 600.0
 _TRANSACTION = re.compile(
     rb"^rmgr: Transaction\s+len \(rec/tot\):\s*\d+/\s*(\d+), tx:\s*(\d+), "
@@ -110,6 +111,20 @@ class WalDump:
                 return words
         return None
 
+    def last_record(self, directory: str, segment: Segment, begin: int, end: int) -> tuple[int, int] | None:
+        """Start and end of the last sound record from ``begin``, a record's start, on; None when not even that one is.
+
+        What follows it may be anything (B15). Raises as :meth:`scan` does.
+        """
+        keep = _KeepText(most=_TAIL_BYTES)
+        self._run(directory, segment, begin, end, [], keep)
+        found = _ONE.findall(bytes(keep.text))
+        if not found:
+            return None
+        length, high, low = found[-1]
+        lsn = lsn_of(high, low)
+        return lsn, record_end(lsn, int(length), self.segment_bytes)
+
     def record_from(self, directory: str, segment: Segment, begin: int, end: int) -> tuple[int, int] | None:
         """Start and end of the first record at or after ``begin`` that ends before ``end``, or None."""
         keep = _KeepText()
@@ -188,10 +203,17 @@ class WalDump:
 
 
 class _KeepText:
-    """Keeps the output as it is."""
+    """Keeps the output as it is, or ``most`` bytes of its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.text = bytearray()
+        self._most = most
+
+    def add(self, text: bytes) -> None:
+        """Take more."""
+        self.text += text
+        if self._most is not None and len(self.text) > self._most:
+            del self.text[: -self._most]
 
 
 def _feed(descriptor: int, sink: Sink | _KeepText, size: int, attempted: str) -> None:
@@ -200,7 +222,7 @@ def _feed(descriptor: int, sink: Sink | _KeepText, size: int, attempted: str) ->
         chunk = os.read(descriptor, _CHUNK_BYTES)
         text, newline, rest = (rest + chunk).rpartition(b"\n") if chunk else (rest, b"", b"")
         if isinstance(sink, _KeepText):
-            sink.text += text + newline
+            sink.add(text + newline)
         elif text:
             _parse(text, sink, size, attempted)
         if not chunk:

@@ -257,21 +257,23 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "B15",
-        "partly",
-        ("target-after-last-commit",),
+        "handled",
+        ("target-after-last-commit", "restore-point-unknown", "xid-not-in-archive", "lsn-out-of-range"),
         title=("Only `.partial` of the last segment there", "最後のセグメントが `.partial` のみ"),
         cause=(
-            "A timeline ended in the middle of a segment.",
-            "タイムラインがセグメントの途中で終わっています。",
+            "A timeline ended in the middle of a segment, or pg_receivewal was writing it when the host was lost.",
+            "タイムラインがセグメントの途中で終わったか、ホストの喪失時に pg_receivewal が書き込み中でした。",
         ),
         answer=(
-            "It is never taken for a segment. The refusal of a time after the archive's end names it.",
-            "通常のセグメントとしては扱いません。末尾より後の時刻を拒否するときに名前を示します。",
+            "It is named by `info`, by plans and by the refusals that it might lift, and never taken for a segment without "
+            "consent. With it, it counts up to its last sound record; the plan says how many commits that adds, and what "
+            "follows. `archive-get` hands it out under the real name.",
+            "`info`、計画、関係する拒否で名前を示し、同意なしには使いません。同意した場合は最後の正常なレコードまで使い、"
+            "加わるコミット数と残りの状態を計画で示します。`archive-get` は本来の名前で渡します。",
         ),
-        remedy=("Choose a target in the archived part.", "アーカイブ済みの範囲を目標に指定してください。"),
-        missing=(
-            "It cannot be used, not even with consent; other refusals and `info` do not name it.",
-            "同意しても使用できず、他の拒否や `info` では表示しません。",
+        remedy=(
+            "Plan with `--use-partial` (`use_partial: true`), or choose a target in the archived part.",
+            "`--use-partial` (`use_partial: true`) を付けて計画するか、アーカイブ済みの範囲を目標に指定してください。",
         ),
     ),
     Fault(
