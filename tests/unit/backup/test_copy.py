@@ -68,12 +68,6 @@ def program(tmp_path: Path, text: str) -> tuple[str, ...]:
             "No space",
         ),
         (
-            'sys.exit(\'WARNING:  checksum verification failed in file "base/5/1", block 0\\n'
-            "pg_basebackup: error: checksum error occurred')",
-            "page-checksum-failed",
-            "base/5/1",
-        ),
-        (
             "sys.exit('pg_basebackup: error: connection failed: FATAL: no pg_hba.conf entry')",
             "basebackup-failed",
             "pg_hba",

@@ -20,10 +20,12 @@ from typing import IO
 from ..core.errors import Failed
 from ..core.locks import process_start
 from ..core.run import start, stop_group
+from .pages import ENDED_BY_CHECKSUMS
 
 _PROGRESS = re.compile(rb"\s*(\d+)/(\d+) kB \(")
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
-_CHECKSUM = "checksum verification fail"
+#: Of the server's errors when it cannot tell what changed (PostgreSQL source, basebackup_incremental.c).
+_SUMMARIES = re.compile(r"WAL summari|summaries for that timeline|not part of this server's history", re.I)
 _SYNC_EVERY_BYTES = 64 << 20
 _BLOCK_BYTES = 1 << 20
 _POLL_SECONDS = 0.1
@@ -142,11 +144,11 @@ def copy(
     progress: Callable[[int, int], None],
     watch: Callable[[float], None],
 ) -> list[str]:
-    """Run pg_basebackup to its end; what it said besides progress.
+    """Run pg_basebackup to its end; what it said besides progress, which may be of damaged pages (see :mod:`.pages`).
 
     ``progress`` gets bytes done and in all. ``watch`` is called every two seconds with the seconds since
     progress was last made, and raises to end the backup. Raises :class:`Failed`: ``program-missing``,
-    ``repository-full``, ``page-checksum-failed`` (fault B19), ``basebackup-failed``.
+    ``repository-full``, ``wal-summaries-missing``, ``basebackup-failed``.
     """
     moved = [time.monotonic(), -1.0]
 
@@ -182,7 +184,7 @@ def copy(
     finally:
         os.close(stream)
     status = process.wait()
-    if status != 0:
+    if status != 0 and not (status == 1 and words.lines and ENDED_BY_CHECKSUMS in words.lines[-1]):
         raise _failure(status, words, attempted)
     return words.lines
 
@@ -205,15 +207,13 @@ def _failure(status: int, words: Words, attempted: str) -> Failed:
     said = "\n".join(words.lines)
     if any(mark in said or mark in text for mark in _FULL):
         return full(attempted, text)
-    if _CHECKSUM in said:
+    if _SUMMARIES.search(said):
         return Failed(
-            "page-checksum-failed",
+            "wal-summaries-missing",
             attempted=attempted,
-            happened=f"the server read damaged pages: {text}",
-            remedy=(
-                "The live cluster is damaged. Find out which pages (pg_amcheck), look at its disk, and plan a restore "
-                "from an older backup: dbkeeper plan. This backup is recorded as failed."
-            ),
+            happened=f"the server no longer knows what changed since the backup that this one is built on: {text}",
+            remedy="Take a full one now: dbkeeper backup --kind full. Let wal_summary_keep_time be longer than the "
+            "time between backups.",
             details={"words": words.lines[-50:]},
         )
     how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -34,9 +34,10 @@ from ..repository.catalog import (
     write_backup,
 )
 from ..repository.layout import Repository
-from ..repository.manifest import Manifest, read_manifest
+from ..repository.manifest import Manifest, combined_bytes, read_manifest
 from .copy import Follower, copy, full, stop_strangers
 from .facts import restore_facts
+from .pages import UNFINISHED_MANIFEST, describe, page_faults
 from .plan import INCOMING, BackupPlan
 from .state import BackupState
 from .wal import ArchiveWatch, await_wal, needed_segments, stop_time
@@ -65,10 +66,13 @@ class Execution:
         self.seconds: dict[str, float] = {}
         self.digests: dict[str, tuple[int, str]] = {}
         self.manifest = Manifest({}, (), None)
-        self.entry = _first_entry(plan.label, state)
+        self.entry = _first_entry(plan, state)
 
     def run(self) -> Backup:
-        """Do the steps. Raises :class:`Failed`; the entry says ``failed`` and why, its data is gone."""
+        """Do the steps. Raises :class:`Failed`; the entry says ``failed`` and why, its data is gone.
+
+        But for ``page-checksum-failed`` (fault B19): such a backup is kept, and no restore takes it by itself.
+        """
         self.journal.step("discard", self._discard)
         self.journal.step("register", self._register)
         try:
@@ -79,7 +83,21 @@ class Execution:
             self._give_up(error)
             raise
         self.journal.finish("done")
+        if self.entry.page_faults:
+            raise self._damaged_pages(self.entry.page_faults)
         return self.entry
+
+    def _damaged_pages(self, faults: dict[str, Any]) -> Failed:
+        return Failed(
+            "page-checksum-failed",
+            attempted=self.attempted,
+            happened=f"the server read {describe(faults)}: the live cluster is damaged",
+            remedy=(
+                f"Look at its disk, find out what the pages belong to (pg_amcheck), and plan a restore from an older "
+                f"backup: dbkeeper plan. {self.entry.label} is kept, and restored from only with --accept-page-faults."
+            ),
+            details={"page_faults": faults, "label": self.entry.label},
+        )
 
     def _step(self, name: str, action: Any) -> None:
         begun = time.monotonic()
@@ -109,13 +127,16 @@ class Execution:
         make_directory(self._incoming)
         archiver = ArchiveWatch(self.config, self.attempted)
         with Follower(self._incoming, SUFFIX) as follower, self._full_is_said():
-            copy(
+            words = copy(
                 self.plan.argv,
                 attempted=self.attempted,
                 progress=lambda done, total: self.progress.update(done, total=total),
                 watch=archiver.watch,
             )
             ended_at = utc_now()
+            faults = page_faults(words)
+            if os.path.exists(f"{self._incoming}/{UNFINISHED_MANIFEST}"):
+                os.rename(f"{self._incoming}/{UNFINISHED_MANIFEST}", f"{self._incoming}/{MANIFEST}")
             if self.plan.compress_after:
                 self._compress()
             follower.finish()
@@ -126,6 +147,7 @@ class Execution:
         self.entry = replace(
             self.entry,
             timeline=last.timeline,
+            page_faults=faults,
             start_lsn=min(item.start_lsn for item in ranges),
             stop_lsn=last.end_lsn,
             stopped_at=stop_time(self.config.data_directory, ranges[0], self.entry, ended_at),
@@ -170,12 +192,15 @@ class Execution:
             fsync_directory(self.plan.directory)
         files = tuple(self._stored(name) for name in names)
         facts = restore_facts(self.config)
+        sizes = combined_bytes([*self._parents(), manifest])
         self.entry = replace(
             entry,
             status=VERIFIED,
-            tablespaces=self._tablespaces(manifest, {file.name for file in files}),
+            tablespaces=self._tablespaces(manifest, {file.name for file in files}, sizes),
             files=files,
             plain_bytes=manifest.plain_bytes,
+            restored_bytes=sum(size for size, _dummy in sizes.values()),
+            rebuilt_bytes=sum(rebuilt for _dummy, rebuilt in sizes.values()),
             stored_bytes=sum(file.stored_bytes for file in files),
             seconds={**self.seconds, "seal": round(time.monotonic() - begun, 3)},
             manifest={"files": len(manifest.files), "checksums": "SHA256"},
@@ -195,7 +220,15 @@ class Execution:
             )
         return StoredFile(name, length, found)
 
-    def _tablespaces(self, manifest: Manifest, names: set[str]) -> tuple[Tablespace, ...]:
+    def _parents(self) -> list[Manifest]:
+        return [
+            read_manifest(f"{self.repository.backup(label)}/{MANIFEST}", attempted=self.attempted)
+            for label in self.plan.chain
+        ]
+
+    def _tablespaces(
+        self, manifest: Manifest, names: set[str], combined: dict[int, tuple[int, int]]
+    ) -> tuple[Tablespace, ...]:
         """Those that have an archive of their own."""
         server = self.state.server
         known = {found.oid: found for found in server.tablespaces} if server else {}
@@ -213,7 +246,12 @@ class Execution:
                 happened=f"tablespace {missing[0]} was made while the backup began, so where it lies is not known",
                 remedy="Run the same command again.",
             )
-        return tuple(Tablespace(oid, known[oid].path, known[oid].name, sizes[oid]) for oid in oids)
+        return tuple(
+            Tablespace(
+                oid, known[oid].path, known[oid].name, sizes[oid], combined.get(oid, (sizes[oid], 0))[0]
+            )
+            for oid in oids
+        )
 
     @contextlib.contextmanager
     def _full_is_said(self) -> Any:
@@ -237,17 +275,21 @@ class Execution:
         self.journal.finish("failed")
 
 
-def _first_entry(label: str, state: BackupState) -> Backup:
+def _first_entry(plan: BackupPlan, state: BackupState) -> Backup:
     """What is known before the copy begins: enough to tell later who was at it, and on what."""
     return Backup(
-        label=label,
+        label=plan.label,
+        kind=plan.kind,
+        parent=plan.parent.label if plan.parent else None,
+        parent_manifest=plan.parent.stored_digest(MANIFEST) if plan.parent else None,
+        data_checksums=state.control.data_checksums,
         status=RUNNING,
         started_at=utc_now(),
         system_id=state.control.system_id,
         major=state.config.major,
         version=state.server.version if state.server else "",
         wal_segment_size=state.control.wal_segment_size,
-        owner=owner_record(f"base backup {label}"),
+        owner=owner_record(f"base backup {plan.label}"),
         settings=dict(state.control.settings),
     )
 
@@ -258,6 +300,6 @@ def _remove_data(directory: str) -> None:
         remove_tree(f"{directory}/{INCOMING}", made_by_us=INCOMING)
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(directory):
-            if name.endswith((SUFFIX, ".tar")) or name == MANIFEST:
+            if name.endswith((SUFFIX, ".tar")) or name in (MANIFEST, UNFINISHED_MANIFEST):
                 os.unlink(f"{directory}/{name}")
         fsync_directory(directory)

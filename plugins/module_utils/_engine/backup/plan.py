@@ -11,7 +11,9 @@ from ..cluster.config import ClusterConfig
 from ..core.clock import format_utc
 from ..core.errors import KeeperError, Refused
 from ..core.sizes import format_bytes, format_duration
-from ..repository.catalog import EXPIRED, RUNNING, VERIFIED, Backup, backup_label
+from ..repository.catalog import EXPIRED, MANIFEST, RUNNING, VERIFIED, Backup, backup_label
+from ..repository.chain import FULL
+from .kind import Kind, choose_kind, summary_warnings
 from .request import BackupRequest
 from .state import BackupState, ServerFacts
 
@@ -27,13 +29,17 @@ _SPARE_BYTES = 64 << 20
 class BackupPlan:
     """What will be done. ``backup`` is the one that satisfies the request already; then nothing is.
 
-    ``discard`` are labels whose data is what killed or failed runs left. ``compress_after`` (PostgreSQL 14):
+    ``chain`` are the labels that an incremental one is built on, the full one first. ``discard`` are labels whose
+    data is what killed or failed runs left. ``compress_after`` (PostgreSQL 14):
     the archives are compressed when they are there, which needs space for both.
     """
 
     label: str
     reason: str
     backup: Backup | None = None
+    kind: str = FULL
+    parent: Backup | None = None
+    chain: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
     directory: str = ""
     compress_after: bool = False
@@ -55,6 +61,9 @@ class BackupPlan:
         return {
             "label": self.label,
             "reason": self.reason,
+            "kind": self.kind,
+            "parent": self.parent.label if self.parent else None,
+            "chain": list(self.chain),
             "steps": self.steps(),
             "argv": list(self.argv),
             "directory": self.directory,
@@ -91,19 +100,39 @@ def make_plan(request: BackupRequest, state: BackupState) -> BackupPlan:
     good = _satisfied(request, state)
     if good is not None:
         age = format_duration(max(0.0, (state.now - (good.stopped_at or good.started_at)).total_seconds()))
-        return BackupPlan(good.label, f"backup {good.label} is verified and {age} old", backup=good)
+        return BackupPlan(
+            good.label,
+            f"backup {good.label} is verified and {age} old",
+            backup=good,
+            kind=good.kind,
+            parent=_known(state, good.parent),
+            chain=tuple(link.label for link in _chain(state, good)),
+        )
     _check_running_backups(request, state)
     server = _check_server(state)
     _check_archiving(server, state)
     _check_connection(server, state)
-    label = request.label or _unused_label(state)
+    kind = choose_kind(request, state, server)
+    label = request.label or _unused_label(state, kind.kind)
     after = server.major < SERVER_COMPRESSES
-    plain, needed, estimate = _space(state, server, after)
+    plain, needed, estimate = _space(state, server, after, kind)
     directory = f"{state.repository_path}/base/{label}"
     plan = BackupPlan(
         label=label,
-        reason=_reason(request, state),
-        argv=command_line(state.config, label, f"{directory}/{INCOMING}", server.major, state.cpus),
+        reason=f"{_reason(request, state)}; {kind.kind}, because {kind.why}",
+        kind=kind.kind,
+        parent=kind.parent,
+        chain=tuple(link.label for link in kind.chain),
+        argv=command_line(
+            state.config,
+            label,
+            f"{directory}/{INCOMING}",
+            server.major,
+            state.cpus,
+            parent_manifest=f"{state.repository_path}/base/{kind.parent.label}/{MANIFEST}"
+            if kind.parent
+            else None,
+        ),
         directory=directory,
         compress_after=after,
         compression_level=state.config.backup.compression_level,
@@ -118,8 +147,16 @@ def make_plan(request: BackupRequest, state: BackupState) -> BackupPlan:
     return plan
 
 
-def command_line(config: ClusterConfig, label: str, directory: str, major: int, cpus: int) -> tuple[str, ...]:
-    """pg_basebackup's command line; it holds no secret.
+def command_line(
+    config: ClusterConfig,
+    label: str,
+    directory: str,
+    major: int,
+    cpus: int,
+    *,
+    parent_manifest: str | None = None,
+) -> tuple[str, ...]:
+    """pg_basebackup's command line; it holds no secret. With ``parent_manifest`` only what changed since is sent.
 
     SHA256, because the restore checks every file with what Python has; no WAL, because the archive has it;
     ``--no-sync``, because the files are made durable while they arrive.
@@ -128,6 +165,8 @@ def command_line(config: ClusterConfig, label: str, directory: str, major: int, 
     argv += ["-l", f"dbkeeper {label}", "--manifest-checksums=SHA256", "--no-sync", "-P", "-v", "-w"]
     if major >= SERVER_COMPRESSES:
         argv.append(f"--compress=server-zstd:level={config.backup.compression_level}{_workers(cpus)}")
+    if parent_manifest:
+        argv.append(f"--incremental={parent_manifest}")
     if config.backup.max_rate_kbytes:
         argv.append(f"--max-rate={config.backup.max_rate_kbytes}k")
     return (*argv, "-h", config.socket_directory, "-p", str(config.port), "-U", config.backup_user)
@@ -145,6 +184,8 @@ def _satisfied(request: BackupRequest, state: BackupState) -> Backup | None:
     if request.max_age_seconds is None:
         return None
     mine = [b for b in state.catalog.usable() if b.system_id == state.control.system_id and b.stopped_at]
+    if request.kind == FULL:
+        mine = [b for b in mine if b.kind == FULL]
     newest = max(mine, key=lambda b: b.stopped_at or b.started_at, default=None)
     if newest is None or newest.stopped_at is None:
         return None
@@ -161,10 +202,18 @@ def _reason(request: BackupRequest, state: BackupState) -> str:
     return "a backup was asked for"
 
 
-def _unused_label(state: BackupState) -> str:
+def _known(state: BackupState, label: str | None) -> Backup | None:
+    return next((b for b in state.catalog.backups if b.label == label), None)
+
+
+def _chain(state: BackupState, backup: Backup) -> tuple[Backup, ...]:
+    return state.catalog.chain(backup)[:-1] if state.catalog.fault(backup) is None else ()
+
+
+def _unused_label(state: BackupState, kind: str) -> str:
     """The time, and a number where that second is taken."""
     taken = {b.label for b in state.catalog.backups} | {entry.label for entry in state.catalog.damaged}
-    label = first = backup_label(state.now)
+    label = first = backup_label(state.now, kind)
     number = 1
     while label in taken:
         number += 1
@@ -290,10 +339,19 @@ def _check_connection(server: ServerFacts, state: BackupState) -> None:
         )
 
 
-def _space(state: BackupState, server: ServerFacts, compress_after: bool) -> tuple[int, int, str]:
-    """Plain bytes, bytes needed in the repository, and where the figure comes from."""
+def _space(state: BackupState, server: ServerFacts, compress_after: bool, kind: Kind) -> tuple[int, int, str]:
+    """Plain bytes, bytes needed in the repository, and where the figure comes from.
+
+    An incremental one may be as large as a full one where everything changed; the last of its kind is the better guess.
+    """
     plain = server.size_bytes
-    mine = [b for b in state.catalog.usable() if b.system_id == state.control.system_id and b.plain_bytes]
+    all_mine = [b for b in state.catalog.usable() if b.system_id == state.control.system_id and b.plain_bytes]
+    mine = [b for b in all_mine if b.kind == FULL]
+    same = [b for b in all_mine if b.kind == kind.kind != FULL]
+    if same:
+        last = same[-1]
+        stored = 2 * last.stored_bytes + _SPARE_BYTES
+        return plain, stored, f"twice the {format_bytes(last.stored_bytes)} of {last.label}"
     if mine:
         last = mine[-1]
         ratio, source = (
@@ -331,6 +389,7 @@ def _warnings(state: BackupState) -> tuple[str, ...]:
         )
     if not state.control.data_checksums:
         warnings.append("data checksums are off: pg_basebackup cannot see damaged pages")
+    warnings += summary_warnings(state)
     future = [b.label for b in state.catalog.backups if b.stopped_at and b.stopped_at > state.now]
     if future:
         now = format_utc(state.now)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..cluster.config import BACKUP_KINDS
 from ..core.errors import Refused
 from ..repository.catalog import check_label
 
@@ -17,14 +18,23 @@ class BackupRequest:
     """A base backup, or one that is good enough.
 
     With ``label`` a verified backup of that name satisfies it; with ``max_age_seconds`` a verified backup of
-    this system that ended no longer ago. With neither, one is taken every time. Raises :class:`Refused`:
-    ``label-malformed``, ``max-age-malformed``, ``request-contradictory``.
+    this system that ended no longer ago. With neither, one is taken every time. ``kind``: ``full``, ``incremental``
+    or ``auto``; None leaves it to the cluster's description. Raises :class:`Refused`: ``label-malformed``,
+    ``max-age-malformed``, ``request-contradictory``, ``backup-kind-unknown``.
     """
 
     label: str | None = None
     max_age_seconds: int | None = None
+    kind: str | None = None
 
     def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in BACKUP_KINDS:
+            raise Refused(
+                "backup-kind-unknown",
+                attempted=_ATTEMPTED,
+                happened=f"{self.kind!r} is no kind of backup",
+                remedy=f"Choose one of: {', '.join(BACKUP_KINDS)}.",
+            )
         if self.label is not None:
             check_label(self.label)
         if self.max_age_seconds is not None and self.max_age_seconds <= 0:

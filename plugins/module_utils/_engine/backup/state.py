@@ -18,8 +18,10 @@ from ..cluster.instance import Instance, InstanceStatus
 from ..cluster.psql import query
 from ..core.clock import utc_now
 from ..core.locks import owner_alive
-from ..repository.catalog import RUNNING, Catalog, read_catalog
+from ..repository.catalog import RUNNING, Backup, Catalog, read_catalog
+from ..repository.fetch import stored_fault
 from ..repository.layout import Repository
+from .summaries import Summaries, ask_summaries
 
 _SERVER = """
 SELECT json_build_object(
@@ -28,6 +30,7 @@ SELECT json_build_object(
   'data_directory', current_setting('data_directory'),
   'system_id', (SELECT system_identifier::text FROM pg_control_system()),
   'in_recovery', pg_is_in_recovery(),
+  'timeline_name', CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_insert_lsn()) END,
   'archive_mode', current_setting('archive_mode'),
   'archive_command', current_setting('archive_command'),
   'archive_library', coalesce(current_setting('archive_library', true), ''),
@@ -95,6 +98,7 @@ class ServerFacts:
     archiver: Archiver
     backup_role_fit: bool | None
     tablespaces: tuple[TablespaceFound, ...]
+    timeline: int | None = None
 
     @property
     def major(self) -> int:
@@ -118,7 +122,7 @@ class BackupState:
     """All that a plan needs to know; asked once, changed by nobody.
 
     ``server`` is None where no server runs; ``live_owners`` are the labels of unfinished backups whose makers
-    are alive. ``ready_segments`` wait to be archived.
+    are alive. ``ready_segments`` wait to be archived. ``summaries`` None: the server's version has none.
     """
 
     now: datetime
@@ -135,6 +139,10 @@ class BackupState:
     ready_segments: int = 0
     cpus: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    summaries: Summaries | None = None
+    can_combine: bool = False
+    #: What is wrong with the stored files of the backup that an incremental one would be built on.
+    parent_fault: str | None = None
 
 
 def ask_state(config: ClusterConfig, repository: Repository) -> BackupState:
@@ -143,13 +151,15 @@ def ask_state(config: ClusterConfig, repository: Repository) -> BackupState:
     catalog = read_catalog(repository)
     status = Instance(config).status()
     disk = file_system(repository.base)
+    control = read_control_data(config.bin_directory, config.data_directory)
+    server = ask_server(config) if status.running and status.ready else None
     return BackupState(
         now=utc_now(),
         config=config,
         catalog=catalog,
         status=status,
-        control=read_control_data(config.bin_directory, config.data_directory),
-        server=ask_server(config) if status.running and status.ready else None,
+        control=control,
+        server=server,
         disk=disk,
         repository_path=repository.path,
         repository_writable=os.access(repository.base, os.W_OK | os.X_OK),
@@ -163,7 +173,26 @@ def ask_state(config: ClusterConfig, repository: Repository) -> BackupState:
         ),
         ready_segments=len(ready_segments(config.data_directory)),
         cpus=len(os.sched_getaffinity(0)),
+        summaries=ask_summaries(config, server.version_num) if server else None,
+        can_combine=os.access(config.program("pg_combinebackup"), os.X_OK),
+        parent_fault=_parent_fault(repository, catalog, control.system_id),
     )
+
+
+def newest_parent(catalog: Catalog, system_id: int) -> Backup | None:
+    """The backup that an incremental one would be built on: the newest of this system that is fit for a restore."""
+    fit = [b for b in catalog.usable() if b.system_id == system_id and b.start_lsn is not None]
+    return fit[-1] if fit else None
+
+
+def _parent_fault(repository: Repository, catalog: Catalog, system_id: int) -> str | None:
+    """Of the newest chain: nothing is built on a backup that has lost a file."""
+    parent = newest_parent(catalog, system_id)
+    for link in catalog.chain(parent) if parent else ():
+        fault = stored_fault(repository, link)
+        if fault is not None:
+            return f"backup {link.label} is not whole: {fault}"
+    return None
 
 
 def ask_server(config: ClusterConfig) -> ServerFacts:
@@ -180,6 +209,7 @@ def server_facts(value: Mapping[str, Any]) -> ServerFacts:
         **{name: value[name] for name in (*names, *more)},
         system_id=int(value["system_id"]),
         backup_role_fit=value["backup_role"],
+        timeline=int(value["timeline_name"][:8], 16) if value.get("timeline_name") else None,
         archiver=Archiver(**{name: value[name] for name in Archiver.__dataclass_fields__}),
         tablespaces=tuple(
             TablespaceFound(int(item["oid"]), item["name"], item["path"], int(item["bytes"] or 0))

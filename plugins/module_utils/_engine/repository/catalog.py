@@ -44,6 +44,12 @@ class Tablespace:
     path: str
     name: str = ""
     plain_bytes: int = 0
+    restored_bytes: int = 0
+
+    @property
+    def full_bytes(self) -> int:
+        """Its size after a restore."""
+        return self.restored_bytes or self.plain_bytes
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,15 @@ def _check_stored(repository: Repository, backup: Backup, attempted: str) -> Non
         ) from error
 
 
+def stored_fault(repository: Repository, backup: Backup) -> str | None:
+    """What is wrong with the names, sizes and manifest of what is stored, or None; its content is not read."""
+    try:
+        _check_stored(repository, backup, f"look at backup {backup.label}")
+    except Failed as error:
+        return error.happened
+    return None
+
+
 def _compare_stored(directory: str, backup: Backup, attempted: str) -> None:
     wanted = {file.name: file.stored_bytes for file in backup.files}
     needed = {BASE, MANIFEST} | {f"{tablespace.oid}.tar.zst" for tablespace in backup.tablespaces}

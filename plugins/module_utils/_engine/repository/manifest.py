@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,34 @@ class Manifest:
     def plain_bytes(self) -> int:
         """The sum of all files."""
         return sum(file.size_bytes for file in self.files.values())
+
+
+INCREMENTAL_PREFIX = "INCREMENTAL."
+
+
+def combined_bytes(chain: Sequence[Manifest]) -> dict[int, tuple[int, int]]:
+    """How large what a chain (the full backup first) gives can become: tablespace -> (all bytes, rebuilt bytes).
+
+    0 stands for the data directory itself. Rebuilt are files of which the last link has but the changed blocks; such
+    a one is no larger than all its parts together.
+    """
+    sums: dict[int, tuple[int, int]] = {}
+    for path, file in chain[-1].files.items():
+        directory, slash, name = path.rpartition("/")
+        size, rebuilt = file.size_bytes, 0
+        if name.startswith(INCREMENTAL_PREFIX):
+            plain = f"{directory}{slash}{name[len(INCREMENTAL_PREFIX) :]}"
+            for manifest in reversed(chain[:-1]):
+                whole, part = manifest.files.get(plain), manifest.files.get(path)
+                size += whole.size_bytes if whole else part.size_bytes if part else 0
+                if whole:
+                    break
+            rebuilt = size
+        parts = path.split("/", 2)
+        oid = int(parts[1]) if parts[0] == "pg_tblspc" and len(parts) == 3 else 0
+        before = sums.get(oid, (0, 0))
+        sums[oid] = (before[0] + size, before[1] + rebuilt)
+    return sums
 
 
 def read_manifest(path: str, *, attempted: str) -> Manifest:
