@@ -238,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("index", _index, "bring the WAL index up to date")
     sub.add_argument("--rebuild", action="store_true", help="read the whole archive again")
     add_tune_options(add("tune", tune_command, "show the settings that suit this host, each with its reason"))
+    commands.add_parser("receive", help="stream WAL as it is written, in the foreground: --cluster NAME")
     commands.add_parser("archive-push", help="archive_command: --cluster NAME %%p")
     commands.add_parser("archive-get", help="restore_command of a staged restore: --plan FILE %%f %%p")
     return parser

@@ -23,6 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .archive import archive_get
 
         return archive_get(arguments[1:])
+    if arguments[:1] == ["receive"]:
+        from .receive import run_receive
+
+        return run_receive(arguments[1:])
     from .commands import run_command
 
     return run_command(arguments)

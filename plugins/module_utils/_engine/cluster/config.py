@@ -24,6 +24,8 @@ LANGUAGES = ("en", "ja")
 BACKUP_KINDS = ("auto", "full", "incremental")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _URL = re.compile(r"ssh://[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9_][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.-]+)+")
+#: What PostgreSQL allows (manual, "Replication Slots").
+_SLOT = re.compile(r"[a-z0-9_]{1,63}")
 _ROLE = re.compile(r"[^\x00-\x1f]{1,63}")
 
 
@@ -67,6 +69,17 @@ class SshAccess:
 
 
 @dataclass(frozen=True)
+class ReceiveSettings:
+    """What ``dbkeeper receive`` streams with: the replication slot, and libpq's connection (``keyword=value ...``).
+
+    ``connection`` None: the local socket. A password has no place in it: libpq finds one in a password file.
+    """
+
+    slot: str = "dbkeeper_receive"
+    connection: str | None = None
+
+
+@dataclass(frozen=True)
 class ClusterConfig:
     """One cluster on this host. Paths are absolute.
 
@@ -88,6 +101,7 @@ class ClusterConfig:
     ``objectives``               :class:`Objectives`
     ``backup``                   :class:`BackupSettings`
     ``retention``                :class:`Policy`: what is kept; None: nothing is ever expired
+    ``receive``                  :class:`ReceiveSettings`: WAL is streamed as well; None: archived only
     ``command``                  path of the host command, for ``archive_command`` and ``restore_command``
     ``language``                 of texts for people: ``en`` or ``ja``
     ============================ ==========================================================================
@@ -108,6 +122,7 @@ class ClusterConfig:
     objectives: Objectives = field(default_factory=Objectives)
     backup: BackupSettings = field(default_factory=BackupSettings)
     retention: Policy | None = None
+    receive: ReceiveSettings | None = None
     command: str = "/usr/local/bin/dbkeeper"
     language: str = "en"
     ssh: SshAccess | None = None
@@ -179,6 +194,7 @@ class ClusterConfig:
         config = cls(
             cluster=cluster,
             retention=read.optional(lambda key: _policy(data.pop(key), source), "retention"),
+            receive=read.optional(lambda key: _receive(data.pop(key), source), "receive"),
             version=read.text("version", pattern=re.compile(r"1[4-9]|[2-9]\d")),
             data_directory=read.path("data_directory"),
             bin_directory=read.path("bin_directory"),
@@ -221,6 +237,16 @@ class ClusterConfig:
         if config.service.manager == "systemd" and not config.service.unit:
             raise _invalid(source, "service.unit is missing, and the manager is systemd")
         return config
+
+
+def _receive(value: Any, source: str) -> ReceiveSettings:
+    read = _Reader(_object(value, source, "receive"), source, "receive.")
+    settings = ReceiveSettings(
+        slot=read.text("slot", pattern=_SLOT, default=ReceiveSettings.slot),
+        connection=read.optional(read.text, "connection"),
+    )
+    read.finish()
+    return settings
 
 
 def _policy(value: Any, source: str) -> Policy:

@@ -66,6 +66,10 @@ class Repository:
         """The directory of the WAL index; can be rebuilt from the archive."""
         return f"{self.path}/index/{system_id}"
 
+    def receive(self, system_id: int | str) -> str:
+        """Where ``dbkeeper receive`` writes what it streams; what is finished moves on into the archive."""
+        return f"{self.path}/receive/{system_id}"
+
     def lock(self, name: str) -> str:
         """A lock file for one kind of work on this repository."""
         return f"{self.path}/{name}.lock"

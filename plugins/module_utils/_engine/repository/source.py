@@ -19,6 +19,10 @@ _SUFFIXES = (".zst", ".gz", ".lz4", ".xz")
 _READABLE = (".zst", "")
 
 
+#: Below the directory of ``dbkeeper receive``: what a branch left behind when the server went another way.
+ASIDE = "aside"
+
+
 class NativeWalSource:
     """The archive of one system identifier in a repository; a :class:`WalSource`."""
 
@@ -26,6 +30,9 @@ class NativeWalSource:
         self.repository = repository
         self.system_id = system_id
         self._directory = repository.wal(system_id)
+        spool = repository.receive(system_id)
+        #: What was streamed and is not archived lies here, as plain files (fault B15).
+        self._received = (spool, f"{spool}/{ASIDE}")
 
     def list_files(self) -> Iterator[StoredWal]:
         """All finished files, ordered by directory and name, without hidden ones (temporary, conflicts).
@@ -34,15 +41,13 @@ class NativeWalSource:
         """
         self.repository.require("list the WAL archive")
         try:
-            for name in sorted(os.listdir(self._directory)):
+            for name in sorted(_names(self._directory)):
                 path = f"{self._directory}/{name}"
                 if is_history_name(name):
                     yield _stored(name, path, os.stat(path))
                 elif len(name) == 8 and os.path.isdir(path):
                     yield from _segments(path, name)
-        except FileNotFoundError:
-            # No archive of this system yet; the marker said that the repository itself is there.
-            return
+            yield from self._streamed()
         except OSError as error:
             raise Failed(
                 "repository-unreadable",
@@ -111,7 +116,31 @@ class NativeWalSource:
     def _candidates(self, name: str) -> list[str]:
         directory = self._directory if is_history_name(name) else f"{self._directory}/{name[:8]}"
         plain = is_history_name(name) or is_backup_name(name)
-        return [f"{directory}/{name}{suffix}" for suffix in (("",) if plain else _READABLE)]
+        stored = [f"{directory}/{name}{suffix}" for suffix in (("",) if plain else _READABLE)]
+        if plain:
+            return stored
+        # What the archive has counts before what was streamed and not pushed; of unfinished ones no two need be equal.
+        known = [path for path in stored if os.path.lexists(path)]
+        streamed = [f"{place}/{name}" for place in self._received]
+        if is_partial_name(name) or not known:
+            return [path for path in (*known, *streamed) if os.path.lexists(path)][:1] or stored
+        return known
+
+    def _streamed(self) -> Iterator[StoredWal]:
+        """Unfinished segments, and finished ones that nobody has pushed yet."""
+        seen: set[str] = set()
+        for directory in self._received:
+            for name in sorted(_names(directory)):
+                path = f"{directory}/{name}"
+                known = is_partial_name(name) or is_segment_name(name)
+                if not known or name in seen or self._candidates(name) != [path]:
+                    continue
+                try:
+                    yield stored_wal(name, path)
+                except FileNotFoundError:
+                    # Finished or pushed while we looked: it is in the archive, or will be at once.
+                    continue
+                seen.add(name)
 
     def _read(self, name: str, path: str, target_path: str | None, attempted: str) -> str:
         target = None
@@ -178,6 +207,14 @@ def _open_target(path: str, attempted: str) -> int:
             happened=f"{path}: {error.strerror}",
             remedy="See that the target directory exists, is writable for the cluster's owner and has space.",
         ) from error
+
+
+def _names(directory: str) -> list[str]:
+    """None where there is no archive of this system yet: the marker said that the repository itself is there."""
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
 
 
 def _segments(directory: str, timeline: str) -> Iterator[StoredWal]:
