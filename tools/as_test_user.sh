@@ -33,9 +33,9 @@ venv=$(tools/setup.sh test-venv)
 find /var/tmp -maxdepth 1 -name 'dbk.*' -user "$user" -mmin +1440 -exec rm -rf {} +
 work=$(mktemp -d /var/tmp/dbk.XXXXXX)
 
-# In PID and mount namespaces of its own, where they are allowed: nothing that a killed test started outlives
+# In PID, IPC and mount namespaces of its own, where they are allowed: nothing that a killed test started outlives
 # it, and orphans are reaped at once (a shell is their init), so that PostgreSQL sees that its postmaster died.
-contain=(unshare --pid --mount-proc --fork --kill-child -- bash -c '"$@"; exit $?' init)
+contain=(unshare --pid --ipc --mount-proc --fork --kill-child -- bash -c '"$@"; exit $?' init)
 "${contain[@]}" true 2>/dev/null || contain=()
 
 finish() {

@@ -18,8 +18,15 @@ description:
     and a random key in the store. So nothing changes in a second run, and check mode tells the truth.
 options:
   _terms:
-    description: Names of the secrets in the store, such as C(db1/main/app).
+    description:
+      - Names of the secrets in the store, such as C(db1/main/app).
+      - A dictionary with C(name) and C(password) has a password of its own, which may be empty. Its name is taken
+        below O(scope).
     required: true
+  scope:
+    description: Directory in the store for terms that are dictionaries, such as C(db1/main).
+    type: str
+    default: ""
   store:
     description: Directory of the store, as in P(dbkeeper.ops.secret#lookup).
     type: path
@@ -61,12 +68,19 @@ from ..plugin_utils._secrets import Store
 class LookupModule(LookupBase):
     """See the documentation."""
 
-    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
+    def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """The verifiers, one for each name."""
         self.set_options(var_options=variables, direct=kwargs)
         keep = not (variables or {}).get("ansible_check_mode", False)
         store = Store(self.get_option("store"), self._loader.get_text_file_contents, keep=keep)
         try:
-            return [store.verifier(str(name), self.get_option("password") or "") for name in terms]
+            return [store.verifier(*self._secret(term)) for term in terms]
         except KeeperError as error:
             raise AnsibleError(f"{error.attempted}: {error.happened}. {error.remedy}") from error
+
+    def _secret(self, term: Any) -> tuple[str, str]:
+        """Name in the store, and the password that was given."""
+        if isinstance(term, dict):
+            scope = self.get_option("scope")
+            return f"{scope}/{term['name']}" if scope else str(term["name"]), str(term.get("password") or "")
+        return str(term), self.get_option("password") or ""

@@ -66,6 +66,17 @@ INSTANCE_OPTIONS: dict[str, Any] = {
     },
 }
 
+# What is looked for on a host, as core/presence.py takes it.
+PRESENCE_OPTIONS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "path": {"type": "path"},
+    "program": {"type": "str"},
+    "library": {"type": "str"},
+    "user": {"type": "str"},
+    "content": {"type": "str"},
+    "mode": {"type": "str", "default": "0644"},
+}
+
 
 def config_path(params: dict[str, Any]) -> str:
     """The file that describes the cluster."""

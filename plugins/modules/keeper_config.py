@@ -16,9 +16,12 @@ description:
   - Writes the description of a cluster, and makes its state directory and its repository.
   - Nothing that is in a repository is ever changed or removed.
   - With a repository on another host (C(ssh://)), makes the key with which this one comes there.
+  - Does in one go what a host needs for it. With O(command) the host command itself is installed as well, and with
+    O(files) the files of the system that call it, such as a cron table.
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.action_group
+  - dbkeeper.ops._presence
 attributes:
   check_mode:
     support: full
@@ -41,6 +44,30 @@ options:
     description: Operating system user that owns the cluster.
     type: str
     default: postgres
+  command:
+    description: Whether the host command is installed or updated first, as M(dbkeeper.ops.keeper_command) does it.
+    type: bool
+    default: false
+  files:
+    description: Files of the system that belong to root.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where.
+        type: path
+        required: true
+      content:
+        description: The text.
+        type: str
+        required: true
+      mode:
+        description: Permissions.
+        type: str
+        default: "0644"
+seealso:
+  - module: dbkeeper.ops.keeper_command
 """
 
 EXAMPLES = r"""
@@ -74,6 +101,12 @@ public_key:
   returned: success
   type: str
   sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI
+missing:
+  description: Names of what was looked for and is not there.
+  returned: success
+  type: list
+  elements: str
+  sample: [zstd]
 plan:
   description: What was done, or would be done in check mode.
   returned: success
@@ -87,10 +120,45 @@ executed:
   sample: true
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._engine.cli.install import ARCHIVE, INTERPRETER, LINK, install
+from ..module_utils._engine.cli.main import main as command
 from ..module_utils._engine.cluster.register import register
-from ..module_utils._module import CONFIG_DIRECTORY, serve
+from ..module_utils._engine.core.presence import keep_files, missing
+from ..module_utils._module import CONFIG_DIRECTORY, PRESENCE_OPTIONS, serve
+
+FILE_OPTIONS = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str", "required": True},
+    "mode": {"type": "str", "default": "0644"},
+}
+
+
+def keep(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """The command, the files, the description: in this order, the last one as the cluster's owner."""
+    absent = missing(options["look_for"])
+    plan: list[str] = []
+    diff: list[dict[str, Any]] = []
+    if options["command"]:
+        installed = install(ARCHIVE, LINK, INTERPRETER, check=check)
+        plan += installed["plan"]
+        diff.append(installed["diff"])
+    written, differences = keep_files(options["files"], check=check)
+    description = options["description"]
+    path = options["config"] or f"{CONFIG_DIRECTORY}/{description.get('cluster')}.json"
+    result = register(description, path, user=options["owner"], check=check)
+    plan += written + result["plan"]
+    return {
+        **result,
+        "changed": bool(plan),
+        "executed": bool(plan) and not check,
+        "plan": plan,
+        "missing": absent,
+        "diff": [*diff, *differences, result["diff"]],
+    }
 
 
 def main() -> None:
@@ -99,15 +167,15 @@ def main() -> None:
             "description": {"type": "dict", "required": True},
             "config": {"type": "path"},
             "owner": {"type": "str", "default": "postgres"},
+            "command": {"type": "bool", "default": False},
+            "files": {"type": "list", "elements": "dict", "default": [], "options": FILE_OPTIONS},
+            "look_for": {"type": "list", "elements": "dict", "default": [], "options": PRESENCE_OPTIONS},
         },
         supports_check_mode=True,
     )
-    description = module.params["description"]
-    path = module.params["config"] or f"{CONFIG_DIRECTORY}/{description.get('cluster')}.json"
-    serve(
-        module,
-        lambda: register(description, path, user=module.params["owner"], check=module.check_mode),
-    )
+    # Imported for what it brings along: everything that the command consists of.
+    module.debug(f"builds {command.__name__}")
+    serve(module, lambda: keep(module.params, check=module.check_mode))
 
 
 if __name__ == "__main__":

@@ -95,6 +95,11 @@ options:
         O(files) says, until the primary has less.
     type: dict
     default: {}
+  replication_role:
+    description:
+      - Role that the access rules let in for backups. It is made with C(LOGIN) and C(REPLICATION), and without a
+        password, as M(dbkeeper.ops.pg_replication_role) does it, once the server runs.
+    type: str
   timeout_seconds:
     description: How long starting or stopping may take.
     type: int
@@ -105,6 +110,7 @@ options:
     default: 60
 seealso:
   - module: dbkeeper.ops.pg_cluster
+  - module: dbkeeper.ops.pg_replication_role
 """
 
 EXAMPLES = r"""
@@ -173,8 +179,11 @@ overridden:
       line: 3
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._engine.cluster.replication_role import ensure_role
 from ..module_utils._engine.settings.operation import bring_into_effect, configure
 from ..module_utils._engine.settings.request import POLICIES, ROLES, request_from
 from ..module_utils._engine.settings.shown import shown_files
@@ -184,6 +193,17 @@ from ..module_utils._module import (
     load_config,
     serve,
 )
+
+
+def together(configured: dict[str, Any], role: dict[str, Any]) -> dict[str, Any]:
+    """One result of both."""
+    return {
+        **configured,
+        "changed": configured["changed"] or role["changed"],
+        "executed": configured["executed"] or role["executed"],
+        "plan": configured["plan"] + role["plan"],
+        "diff": configured["diff"] + ([role["diff"]] if role["changed"] else []),
+    }
 
 
 def main() -> None:
@@ -205,6 +225,7 @@ def main() -> None:
             "state": {"type": "str", "default": "configured", "choices": ["configured", "in_effect"]},
             "restart": {"type": "str", "default": "first_install", "choices": list(POLICIES)},
             "start": {"type": "bool", "default": True},
+            "replication_role": {"type": "str"},
             "at_least": {"type": "dict", "default": {}},
             "timeout_seconds": {"type": "int", "default": 300},
             "wait_seconds": {"type": "int", "default": 60},
@@ -220,7 +241,11 @@ def main() -> None:
         config = load_config(module.params)
         become_owner(config)
         act = configure if module.params["state"] == "configured" else bring_into_effect
-        return {**act(config, request_from(module.params), check=module.check_mode), **repeated}
+        result = act(config, request_from(module.params), check=module.check_mode)
+        role = module.params["replication_role"]
+        if role and result["running"]:
+            result = together(result, ensure_role(config, role, check=module.check_mode))
+        return {**result, **repeated}
 
     serve(module, operation, wait_seconds=module.params["wait_seconds"], explain=lambda _error: repeated)
 

@@ -16,11 +16,13 @@ description:
   - Gathers the facts that P(dbkeeper.ops.pg_tune#filter) chooses settings from.
   - Memory and CPUs are what the server may really use, limits of control groups and of affinity included.
   - Answers on a host without PostgreSQL as well. What is not known there is empty.
+  - Looks for programs, libraries, users and files at the same time, so that a role need not ask for each of them.
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.info
   - dbkeeper.ops._attributes.action_group
   - dbkeeper.ops._cluster.instance
+  - dbkeeper.ops._presence
 options:
   settings_file:
     description:
@@ -30,6 +32,7 @@ options:
 seealso:
   - plugin: dbkeeper.ops.pg_tune
     plugin_type: filter
+  - module: dbkeeper.ops.keeper_presence_info
 """
 
 EXAMPLES = r"""
@@ -37,6 +40,8 @@ EXAMPLES = r"""
   dbkeeper.ops.pg_host_info:
     instance: "{{ postgresql_location }}"
     settings_file: /etc/postgresql/17/main/conf.d/10-dbkeeper.conf
+    look_for:
+      - {name: python3-psycopg, library: psycopg}
   register: host
 
 - name: Show what suits it
@@ -45,6 +50,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing:
+  description: Names of what was looked for and is not there.
+  returned: success
+  type: list
+  elements: str
+  sample: [zstd]
 facts:
   description: The facts.
   returned: success
@@ -147,9 +158,16 @@ previous:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.cluster.host import host_facts
+from ..module_utils._engine.core.presence import missing
 from ..module_utils._engine.tuning.facts import HostFacts
 from ..module_utils._engine.tuning.inputs import inputs_of
-from ..module_utils._module import INSTANCE_OPTIONS, become_owner, load_config, serve
+from ..module_utils._module import (
+    INSTANCE_OPTIONS,
+    PRESENCE_OPTIONS,
+    become_owner,
+    load_config,
+    serve,
+)
 
 
 def main() -> None:
@@ -157,16 +175,19 @@ def main() -> None:
         argument_spec={
             "instance": {"type": "dict", "required": True, "options": INSTANCE_OPTIONS},
             "settings_file": {"type": "path"},
+            "look_for": {"type": "list", "elements": "dict", "default": [], "options": PRESENCE_OPTIONS},
         },
         supports_check_mode=True,
     )
 
     def operation() -> dict[str, object]:
+        absent = missing(module.params["look_for"])
         config = load_config(module.params)
         become_owner(config)
         path = module.params["settings_file"]
         return {
             "changed": False,
+            "missing": absent,
             "facts": HostFacts.from_dict(host_facts(config)).to_dict(),
             "previous": inputs_of(path) if path else None,
         }

@@ -90,7 +90,7 @@ class Site:
             "postgresql_location": {**place, "service": {"manager": "pg_ctl"}},
             "postgresql_secret_store": str(self.store),
             "__postgresql_owner": getpass.getuser(),
-            "__postgresql_client_library": [],
+            "__postgresql_host": {"missing": []},
             **{**WANTED, **wanted},
         }
         inventory = self.root / "hosts.json"

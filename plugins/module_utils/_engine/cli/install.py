@@ -25,6 +25,11 @@ from typing import Any
 from ..core.errors import Failed
 from ..core.files import make_directory, write_durable
 
+#: Where the host command is, unless somebody says otherwise.
+ARCHIVE = "/usr/local/lib/dbkeeper/dbkeeper.pyz"
+LINK = "/usr/local/bin/dbkeeper"
+INTERPRETER = "/usr/bin/python3"
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MEMBER = "dbkeeper_engine"
 _STAMP = "stamp"
@@ -62,15 +67,20 @@ def _source(name: str, package: str, *, is_package: bool) -> tuple[str, str]:
     return f"{path}/__init__.py" if is_package else f"{path}.py", text or ""
 
 
+def stamp_of(sources: dict[str, str], interpreter: str) -> str:
+    """SHA-256 of what an archive would be made of: equal sources for the same Python."""
+    return hashlib.sha256(
+        repr((sorted(sources.items()), interpreter, sys.version_info[:3])).encode()
+    ).hexdigest()
+
+
 def build(sources: dict[str, str], interpreter: str) -> tuple[bytes, str]:
-    """The archive and its stamp; equal stamps mean equal sources for the same Python.
+    """The archive and its stamp.
 
     It runs isolated and without the site packages: nothing of the host's Python can change what it does, and
     it starts in half the time.
     """
-    stamp = hashlib.sha256(
-        repr((sorted(sources.items()), interpreter, sys.version_info[:3])).encode()
-    ).hexdigest()
+    stamp = stamp_of(sources, interpreter)
     buffer = io.BytesIO()
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -112,7 +122,8 @@ def install(path: str, link: str, interpreter: str, *, check: bool) -> dict[str,
 
     ``path`` is the archive, ``link`` the name on the PATH that leads to it.
     """
-    data, stamp = build(engine_sources(), interpreter)
+    sources = engine_sources()
+    stamp = stamp_of(sources, interpreter)
     before = installed_stamp(path)
     usable = before == stamp and stat.S_IMODE(os.stat(path).st_mode) == _MODE
     linked = os.path.islink(link) and os.readlink(link) == path
@@ -121,7 +132,7 @@ def install(path: str, link: str, interpreter: str, *, check: bool) -> dict[str,
     if steps and not check:
         if not usable:
             make_directory(os.path.dirname(path), 0o755)
-            write_durable(path, data, _MODE)
+            write_durable(path, build(sources, interpreter)[0], _MODE)
         if not linked:
             make_directory(os.path.dirname(link), 0o755)
             temporary = f"{link}.{os.getpid()}"
