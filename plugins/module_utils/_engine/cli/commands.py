@@ -26,6 +26,7 @@ from ..repository.engine import NativeEngine
 from ..repository.layout import Repository
 from ..wal.index import WalIndex
 from . import show
+from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
 from .tune import add_options as add_tune_options
 from .tune import tune_command
 
@@ -39,12 +40,15 @@ def run_command(arguments: Sequence[str]) -> int:
     language = options.lang or _language_of_environment()
     cluster = options.cluster or "?"
     try:
-        config = load_configuration(options.cluster, options.config)
-        cluster = config.cluster
-        language = options.lang or config.language or language
-        act_as_owner(config)
-        command: Callable[[argparse.Namespace, ClusterConfig, str], Outcome] = options.command
-        result, lines = _foreseen(command, options, config, language)
+        if getattr(options, "root", None):
+            result, lines = _on_repository(options, language)
+        else:
+            config = load_configuration(options.cluster, options.config)
+            cluster = config.cluster
+            language = options.lang or config.language or language
+            act_as_owner(config)
+            command: Callable[[argparse.Namespace, ClusterConfig, str], Outcome] = options.command
+            result, lines = _foreseen(command, options, config, language)
     except KeeperError as error:
         if options.json:
             _say(_as_json({"changed": False, "error": error.to_dict()}))
@@ -67,6 +71,18 @@ def _foreseen(
         return command(options, config, language)
     except OSError as error:
         raise unexpected(error, f"run dbkeeper for cluster {config.cluster}") from error
+
+
+def _on_repository(options: argparse.Namespace, language: str) -> Outcome:
+    """On the repository's host: no configuration, no cluster, the repository's owner."""
+    repository = repository_there(options)
+    repository.require("use the repository")
+    command: Callable[[argparse.Namespace, Repository, str], Outcome] = options.on_repository
+    try:
+        privilege.assume(privilege.owner_of(repository.path))
+        return command(options, repository, language)
+    except OSError as error:
+        raise unexpected(error, f"run dbkeeper for repository {repository.path}") from error
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
@@ -237,6 +253,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--check", action="store_true", help="show what would be done")
     sub = add("index", _index, "bring the WAL index up to date")
     sub.add_argument("--rebuild", action="store_true", help="read the whole archive again")
+    add_expire(add("expire", expire_command, "delete what is not to be kept any more, proven before"))
+    add_pin(add("pin", pin_command, "keep a backup until it is unpinned"), pinned=True)
+    add_pin(add("unpin", pin_command, "give a pinned backup back to the policy"), pinned=False)
     add_tune_options(add("tune", tune_command, "show the settings that suit this host, each with its reason"))
     commands.add_parser("receive", help="stream WAL as it is written, in the foreground: --cluster NAME")
     commands.add_parser("archive-push", help="archive_command: --cluster NAME %%p")

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Expiry on the host of the cluster: its description says what is kept, its control file what is the present."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..cluster.controldata import read_control_data
+from ..core.errors import KeeperError, Refused
+from ..core.privilege import assume, owner_of
+from ..core.progress import Progress
+from ..core.sizes import parse_duration
+from ..repository.layout import Repository
+from ..retention.expiry import expire
+from ..retention.policy import Policy
+
+
+def local_repository(config: ClusterConfig, attempted: str) -> Repository:
+    """The repository, if it is on this host. Raises :class:`Refused` (``repository-elsewhere``)."""
+    if "://" in config.repository:
+        raise Refused(
+            "repository-elsewhere",
+            attempted=attempted,
+            happened=f"the repository is {config.repository}, and a host with a database may only add to it",
+            remedy=f"Run it on the repository's host: dbkeeper expire --root DIRECTORY --cluster {config.cluster}",
+        )
+    repository = Repository(config.repository, config.cluster)
+    repository.require(attempted)
+    return repository
+
+
+def expire_cluster(
+    config: ClusterConfig, policy: Policy | None = None, *, check: bool = False
+) -> dict[str, Any]:
+    """Expire by ``policy``, or by what the description says; see :func:`.retention.expiry.expire`."""
+    repository = local_repository(config, f"expire backups of cluster {config.cluster}")
+    progress = None if check else Progress(f"{config.state_directory}/progress.json", "expire")
+    told: Callable[[int, int], None] | None = None
+    if progress is not None:
+        progress.phase("expire", unit="files")
+        told = _telling(progress)
+    try:
+        result = expire(
+            repository,
+            policy or config.retention,
+            config.bin_directory,
+            live=live_position(config),
+            check=check,
+            progress=told,
+        )
+    except BaseException as error:
+        if progress is not None:
+            progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
+        raise
+    if progress is not None:
+        progress.finish("done")
+    return result
+
+
+def expire_there(
+    root: str, cluster: str, policy: Policy | None, bin_directory: str | None, *, check: bool = False
+) -> dict[str, Any]:
+    """On the repository's host: no description, no cluster, as the repository's owner."""
+    repository = Repository(root, cluster)
+    repository.require(f"expire backups of cluster {cluster}")
+    assume(owner_of(repository.path))
+    # Programs are needed for WAL that the index does not know; that there are none is said then.
+    return expire(repository, policy, bin_directory or "/nonexistent", check=check)
+
+
+def policy_of(
+    full_count: int | None, window: str | None, wal: str | None, described: Policy | None
+) -> Policy | None:
+    """What was described, with what was said: durations such as ``14d``, ``none`` for no such rule.
+
+    Raises :class:`Refused` ``duration-malformed``, ``retention-invalid``.
+    """
+    said: dict[str, Any] = {} if full_count is None else {"full_count": full_count}
+    for name, text in (("window_seconds", window), ("wal_seconds", wal)):
+        if text is not None:
+            seconds = (
+                None if text == "none" else parse_duration(text, attempted=f"understand how long: {text}")
+            )
+            said[name] = seconds
+    return replace(described or Policy(), **said) if said else described
+
+
+def _telling(progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, total: progress.update(done, total=total)
+
+
+def live_position(config: ClusterConfig) -> tuple[int, int] | None:
+    """System identifier and timeline of the data directory; None where there is none that can be read."""
+    try:
+        control = read_control_data(config.bin_directory, config.data_directory)
+    except KeeperError:
+        return None
+    return control.system_id, control.timeline

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""``dbkeeper expire``, ``pin`` and ``unpin``: on the cluster's host, or on the repository's with ``--root``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..backup.expire import expire_cluster, expire_there, local_repository, policy_of
+from ..cluster.config import ClusterConfig
+from ..core.errors import Refused
+from ..repository.layout import Repository
+from ..retention.expiry import pin
+from ..retention.policy import Policy
+from ..retention.words import lines, word
+
+Outcome = tuple[dict[str, Any], list[str]]
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """For a host that has the repository and no cluster."""
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        help="on the repository's host: its directory, with --cluster, without --config",
+    )
+
+
+def add_expire(parser: argparse.ArgumentParser) -> None:
+    """Options of ``expire``; what is not given is as the cluster's description says."""
+    add_root(parser)
+    parser.add_argument("--dry-run", action="store_true", help="prove and show what would go, delete nothing")
+    parser.add_argument("--full-count", type=int, metavar="N", help="how many full backups stay at least")
+    parser.add_argument("--window", metavar="DURATION", help="how far back every moment stays: 14d; or none")
+    parser.add_argument("--wal", metavar="DURATION", help="how far back WAL stays, if shorter: 7d; or none")
+    parser.add_argument(
+        "--bin-directory",
+        metavar="DIR",
+        default="/nonexistent",
+        help="PostgreSQL's programs, where WAL is new",
+    )
+    parser.set_defaults(on_repository=_expire_there)
+
+
+def add_pin(parser: argparse.ArgumentParser, *, pinned: bool) -> None:
+    """Options of ``pin`` and ``unpin``."""
+    add_root(parser)
+    parser.add_argument("label", metavar="LABEL", help="the backup's label, as dbkeeper info lists it")
+    parser.set_defaults(on_repository=_pin_there, pinned=pinned)
+
+
+def expire_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    """On the cluster's host."""
+    result = expire_cluster(config, _policy(options, config.retention), check=options.dry_run)
+    return result, lines(result, language)
+
+
+def pin_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    """On the cluster's host."""
+    return _pin_there(options, local_repository(config, f"pin backup {options.label}"), language)
+
+
+def _expire_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
+    policy = _policy(options, None)
+    result = expire_there(
+        repository.root, repository.cluster, policy, options.bin_directory, check=options.dry_run
+    )
+    return result, lines(result, language)
+
+
+def _policy(options: argparse.Namespace, described: Policy | None) -> Policy | None:
+    return policy_of(options.full_count, options.window, options.wal, described)
+
+
+def _pin_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
+    result = pin(repository, options.label, pinned=options.pinned)
+    return result, [word("pin" if options.pinned else "unpin", language, label=options.label)]
+
+
+def repository_there(options: argparse.Namespace) -> Repository:
+    """The repository that ``--root`` and ``--cluster`` name. Raises :class:`Refused`."""
+    if options.cluster is None or options.config is not None:
+        raise Refused(
+            "cluster-missing",
+            attempted=f"use the repository {options.root}",
+            happened="--root needs --cluster and takes no --config",
+            remedy=f"dbkeeper … --root {options.root} --cluster NAME; NAME is a directory there.",
+        )
+    return Repository(options.root, options.cluster)

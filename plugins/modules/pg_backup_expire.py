@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright: dbkeeper.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deletes backups and WAL that are not to be kept any more."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_backup_expire
+short_description: Delete base backups and WAL that are not to be kept any more
+version_added: 0.1.0
+author:
+  - dbkeeper.ops contributors (@dbkeeper)
+description:
+  - Works out what stays, proves that it can do all that is promised, and deletes the rest.
+  - The newest verified full backup never goes, nor what is leased, pinned, still being taken, or the base of a
+    kept incremental backup. History files always stay.
+  - The window is counted back from the last archived commit or backup, so a clock that is wrong does not make
+    everything old.
+  - A run that was killed leaves more than is needed, never a backup that is listed and broken; the next run
+    finishes.
+extends_documentation_fragment:
+  - dbkeeper.ops._attributes
+  - dbkeeper.ops._attributes.action_group
+  - dbkeeper.ops._cluster
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  root:
+    description:
+      - On the host of the repository, where the cluster is not known, the directory of the repository.
+      - Needs O(full_count), O(window) or O(wal).
+    type: path
+  full_count:
+    description:
+      - How many full backups stay at least.
+      - What is not given here is as the cluster's description says; without one, V(2).
+    type: int
+  window:
+    description:
+      - How far back every moment stays restorable, such as V(14d), or V(none) for no such promise.
+    type: str
+  wal:
+    description:
+      - How far back WAL stays, if that is shorter, such as V(7d), or V(none) for as long as the backups. Older
+        backups can then be restored as they ended.
+    type: str
+  bin_directory:
+    description:
+      - With O(root), the directory of PostgreSQL's programs. They are needed for WAL that the index does not know
+        yet.
+    type: path
+  wait_seconds:
+    description: How long to wait for another expiry that runs already.
+    type: int
+    default: 600
+seealso:
+  - module: dbkeeper.ops.pg_basebackup
+  - module: dbkeeper.ops.pg_backup_info
+"""
+
+EXAMPLES = r"""
+- name: Keep what the description of the cluster says
+  dbkeeper.ops.pg_backup_expire:
+    cluster: main
+
+- name: On the host of the repository, keep every moment of two weeks and at least two full backups
+  dbkeeper.ops.pg_backup_expire:
+    cluster: main
+    root: /var/lib/dbkeeper/repository
+    full_count: 2
+    window: 14d
+"""
+
+RETURN = r"""
+plan:
+  description: What goes and what stays, and why. In check mode nothing is deleted.
+  returned: success
+  type: dict
+  contains:
+    since:
+      description: From this moment on everything can be restored. Empty when it is the oldest backup.
+      returned: always
+      type: str
+      sample: "2026-11-07T03:15:07.120000Z"
+    wal_since:
+      description: The same for moments between the ends of backups.
+      returned: always
+      type: str
+      sample: "2026-11-14T03:15:07.120000Z"
+    backups:
+      description: Each backup with its C(action), V(keep) or V(expire), and C(why).
+      returned: always
+      type: list
+      elements: dict
+      sample: [{label: 20261121T031500Z-full, action: keep, why: count}]
+    wal:
+      description: The archived WAL in stretches of neighbours with one C(action).
+      returned: always
+      type: list
+      elements: dict
+      sample: [{first: "000000010000000000000001", last: "000000010000000000000042", action: expire, why: outside}]
+    blocked:
+      description: What keeps more than is wanted, such as a lease or a pin.
+      returned: always
+      type: list
+      elements: dict
+      sample: []
+    freed_bytes:
+      description: What is, or would be, freed.
+      returned: always
+      type: int
+      sample: 104857600
+executed:
+  description: Whether anything was deleted. False in check mode.
+  returned: success
+  type: bool
+  sample: true
+deleted:
+  description: What was deleted, empty in check mode.
+  returned: success
+  type: dict
+  sample: {backups: [20261101T031500Z-full], segments: 66, freed_bytes: 104857600, spared: []}
+"""
+
+from argparse import Namespace
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._engine.backup.expire import expire_cluster, expire_there, policy_of
+from ..module_utils._module import CLUSTER_OPTIONS, become_owner, load_config, serve
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **CLUSTER_OPTIONS,
+            "root": {"type": "path"},
+            "full_count": {"type": "int"},
+            "window": {"type": "str"},
+            "wal": {"type": "str"},
+            "bin_directory": {"type": "path"},
+            "wait_seconds": {"type": "int", "default": 600},
+        },
+        mutually_exclusive=[("root", "config")],
+        required_by={"bin_directory": ("root",)},
+        supports_check_mode=True,
+    )
+    asked = Namespace(**module.params)
+
+    def operation() -> dict[str, object]:
+        if asked.root:
+            policy = policy_of(asked.full_count, asked.window, asked.wal, None)
+            result = expire_there(
+                asked.root, asked.cluster, policy, asked.bin_directory, check=module.check_mode
+            )
+        else:
+            config = load_config(module.params)
+            become_owner(config)
+            policy = policy_of(asked.full_count, asked.window, asked.wal, config.retention)
+            result = expire_cluster(config, policy, check=module.check_mode)
+        gone = [one for one in result["plan"]["backups"] if one["action"] == "expire"]
+        before = {"backups": [one["label"] for one in gone], "bytes": result["plan"]["freed_bytes"]}
+        held = [one["error"]["happened"] for one in result["plan"]["held"]]
+        return {
+            **result,
+            "warnings": held,
+            "diff": {"before": before if result["changed"] else {}, "after": {}},
+        }
+
+    serve(module, operation, wait_seconds=0 if module.check_mode else asked.wait_seconds)
+
+
+if __name__ == "__main__":
+    main()
