@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from .harness.cluster import Cluster
 from .harness.damage import plain
 from .harness.receiver import SLOT, Receiver
 from .harness.sandbox import Sandbox
+from .harness.spare import spare_for
 from .harness.template import Kind
 from .harness.waiting import wait_for
+from .harness.workload import Workload, recovered_rows
 from .harness.world import World
+from .harness.world import lsn_number as parse_lsn
 
 
 def stored(cluster: Cluster, name: str, timeline: int = 1) -> Path:
@@ -165,3 +169,71 @@ def test_the_server_of_another_system_is_not_received(world: World, sandbox: San
         assert receiver.process is not None and receiver.process.wait(timeout=30) == 2
     assert "system-mismatch" in receiver.words() and stranger.system_id in receiver.words()
     assert stranger.sql("SELECT 1 FROM pg_replication_slots") == []
+
+
+def lose(cluster: Cluster) -> None:
+    """kill -9 of every process of the host at once, and its disk is gone; the repository is elsewhere."""
+    cluster.crash()
+    for path in (cluster.parent, cluster.config_path.parent, cluster.state_directory):
+        shutil.rmtree(path)
+
+
+def test_a_lost_host_costs_nothing_that_was_acknowledged(cluster: Cluster, sandbox: Sandbox) -> None:
+    """Commits wait for the receiver: what a client was told is there on the spare; the archive alone has less."""
+    workload = Workload(cluster, accounts=200)
+    cluster.keeper("backup").expect(0)
+    receiver = Receiver(cluster).start().wait_streaming()
+    cluster.set(synchronous_standby_names=SLOT, archive_timeout="0")
+    cluster.reload()
+    wait_for(
+        lambda: cluster.sql("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"),
+        "a synchronous one",
+    )
+    before = workload.lines()
+    running = workload.start()
+    wait_for(lambda: workload.lines() > before + 300, "the workload's progress")
+    lose(cluster)
+    workload.stop(running)
+    assert receiver.stop() == 0
+
+    acknowledged = set().union(*workload.committed().values())
+    sent = set().union(*workload.committed(sent=True).values())
+    spare = spare_for(cluster, sandbox)
+    refusal = spare.keeper("plan", "--latest").expect(0)["plan"]
+    assert any("use_partial" in warning for warning in refusal["warnings"])
+    plan = spare.keeper("plan", "--latest", "--use-partial").expect(0)["plan"]
+    assert parse_lsn(plan["proof"]["end_lsn"]) > parse_lsn(refusal["proof"]["end_lsn"])
+    spare.keeper("restore", "--latest", "--use-partial", "--confirm", "main").expect(0)
+    found = recovered_rows(spare.dsn())
+    assert acknowledged <= found <= sent
+
+    # The spare is received from in its turn.
+    connection = f"host={spare.socket_directory} port={spare.port} user=dbkeeper"
+    again = Receiver(spare, connection=connection).start().wait_streaming()
+    name = spare.archive_all()
+    assert name.startswith("00000002")
+    assert again.stop() == 0
+    assert spare.keeper("info").expect(0)["conflicts"] == []
+    assert spare.value("SELECT failed_count FROM pg_stat_archiver") == 0
+
+
+def test_check_says_how_the_receiver_is(cluster: Cluster) -> None:
+    def said() -> dict[str, str]:
+        checks = cluster.keeper("check").data["checks"]
+        return next((item for item in checks if item["name"] == "receive"), {})
+
+    assert said() == {}
+    cluster.write_config(receive={"slot": SLOT})
+    assert said()["state"] == "failed" and "no replication slot" in said()["text"]
+    receiver = Receiver(cluster).start().wait_streaming()
+    assert said()["state"] == "warning" and "max_slot_wal_keep_size" in said()["text"]
+    cluster.set(max_slot_wal_keep_size="1GB")
+    cluster.reload()
+    receiver.wait_received()
+    assert said()["state"] == "ok" and "streams" in said()["text"]
+    assert receiver.status(cluster.system_id)["slot"] == SLOT
+    assert receiver.stop() == 0
+    wait_for(
+        lambda: not cluster.value("SELECT active FROM pg_replication_slots"), "the end of the connection"
+    )
+    assert said()["state"] == "failed" and "nobody streams" in said()["text"]

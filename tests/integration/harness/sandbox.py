@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -47,7 +46,6 @@ class Sandbox:
             return not left
 
         wait_for(gone, f"the end of the processes below {self.root}", timeout=20)
-        _remove_shared_memory()
 
     def close(self) -> None:
         """Stop all and remove all; with DBKEEPER_TEST_KEEP in the environment the files stay."""
@@ -81,21 +79,3 @@ class Sandbox:
 def _below(text: bytes, mark: bytes) -> bool:
     start = text.find(mark)
     return start >= 0 and text[start + len(mark) : start + len(mark) + 1] in (b"", b"/")
-
-
-def _remove_shared_memory() -> None:
-    """A server that was killed leaves a shared memory segment behind, and a machine has 4096 of them.
-
-    Those of our dead processes that nobody is attached to; a server that starts again does not miss its own.
-    """
-    with open("/proc/sysvipc/shm", encoding="ascii") as handle:
-        lines = [line.split() for line in handle.read().splitlines()[1:]]
-    dead = [
-        line[1]
-        for line in lines
-        if int(line[7]) == os.getuid() and line[6] == "0" and not os.path.exists(f"/proc/{line[4]}")
-    ]
-    if dead:
-        # Another process of the tests may be faster: then there is nothing left to do.
-        argv = ["ipcrm", *(part for identity in dead for part in ("-m", identity))]
-        subprocess.run(argv, check=False, stderr=subprocess.DEVNULL)

@@ -27,6 +27,7 @@ from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from .health import Facts, judge
 from .state import ask_server, ready_segments
+from .streaming import ask_streaming, streaming_check
 from .windows import Window, gaps, windows
 
 
@@ -36,7 +37,8 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``system_id`` (whose ``windows``,
     ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
     other content), ``newest_commit`` (last archived), ``freshness``, ``server``,
-    ``archiver`` (None when no server answers), ``disk``, ``progress``, ``last_restore``, ``objectives``.
+    ``archiver`` (None when no server answers), ``streaming`` (None where WAL is not to be streamed),
+    ``disk``, ``progress``, ``last_restore``, ``objectives``.
     Brings the WAL index up to date. Raises :class:`Refused` (``repository-missing``), :class:`Failed`
     (``repository-unreadable``).
     """
@@ -48,6 +50,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     mine = [backup for backup in catalog.usable() if backup.system_id == system_id]
     found = windows([backup.facts() for backup in mine], archive) if archive else []
     server, archiver = _server(config)
+    streaming = _streaming(config, server)
     evidence = list_evidence(repository)
     return {
         "cluster": config.cluster,
@@ -68,6 +71,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         },
         "server": server,
         "archiver": archiver,
+        "streaming": streaming,
         "disk": file_system(repository.path).to_dict(),
         "progress": read_progress(f"{config.state_directory}/progress.json"),
         "last_restore": max(evidence, key=lambda item: str(item.get("ended", "")), default=None),
@@ -86,6 +90,8 @@ def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     """
     known = information(config, repository)
     checks = [item.to_dict() for item in judge(_facts(known))]
+    if known["streaming"]:
+        checks.append(streaming_check(known["streaming"]).to_dict())
     checks += settings_checks(config) + certificate_checks(config)
     failed = any(item["state"] == "failed" for item in checks)
     return {
@@ -173,6 +179,17 @@ def _server(config: ClusterConfig) -> tuple[dict[str, Any], dict[str, Any] | Non
         "ready_segments": len(ready_segments(config.data_directory)),
     }
     return {**status.to_dict(), "version": server.version, "in_recovery": server.in_recovery}, archiver
+
+
+def _streaming(config: ClusterConfig, server: dict[str, Any]) -> dict[str, Any] | None:
+    """None, too, where no server answers: it is said already, and a dead server's slot holds nobody up."""
+    if not server.get("ready"):
+        return None
+    try:
+        return ask_streaming(config)
+    except KeeperError:
+        # It stopped while it was asked.
+        return None
 
 
 def _unarchived_seconds(config: ClusterConfig) -> float | None:

@@ -266,8 +266,8 @@ FAULTS: tuple[Fault, ...] = (
         ),
         answer=(
             "It is named by `info`, by plans and by the refusals that it might lift, and never taken for a segment "
-            "without consent. With it, it counts up to its last sound record; the plan says how many commits that adds, "
-            "and what follows. `archive-get` hands it out under the real name.",
+            "without consent. With it, it counts up to its last sound record; the plan says how many commits that "
+            "adds, and what follows. `archive-get` hands it out under the real name.",
             "`info`、計画、関係する拒否で名前を示し、同意なしには使いません。同意した場合は最後の正常なレコードまで使い、"
             "加わるコミット数と残りの状態を計画で示します。`archive-get` は本来の名前で渡します。",
         ),

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Whether WAL is being streamed out of this server, and what it costs when it is not. Asked of the server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..cluster.psql import query
+from ..core.sizes import format_bytes
+from .health import FAILED, OK, WARNING, Check
+
+#: How far a receiver may be behind before that is worth a word.
+_LAG_BYTES = 64 << 20
+
+_SLOT = """
+WITH here AS (
+  SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS lsn
+)
+SELECT s.active, s.wal_status, s.safe_wal_size, pg_wal_lsn_diff(here.lsn, s.restart_lsn)::bigint,
+  pg_wal_lsn_diff(here.lsn, r.flush_lsn)::bigint, extract(epoch FROM r.flush_lag), r.sync_state,
+  current_setting('max_slot_wal_keep_size')
+FROM here, pg_replication_slots AS s LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid
+WHERE s.slot_name = :'slot'
+"""
+
+
+def ask_streaming(config: ClusterConfig) -> dict[str, Any] | None:
+    """The receiver's slot as the server sees it; None where nothing is to be streamed.
+
+    ``retained_bytes``: WAL that the slot holds back on the server; ``behind_bytes``, ``behind_seconds``: written there
+    and not yet durable at the receiver. Raises what :func:`cluster.psql.query` raises.
+    """
+    if config.receive is None:
+        return None
+    rows = query(config, _SLOT, values={"slot": config.receive.slot})
+    if not rows:
+        return {"slot": config.receive.slot, "exists": False}
+    active, status, safe, retained, behind, lag, sync, limit = rows[0]
+    return {
+        "slot": config.receive.slot,
+        "exists": True,
+        "active": active == "t",
+        "wal_status": status,
+        "safe_wal_bytes": int(safe) if safe else None,
+        "retained_bytes": int(retained) if retained else None,
+        "behind_bytes": max(0, int(behind)) if behind else None,
+        "behind_seconds": round(float(lag), 3) if lag else None,
+        "synchronous": sync in ("sync", "quorum"),
+        "guarded": limit != "-1",
+    }
+
+
+def streaming_check(found: Mapping[str, Any]) -> Check:
+    """Pure: what that means, and what to do."""
+    slot = found["slot"]
+    again = "start dbkeeper receive on the host of the repository"
+    if not found["exists"]:
+        return Check("receive", FAILED, f"there is no replication slot {slot}: {again} (it makes the slot)")
+    if found["wal_status"] == "lost":
+        text = f"slot {slot} fell too far behind and keeps nothing any more: {again}, it begins anew"
+        return Check("receive", FAILED, text)
+    held = format_bytes(found["retained_bytes"] or 0)
+    if not found["active"]:
+        limit = "" if found["guarded"] else ", without a limit (max_slot_wal_keep_size is -1)"
+        return Check(
+            "receive", FAILED, f"nobody streams; slot {slot} holds {held} of WAL back{limit}: {again}"
+        )
+    if found["wal_status"] == "unreserved":
+        text = f"slot {slot} is about to be lost ({held} behind): raise max_slot_wal_keep_size or mend the network"
+        return Check("receive", FAILED, text)
+    if not found["guarded"]:
+        text = "streams; but max_slot_wal_keep_size is -1: if it stops, pg_wal grows until the disk is full"
+        return Check("receive", WARNING, text)
+    behind = found["behind_bytes"] or 0
+    state = WARNING if behind > _LAG_BYTES else OK
+    kind = "synchronous" if found["synchronous"] else "asynchronous"
+    return Check("receive", state, f"streams, {kind}, {format_bytes(behind)} behind")
