@@ -124,9 +124,8 @@ def test_the_second_at_once_is_told_who_is_at_it(world: World) -> None:
 def test_a_restore_that_took_its_lease_in_time_keeps_its_backup(world: World) -> None:
     cluster = world.cluster
     old, _middle, _new = three_backups(world)
-    restore = cluster.keeper_start(
-        "restore", "--backup", old, "--target-name", "alpha", *CONFIRM, pause_at="lease:begun"
-    )
+    asked = ("--backup", old, "--target-name", "alpha", *CONFIRM)
+    restore = cluster.keeper_start("restore", *asked, pause_at="lease:begun")
     restore.wait_paused()
     expiry = cluster.keeper_start("expire", "--full-count", "1", pause_at="mark:done")
     expiry.wait_paused()
