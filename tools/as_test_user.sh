@@ -35,6 +35,7 @@ work=$(mktemp -d /var/tmp/dbk.XXXXXX)
 
 # In PID, IPC and mount namespaces of its own, where they are allowed: nothing that a killed test started outlives
 # it, and orphans are reaped at once (a shell is their init), so that PostgreSQL sees that its postmaster died.
+# Each server that is killed leaves a segment of shared memory, of which a host has 4096: they end here, too.
 contain=(unshare --pid --ipc --mount-proc --fork --kill-child -- bash -c '"$@"; exit $?' init)
 "${contain[@]}" true 2>/dev/null || contain=()
 

@@ -29,6 +29,10 @@ STEPS_FILE = "DBKEEPER_TEST_STEPS_FILE"
 #: A segment's name: fetching it for a staged server stands still until the file of HOLD_FILE is there.
 HOLD_GET = "DBKEEPER_TEST_HOLD_GET"
 HOLD_FILE = "DBKEEPER_TEST_HOLD_FILE"
+#: Seconds that fetching any segment for a staged server takes.
+DELAY_GET = "DBKEEPER_TEST_DELAY_GET"
+#: The how-manieth rename of data directories is the last thing that the command does.
+KILL_AT_RENAME = "DBKEEPER_TEST_KILL_AT_RENAME"
 
 _LAUNCHER = '''"""Made by the test harness: the host command from the checkout, with the tests' hooks."""
 import os, signal, sys, time
@@ -57,17 +61,29 @@ def _hook(step, status):
 
 if any(name in os.environ for name in ({kill_at!r}, {pause_at!r}, {steps_file!r})):
     journal.add_hook(_hook)
-if sys.argv[1:2] == ["archive-get"] and {hold_get!r} in os.environ:
+if sys.argv[1:2] == ["archive-get"] and ({hold_get!r} in os.environ or {delay_get!r} in os.environ):
     # Fetching ahead is held too; it happens in a fork of the same program.
     from _engine.repository import get, prefetch
     _fetch = prefetch.fetch_planned
 
     def _held_fetch(plan, source, position, target):
-        if plan.names[position] == os.environ[{hold_get!r}]:
+        time.sleep(float(os.environ.get({delay_get!r}, "0")))
+        if plan.names[position] == os.environ.get({hold_get!r}):
             _stand_still(os.environ[{hold_file!r}])
         return _fetch(plan, source, position, target)
 
     prefetch.fetch_planned = get.fetch_planned = _held_fetch
+if {kill_at_rename!r} in os.environ:
+    from _engine.recovery import swap
+    _left = [int(os.environ[{kill_at_rename!r}])]
+
+    def _rename(source, target):
+        os.rename(source, target)
+        _left[0] -= 1
+        if not _left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    swap.rename_durable = _rename
 from _engine.cli.main import main
 sys.exit(main())
 '''
@@ -135,6 +151,8 @@ def write_launcher(directory: Path) -> Path:
             steps_file=STEPS_FILE,
             hold_get=HOLD_GET,
             hold_file=HOLD_FILE,
+            delay_get=DELAY_GET,
+            kill_at_rename=KILL_AT_RENAME,
         )
     )
     command = directory / "dbkeeper"

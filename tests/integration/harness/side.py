@@ -77,7 +77,7 @@ class Beside:
             staging.stage(plan, NativeEngine(self._repository), lambda done: None)
             staging.configure(plan, self._config)
             with StagedServer(plan, self._config) as server:
-                replay(plan, server, lambda done, note: None)
+                replay(plan, server, lambda done, note: None, stalled_after=900.0)
                 yield f"host={server.socket_directory} port={self._config.port} dbname=postgres user={SUPERUSER}"
         finally:
             staging.discard(plan)

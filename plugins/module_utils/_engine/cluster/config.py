@@ -80,6 +80,17 @@ class ReceiveSettings:
 
 
 @dataclass(frozen=True)
+class RestoreSettings:
+    """How restores are watched.
+
+    ``stalled_after_seconds``: replay that neither reads nor writes for so long is given up (fault D09); it never is
+    for the time that it takes.
+    """
+
+    stalled_after_seconds: int = 900
+
+
+@dataclass(frozen=True)
 class ClusterConfig:
     """One cluster on this host. Paths are absolute.
 
@@ -102,6 +113,7 @@ class ClusterConfig:
     ``backup``                   :class:`BackupSettings`
     ``retention``                :class:`Policy`: what is kept; None: nothing is ever expired
     ``receive``                  :class:`ReceiveSettings`: WAL is streamed as well; None: archived only
+    ``restore``                  :class:`RestoreSettings`
     ``command``                  path of the host command, for ``archive_command`` and ``restore_command``
     ``language``                 of texts for people: ``en`` or ``ja``
     ============================ ==========================================================================
@@ -123,6 +135,7 @@ class ClusterConfig:
     backup: BackupSettings = field(default_factory=BackupSettings)
     retention: Policy | None = None
     receive: ReceiveSettings | None = None
+    restore: RestoreSettings = field(default_factory=RestoreSettings)
     command: str = "/usr/local/bin/dbkeeper"
     language: str = "en"
     ssh: SshAccess | None = None
@@ -191,6 +204,7 @@ class ClusterConfig:
         service = _Reader(_object(data.pop("service", None), source, "service"), source, "service.")
         objectives = _Reader(_object(data.pop("objectives", {}), source, "objectives"), source, "objectives.")
         backup = _Reader(_object(data.pop("backup", {}), source, "backup"), source, "backup.")
+        restore = _Reader(_object(data.pop("restore", {}), source, "restore"), source, "restore.")
         config = cls(
             cluster=cluster,
             retention=read.optional(lambda key: _policy(data.pop(key), source), "retention"),
@@ -229,8 +243,13 @@ class ClusterConfig:
                     "full_interval_seconds", 1, default=BackupSettings.full_interval_seconds
                 ),
             ),
+            restore=RestoreSettings(
+                stalled_after_seconds=restore.number(
+                    "stalled_after_seconds", 1, default=RestoreSettings.stalled_after_seconds
+                ),
+            ),
         )
-        for part in (read, service, objectives, backup):
+        for part in (read, service, objectives, backup, restore):
             part.finish()
         if config.repository_is_elsewhere != (config.ssh is not None):
             raise _invalid(source, "a repository elsewhere (ssh://) and ssh go together")

@@ -23,7 +23,7 @@ from ..repository.leases import release_lease, take_lease
 from ..wal.lsn import format_lsn, parse_lsn
 from . import rearm, staging, steps
 from .plan import RestorePlan
-from .replay import Reached, StagedServer, cut_short, promoted, reached, replay
+from .replay import Reached, StagedServer, abandon, archived_by, cut_short, promoted, reached, replay
 from .swap import swap
 
 JOURNAL = "restore.journal.json"
@@ -76,6 +76,7 @@ class Execution:
         self._do(steps.CONFIGURE, lambda: staging.configure(self.plan, self.config))
         self._replay_and_verify()
         self._do(steps.SETTLE, lambda: staging.settle(self.plan, self.config))
+        self._timeline_is_still_ours()
         swap(self.plan, self.config, self.journal, self._do)
         self._evidence("restored")
         self._do(steps.PROVE_ARCHIVING, self._prove_archiving)
@@ -97,14 +98,14 @@ class Execution:
             self.journal.note(seconds=seconds)
 
     def _restage_after_reboot(self) -> None:
-        """Before it is settled the copy was only in memory for all we know: after another boot it is made again."""
+        """Before it is settled the copy was only in memory for all we know: after a reboot it is made again (D10)."""
         journal = self.journal
         if journal.data.get("boot_id") != boot_id() and not journal.is_done(steps.SETTLE):
             journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY)
         journal.note(boot_id=boot_id())
 
     def _restage_after_cut_promotion(self) -> None:
-        """A copy whose promotion a killed run left half-done is made again; a finished one is kept."""
+        """A copy whose promotion a killed run left half-done is made again; a finished one is kept (D02)."""
         journal = self.journal
         if journal.is_done(steps.VERIFY) or journal.status(steps.REPLAY) is None:
             return
@@ -113,6 +114,7 @@ class Execution:
             journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY)
 
     def _lease(self) -> None:
+        """From here on nothing that the plan needs expires, not even when this run is killed (D05)."""
         take_lease(
             self.repository,
             self.plan.id,
@@ -141,7 +143,12 @@ class Execution:
 
     def _replay(self, server: StagedServer) -> None:
         self._note_reached(
-            replay(self.plan, server, lambda done, note: self.progress.update(done, note=note)),
+            replay(
+                self.plan,
+                server,
+                lambda done, note: self.progress.update(done, note=note),
+                stalled_after=float(self.config.restore.stalled_after_seconds),
+            ),
         )
 
     def _note_reached(self, found: Reached) -> None:
@@ -155,25 +162,32 @@ class Execution:
         )
 
     def _verify(self, server: StagedServer) -> None:
-        """The success test: out of recovery, right system, right timeline, nothing archived, a clean stop."""
+        """The success test: out of recovery, right system, right timeline, nothing archived, a clean stop.
+
+        A copy that fails it is kept and never swapped (fault D11).
+        """
         deadline = time.monotonic() + 60
-        while not server.ready():
+        while not server.ready() or server.ended() is not None:
             status = server.ended()
             if status is not None or time.monotonic() > deadline:
                 raise self._unfit(f"the staged server is not ready (status {status})")
             time.sleep(0.05)
-        row = query(
-            self.config,
-            "SELECT pg_is_in_recovery(), system_identifier, pg_walfile_name(pg_current_wal_insert_lsn()), "
-            "(SELECT archived_count FROM pg_stat_archiver) FROM pg_control_system()",
-            socket_directory=server.socket_directory,
-        )[0]
+        try:
+            row = query(
+                self.config,
+                "SELECT pg_is_in_recovery(), system_identifier, pg_walfile_name(pg_current_wal_insert_lsn()), "
+                "(SELECT archived_count FROM pg_stat_archiver) FROM pg_control_system()",
+                socket_directory=server.socket_directory,
+            )[0]
+        except KeeperError as error:
+            raise self._unfit(f"the staged server does not answer: {error.happened}") from error
         new_timeline = int(self.journal.data["reached"]["new_timeline"])
         found = {
             "in recovery": (row[0], "f"),
             "system identifier": (row[1], self.plan.system_id),
             "timeline": (int(str(row[2])[:8], 16), new_timeline),
             "archived segments": (row[3], "0"),
+            "files marked as archived": (archived_by(self.plan, new_timeline), []),
         }
         wrong = [
             f"{name} is {value}, not {wanted}" for name, (value, wanted) in found.items() if value != wanted
@@ -185,12 +199,34 @@ class Execution:
         if not control.shut_down:
             raise self._unfit(f"pg_control says {control.state!r} after a clean stop")
 
+    def _timeline_is_still_ours(self) -> None:
+        """Whoever promotes without asking us may have archived the new timeline's number meanwhile (D13).
+
+        Then this copy could never be archived: the next run stages it again, and gets another number.
+        """
+        if self.journal.is_done(steps.STOP_LIVE):
+            return
+        timeline = int(self.journal.data["reached"]["new_timeline"])
+        if self.engine.wal_source(self.plan.system_id).read_history(timeline) is None:
+            return
+        self.journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY, steps.SETTLE)
+        raise Failed(
+            "timeline-taken",
+            attempted=f"put the restored copy, on timeline {timeline}, in the live cluster's place",
+            happened=f"another server has archived a timeline {timeline} since; nothing was swapped, the live cluster "
+            "is as it was",
+            remedy="Find out which server was promoted and archives here; it must not be a second primary of this "
+            "cluster. Then run the same command again: it stages the copy again, on a timeline of its own.",
+            details={"timeline": timeline},
+        )
+
     def _unfit(self, why: str) -> Failed:
         return Failed(
             "restored-copy-unfit",
             attempted="verify the restored copy before it takes the live cluster's place",
             happened=f"{why}; nothing was swapped, the live cluster is as it was",
-            remedy=f"Read {staging.log_path(self.plan)}; the copy is kept in {self.plan.work_directory}.",
+            remedy=f"Read {staging.log_path(self.plan)}: the copy is kept in {self.plan.work_directory}. Run the same "
+            f"command to verify it again, or abandon it: {abandon(self.plan)}",
         )
 
     def _prove_archiving(self) -> None:

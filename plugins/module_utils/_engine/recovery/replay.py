@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..cluster.config import ClusterConfig
@@ -30,9 +30,20 @@ from .staging import log_path, socket_directory, stop_left_behind
 Report = Callable[[int, str], None]
 _STOPPED = re.compile(r"^(before|after) LSN ([0-9A-F]{1,8}/[0-9A-F]{1,8})$")
 _TITLE = re.compile(r"startup\s+(?:recovering|waiting for)\s+([0-9A-F]{24})")
-_STALLED_AFTER_SECONDS = 900.0
+#: Who moves recovery on: the one replays, the other writes what was replayed when it has ended.
+_WORKERS = re.compile(r":\s*(startup|checkpointer)\b")
+_BYTES = re.compile(r"^[rw]char: (\d+)$", re.MULTILINE)
 _POLL_SECONDS = 0.05
 _NO_SPACE = "No space left on device"
+_FULL_BELOW_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What replay has done so far. ``bytes_done`` are those that its processes have read and written."""
+
+    segment: str | None
+    bytes_done: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,10 @@ class Reached:
 
 
 class StagedServer:
-    """The server of a staged data directory; ours alone, and gone when the block ends."""
+    """The server of a staged data directory; ours alone, and gone when the block ends.
+
+    One that a killed run left behind is ended first (D02); what an earlier one left as its fault is forgotten.
+    """
 
     def __init__(self, plan: RestorePlan, config: ClusterConfig) -> None:
         self._plan = plan
@@ -101,17 +115,28 @@ class StagedServer:
             return False
         return len(lines) >= 8 and lines[0].strip() == str(self.pid) and lines[7].strip() == "ready"
 
-    def segment(self) -> str | None:
-        """The segment that the startup process works on, from its title."""
+    def activity(self) -> Activity:
+        """The segment that the startup process works on, and how much was read and written (proc(5), io).
+
+        A restore_command counts when it has ended: one that hangs moves nothing.
+        """
+        segment, done = None, 0
+        for title, child in self._children():
+            worker, working = _WORKERS.search(title), _TITLE.search(title)
+            segment = working[1] if working else segment
+            if worker:
+                with contextlib.suppress(OSError), open(f"/proc/{child}/io", encoding="ascii") as handle:
+                    done += sum(int(number) for number in _BYTES.findall(handle.read()))
+        return Activity(segment, done)
+
+    def _children(self) -> Iterator[tuple[str, str]]:
+        """Title and pid of each of the server's processes."""
         with contextlib.suppress(OSError):
             with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as handle:
                 children = handle.read().split()
             for child in children:
                 with contextlib.suppress(OSError), open(f"/proc/{child}/cmdline", "rb") as handle:
-                    match = _TITLE.search(handle.read().replace(b"\0", b" ").decode(errors="replace"))
-                if match:
-                    return match[1]
-        return None
+                    yield handle.read().replace(b"\0", b" ").decode(errors="replace"), child
 
     def stop(self, patience: float = 600.0) -> None:
         """A clean, fast shutdown. Raises :class:`Failed` (``staged-server-stuck``)."""
@@ -119,34 +144,29 @@ class StagedServer:
         self._process.wait(timeout=patience)
 
 
-def replay(plan: RestorePlan, server: StagedServer, report: Report) -> Reached:
+def replay(plan: RestorePlan, server: StagedServer, report: Report, *, stalled_after: float) -> Reached:
     """Wait until the server has replayed and promoted, telling progress; then say where it stopped.
 
+    However long it takes: only ``stalled_after`` seconds in which it neither reads nor writes end it (fault D09).
     Raises :class:`Failed`: the fault that archive-get left (a planned segment could not be delivered),
-    ``replay-server-died``, ``replay-stalled`` (no progress, fault D09), ``target-not-reached``.
+    ``replay-server-died`` (D04), ``disk-full`` (D10), ``replay-stalled`` (D09), ``target-not-reached`` (D11).
     """
     order = {segment[0]: position for position, segment in enumerate(plan.segments)}
-    seen: tuple[str | None, int] = (None, 0)
+    seen = Activity(None, 0)
     moved = time.monotonic()
     while not server.ready():
         status = server.ended()
         if status is not None:
             raise _died(plan, status)
-        name = server.segment()
-        if name in order:
-            number = parse_segment(str(name), plan.wal_segment_size).number
+        now = server.activity()
+        if now.segment in order:
+            number = parse_segment(str(now.segment), plan.wal_segment_size).number
             note = f"at {format_lsn(first_lsn(number, plan.wal_segment_size))}"
-            report(order[str(name)] * plan.wal_segment_size, note)
-        now = (name, os.path.getsize(log_path(plan)))
+            report(order[str(now.segment)] * plan.wal_segment_size, note)
         if now != seen:
             seen, moved = now, time.monotonic()
-        elif time.monotonic() - moved > _STALLED_AFTER_SECONDS:
-            raise Failed(
-                "replay-stalled",
-                attempted="replay WAL in the staged copy",
-                happened=f"no progress for {_STALLED_AFTER_SECONDS:.0f} s at segment {name}; nothing was swapped",
-                remedy=f"Look at {log_path(plan)}; run the same command again to continue.",
-            )
+        elif time.monotonic() - moved > stalled_after:
+            raise _stalled(plan, now, stalled_after)
         time.sleep(_POLL_SECONDS)
     report(len(order) * plan.wal_segment_size, f"at {plan.proof['lsn']}")
     return reached(plan)
@@ -158,7 +178,7 @@ def promoted(plan: RestorePlan) -> bool:
 
 
 def cut_short(plan: RestorePlan, config: ClusterConfig) -> bool:
-    """Whether a promotion was interrupted: its signal is gone, and the control file is still on the old timeline.
+    """Whether a promotion was interrupted (D02): its signal is gone, the control file still on the old timeline.
 
     Such a copy would start with a plain crash recovery on the old timeline, past the target (seen on 15.18: the
     signal is removed before the new timeline's history is written).
@@ -169,7 +189,10 @@ def cut_short(plan: RestorePlan, config: ClusterConfig) -> bool:
 
 
 def reached(plan: RestorePlan) -> Reached:
-    """Read where recovery stopped and hold it against the plan. Raises :class:`Failed` (``target-not-reached``)."""
+    """Read where recovery stopped and hold it against the plan: a server that promoted proves nothing (D07, D11).
+
+    Raises :class:`Failed` (``target-not-reached``).
+    """
     found = _new_timeline(plan)
     if found is None:
         raise _not_reached(plan, "the server promoted nothing")
@@ -193,17 +216,40 @@ def reached(plan: RestorePlan) -> Reached:
 
 def _new_timeline(plan: RestorePlan) -> tuple[int, str] | None:
     """The newest timeline in the staged pg_wal that is not one of the archive's."""
-    newest = None
-    for name in os.listdir(f"{plan.staging}/pg_wal"):
-        if is_history_name(name) and name not in plan.histories and int(name[:8], 16) > plan.timeline:
-            status = f"{plan.staging}/pg_wal/archive_status/{name}"
-            made_here = os.path.exists(f"{status}.ready")
-            if made_here and (newest is None or name > newest):
-                newest = name
-    if newest is None:
+    # The server keeps what it restored below its target's number only: what lies above was made here.
+    made = [
+        name
+        for name in os.listdir(f"{plan.staging}/pg_wal")
+        if is_history_name(name) and name not in plan.histories and int(name[:8], 16) > plan.timeline
+    ]
+    if not made:
         return None
+    newest = max(made)
     with open(f"{plan.staging}/pg_wal/{newest}", encoding="utf-8") as handle:
         return int(newest[:8], 16), handle.read()
+
+
+def archived_by(plan: RestorePlan, timeline: int) -> list[str]:
+    """The files of the new timeline that the staged server counts as archived: there must be none."""
+    names = os.listdir(f"{plan.staging}/pg_wal/archive_status")
+    return sorted(name for name in names if name.startswith(f"{timeline:08X}") and name.endswith(".done"))
+
+
+def abandon(plan: RestorePlan) -> str:
+    """The command that gives an unfinished restore up."""
+    return f"dbkeeper undo --cluster {plan.cluster} --confirm {plan.cluster}"
+
+
+def _stalled(plan: RestorePlan, at: Activity, seconds: float) -> Failed:
+    return Failed(
+        "replay-stalled",
+        attempted=f"replay WAL up to {plan.proof['lsn']} in the staged copy",
+        happened=f"nothing was read or written for {seconds:.0f} s, at segment {at.segment or 'none'}; nothing was "
+        "swapped, the live cluster is as it was",
+        remedy=f"See whether the repository answers, and look at {log_path(plan)}; run the same command again to "
+        "continue.",
+        details={"segment": at.segment, "stalled_after_seconds": seconds},
+    )
 
 
 def _not_reached(plan: RestorePlan, why: str) -> Failed:
@@ -212,7 +258,8 @@ def _not_reached(plan: RestorePlan, why: str) -> Failed:
         "target-not-reached",
         attempted=f"replay up to {side} LSN {plan.proof['lsn']} on timeline {plan.timeline}",
         happened=f"{why}; nothing was swapped, the live cluster is as it was",
-        remedy=f"Keep {plan.work_directory} and its server.log for inquiry, and run dbkeeper plan again.",
+        remedy=f"Keep a copy of {plan.work_directory} with its server.log for inquiry, abandon this restore "
+        f"({abandon(plan)}), and plan it again.",
     )
 
 
@@ -229,11 +276,11 @@ def _died(plan: RestorePlan, status: int) -> Failed:
             details={"fault": fault},
         )
     words = _last_words(plan)
-    if _NO_SPACE in words:
+    if _NO_SPACE in words or _free_bytes(plan) < _FULL_BELOW_BYTES:
         return Failed(
             "disk-full",
             attempted=attempted,
-            happened=f"{words}; nothing was swapped, the live cluster is as it was",
+            happened=f"{words}; {_free_bytes(plan)} bytes are free; nothing was swapped, the live cluster is as it was",
             remedy=f"Free space below {plan.work_directory}, and run the same command again: it continues.",
         )
     return Failed(
@@ -242,6 +289,12 @@ def _died(plan: RestorePlan, status: int) -> Failed:
         happened=f"the staged server ended with status {status}: {words}; nothing was swapped",
         remedy=f"Read {log_path(plan)}; run the same command again to continue from where it was.",
     )
+
+
+def _free_bytes(plan: RestorePlan) -> int:
+    """A server on a full disk may not even have been able to say so."""
+    facts = os.statvfs(plan.work_directory)
+    return facts.f_bavail * facts.f_frsize
 
 
 def _last_words(plan: RestorePlan) -> str:

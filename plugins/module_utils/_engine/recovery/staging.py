@@ -136,7 +136,10 @@ def _empty(directory: str) -> None:
 
 
 def stop_left_behind(plan: RestorePlan, patience: float = 60.0) -> None:
-    """A staged server outlives a killed dbkeeper: stop it by the pid that it wrote, after proving that it is it."""
+    """A staged server outlives a killed dbkeeper (D02): stop it by the pid that it wrote, after proving that it is it.
+
+    Asked twice, never killed: ``patience`` seconds for each. Raises :class:`Failed` (``staged-server-stuck``).
+    """
     pid = staged_pid(plan)
     if pid is None:
         return
@@ -195,6 +198,8 @@ def configure(plan: RestorePlan, config: ClusterConfig) -> None:
             "history_digests": plan.proof["wal"].get("history_digests", {}),
             "partials": [one["segment"] for one in plan.proof["wal"].get("unfinished", [])],
             "taken": plan.proof.get("timelines", []),
+            # The number of the new timeline is this restore's, on this host, and nobody else's (D13).
+            "holder": f"{plan.id} in {plan.data_directory} on {os.uname().nodename}",
             "spool": f"{work}/spool",
             "prefetch": PREFETCH_SEGMENTS,
         },

@@ -27,11 +27,15 @@ Do = Callable[[str, Callable[[], None]], None]
 def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> None:
     """Replace the live data directory by the proven one; the old one is kept.
 
-    Raises :class:`Failed` (``new-cluster-did-not-start``) after having put the old one back.
+    Interrupted anywhere it is finished by doing the same again (fault D12). Raises :class:`Failed`
+    (``new-cluster-did-not-start``, ``swap-blocked``) after having put the old one back.
     """
     instance = Instance(config)
 
     def stop_live() -> None:
+        if os.path.lexists(plan.data_directory):
+            # Seen before anything stops, so that nobody waits for what cannot be done.
+            _require_free(plan.data_directory, plan.kept_directory)
         journal.note(down_since=journal.data.get("down_since") or time.time())
         if instance.status().running:
             instance.stop()
@@ -44,7 +48,10 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
             journal.note(old_timeline=left.control.timeline, old_end_lsn=end)
 
     def keep_old() -> None:
-        move(plan.data_directory, plan.kept_directory)
+        try:
+            move(plan.data_directory, plan.kept_directory)
+        except Failed as error:
+            raise _serve_again(instance, journal, error) from error
         journal.note(kept_directory=plan.kept_directory if os.path.isdir(plan.kept_directory) else None)
 
     def place_new() -> None:
@@ -71,14 +78,40 @@ def move(source: str, target: str) -> None:
     """Rename unless a run before this one has done it; never onto something."""
     if not os.path.lexists(source):
         return
+    _require_free(source, target)
+    rename_durable(source, target)
+
+
+def _require_free(source: str, target: str) -> None:
+    """Raises :class:`Failed` (``swap-blocked``) when something lies where ``source`` is to go."""
     if os.path.lexists(target):
         raise Failed(
             "swap-blocked",
             attempted=f"rename {source} to {target}",
-            happened=f"{target} is there already; nothing was renamed",
-            remedy="Something else made that directory meanwhile: move it away and run the same command again.",
+            happened=f"{target} is there already; it was not renamed onto",
+            remedy=f"Something else made {target} meanwhile: move it away and run the same command again.",
+            details={"source": source, "target": target},
         )
-    rename_durable(source, target)
+
+
+def _serve_again(instance: Instance, journal: Journal, cause: Failed) -> Failed:
+    """The old data directory could not be renamed and is in its place still: let it serve."""
+    journal.reset(steps.STOP_LIVE, steps.KEEP_OLD)
+    journal.note(down_since=None)
+    if not journal.data.get("live_was_running"):
+        return cause
+    try:
+        instance.start()
+        after = "the old cluster is running again"
+    except KeeperError as error:
+        after = f"the old cluster is in its place, but does not start: {error.happened}"
+    return Failed(
+        cause.code,
+        attempted=cause.attempted,
+        happened=f"{cause.happened}; {after}",
+        remedy=cause.remedy,
+        details=cause.details,
+    )
 
 
 def _put_back(plan: RestorePlan, instance: Instance, journal: Journal, cause: KeeperError) -> Failed:

@@ -33,7 +33,9 @@ DELIVERED = 0
 PROVEN_END = 1
 FAULT = 255
 _PATIENCE_SECONDS = 600.0
-_STANDS_IN = "# stands in for a history that the archive has lost: the number of this timeline is taken\n"
+_STANDS_IN = (
+    "# stands in for a history that the archive does not have: the number of this timeline is taken\n"
+)
 
 
 class _Interrupted(BaseException):
@@ -56,7 +58,7 @@ def restore_command(command: Sequence[str], plan_path: str, spool: str) -> str:
 
 
 def archive_get(plan_path: str, name: str, destination: str, *, source: WalSource | None = None) -> int:
-    """Answer the server: 0 delivered, 1 the plan proves that there is none, 255 everything else.
+    """Answer the server: 0 delivered, 1 the plan proves that there is none, 255 everything else (D03, D04).
 
     Never raises. At 255 the cause is in ``<spool>/fault.json`` (``code``, ``text``, ``name``) and on stderr.
     ``source`` None: the native archive that the plan names.
@@ -154,6 +156,7 @@ def _move(path: str, destination: str) -> None:
 def _history(plan: GetPlan, source: WalSource, name: str, destination: str) -> int:
     """Histories beyond the plan are handed out too, so that the server picks a timeline nobody has (D13).
 
+    Where there is none, its number is reserved for this restore, unless another one has it: then one is stood in for.
     A planned one must have the text that was proven (B11, B13). Of another the server asks only whether it is there:
     a lost or damaged one of a timeline that the archive has seen is stood in for, or its number would be taken again.
     """
@@ -173,7 +176,7 @@ def _history(plan: GetPlan, source: WalSource, name: str, destination: str) -> i
             details={"name": name},
         )
     if text is None:
-        if timeline == 1 or timeline not in plan.taken:
+        if timeline == 1 or (timeline not in plan.taken and _may_be_taken(plan, timeline)):
             return PROVEN_END
         text = _STANDS_IN
     proven = plan.history_digests.get(name)
@@ -190,6 +193,16 @@ def _history(plan: GetPlan, source: WalSource, name: str, destination: str) -> i
         handle.write(text.encode())
     os.rename(beside, destination)
     return DELIVERED
+
+
+def _may_be_taken(plan: GetPlan, timeline: int) -> bool:
+    """Whether the server may promote to ``timeline``: then it is reserved. Below its target it only looks."""
+    if plan.holder is None or timeline <= plan.newest_timeline:
+        return True
+    from .timelines import take_number
+
+    repository = Repository(plan.repository, plan.cluster)
+    return take_number(repository, plan.system_id, timeline, str(plan.holder))
 
 
 def _proven_absent(plan: GetPlan, name: str) -> bool:

@@ -62,6 +62,10 @@ class Repository:
         """The history file of a timeline."""
         return f"{self.wal(system_id)}/{timeline:08X}.history"
 
+    def timelines(self, system_id: int | str) -> str:
+        """One JSON file for each timeline that a restore has reserved the number of."""
+        return f"{self.path}/timelines/{system_id}"
+
     def index(self, system_id: int | str) -> str:
         """The directory of the WAL index; can be rebuilt from the archive."""
         return f"{self.path}/index/{system_id}"

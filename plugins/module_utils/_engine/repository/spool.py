@@ -28,6 +28,7 @@ class GetPlan:
         "digests",
         "histories",
         "history_digests",
+        "holder",
         "names",
         "newest_timeline",
         "partials",
@@ -58,6 +59,8 @@ class GetPlan:
         self.partials = frozenset(str(name) for name in value.get("partials", ()))
         #: Timelines that the archive has seen, also those whose history it has lost.
         self.taken = frozenset(int(number) for number in value.get("taken", ()))
+        #: For whom the new timeline's number is reserved; None: whoever promotes this copy writes to no archive.
+        self.holder = value.get("holder")
         self.spool = str(value["spool"])
         self.prefetch = int(value["prefetch"])
         if value["format"] != 1 or not self.names or len(self.positions) != len(self.names):

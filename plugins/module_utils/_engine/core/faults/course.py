@@ -199,25 +199,26 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "D13",
-        "partly",
-        ("archive-conflict",),
+        "handled",
+        ("timeline-taken", "archive-conflict"),
         title=("New timeline's number used by another host", "新しいタイムライン番号の重複"),
         cause=(
-            "Two servers promote to the same number and archive to one place.",
-            "二つのサーバが同じ番号に昇格し、同じ場所にアーカイブします。",
+            "PostgreSQL takes the first number of which its own view of the archive has no history: two recoveries at "
+            "one time take the same, and one whose history was lost is taken again.",
+            "PostgreSQL は、自身から見えるアーカイブに履歴がない最初の番号を選びます。同時に行う二つの復旧は同じ番号を"
+            "選び、履歴を失った番号は再び使われます。",
         ),
         answer=(
-            "Recovery is shown all histories of the archive, so that it takes a number that none has. History files "
-            "are never overwritten.",
-            "アーカイブのすべての履歴を渡すため、未使用の番号が選ばれます。履歴ファイルは上書きしません。",
+            "A promotion gets a number above all that the repository knows by history, by WAL or by reservation, and "
+            "it is reserved in that moment. Before the swap the archive is asked again; history files are never "
+            "overwritten.",
+            "昇格には、履歴・WAL・予約のいずれかでリポジトリが知るすべての番号より大きい番号を与え、その場で予約します。"
+            "切り替え前にアーカイブを再確認し、履歴ファイルは上書きしません。",
         ),
         remedy=(
-            "Find out which of two servers writes the timeline, and stop the other one archiving.",
-            "どちらのサーバがそのタイムラインを書いているかを確認し、もう一方のアーカイブを止めてください。",
-        ),
-        missing=(
-            "The number is not reserved before the promotion, and other repositories are not looked at.",
-            "昇格前に番号を予約せず、他のリポジトリも確認しません。",
+            "Find out which server was promoted beside the restore, and stop it archiving; then run the same command "
+            "again.",
+            "復旧とは別に昇格したサーバを確認してアーカイブを止め、同じコマンドを再実行してください。",
         ),
     ),
 )
