@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -236,12 +236,13 @@ def full(attempted: str, words: str) -> Failed:
     )
 
 
-def stop_strangers(directory: str) -> list[int]:
-    """End pg_basebackup programs that still write below ``directory``: their keeper was killed, they were not.
+def stop_strangers(directory: str, programs: Sequence[str] = ("pg_basebackup", "zstd")) -> list[int]:
+    """End programs that still write below ``directory``: their keeper was killed, they were not.
 
     Found by program and command line, so that no other one is hit. Returns their process numbers.
     """
-    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and _writes(int(name), directory)]
+    numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    found = [number for number in numbers if _writes(number, directory, programs)]
     for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 30.0)):
         living = [pid for pid in found if process_start(pid) is not None]
         for pid in living:
@@ -253,14 +254,13 @@ def stop_strangers(directory: str) -> list[int]:
     return found
 
 
-def _writes(pid: int, directory: str) -> bool:
+def _writes(pid: int, directory: str, programs: Sequence[str]) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as handle:
             arguments = handle.read().split(b"\0")
     except OSError:
         return False
     wanted = os.fsencode(directory)
-    program = os.path.basename(arguments[0])
-    return program in (b"pg_basebackup", b"zstd") and any(
+    return os.fsdecode(os.path.basename(arguments[0])) in programs and any(
         argument == wanted or argument.startswith(wanted + b"/") for argument in arguments
     )

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from ..backup.base import BackupRequest, backup
 from ..backup.info import check, information
-from ..cluster.config import ClusterConfig
+from ..cluster.config import BACKUP_KINDS, ClusterConfig
 from ..cluster.disks import nearest_existing
 from ..core import privilege
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused, unexpected
@@ -144,7 +144,7 @@ def _check(options: argparse.Namespace, config: ClusterConfig, language: str) ->
 
 def _backup(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     age = parse_duration(options.max_age, attempted="understand --max-age") if options.max_age else None
-    request = BackupRequest(label=options.label, max_age_seconds=age)
+    request = BackupRequest(label=options.label, max_age_seconds=age, kind=options.kind)
     result = backup(config, _repository(config), request, check=options.check)
     return result, show.backup(result)
 
@@ -177,6 +177,8 @@ def _request(options: argparse.Namespace) -> RestoreRequest:
         again=options.again,
         accept_unarchived=options.accept_unarchived,
         skip_backup=options.skip_backup,
+        accept_page_faults=options.accept_page_faults,
+        verify_amcheck=options.amcheck,
         accept_other_system=options.accept_other_system,
         use_partial=options.use_partial,
     )
@@ -243,6 +245,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--max-age", metavar="DURATION", help="nothing to do if a verified backup is younger: 24h, 7d"
     )
+    sub.add_argument(
+        "--kind",
+        choices=BACKUP_KINDS,
+        help="auto: incremental where that is possible; otherwise what the description says",
+    )
     sub.add_argument("--check", action="store_true", help="show the plan only")
     add("plan", _plan, "prove that a target can be reached and show what a restore would do", [target])
     sub = add("restore", _restore, "restore beside the live cluster, prove it, and swap", [target])
@@ -290,5 +297,11 @@ def _target_options() -> argparse.ArgumentParser:
         "--accept-other-system", action="store_true", help="put aside another cluster that lies in the place"
     )
     target.add_argument("--use-partial", action="store_true", help="take in unfinished segments (.partial)")
+    target.add_argument(
+        "--accept-page-faults", action="store_true", help="start from a backup with damaged pages, too"
+    )
+    target.add_argument(
+        "--amcheck", action="store_true", help="check every table and index (pg_amcheck) before the swap"
+    )
     target.add_argument("--skip-backup", action="store_true", help="no new base backup at the end")
     return target

@@ -93,6 +93,7 @@ def _how(plan: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     )
     rows = [
         ("backup", say(chosen, language, label=plan["backup"], stopped=plan["backup_stopped_at"])),
+        *_chain(plan, language),
         (
             "wal",
             say(
@@ -140,6 +141,16 @@ def _how(plan: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
         )
     )
     return rows
+
+
+def _chain(plan: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
+    """Whose journal was written by an older version has none."""
+    chain = plan.get("chain", [])
+    if len(chain) < 2:
+        return []
+    size = format_bytes(sum(link["plain_bytes"] for link in chain))
+    text = say("chain_value", language, full=chain[0]["label"], count=len(chain) - 1, size=size)
+    return [("chain", text)]
 
 
 def _price(plan: Mapping[str, Any], language: str) -> list[tuple[str, str]]:

@@ -22,11 +22,14 @@ from ..repository.layout import Repository
 from ..repository.leases import release_lease, take_lease
 from ..wal.lsn import format_lsn, parse_lsn
 from . import rearm, staging, steps
+from .combine import combine
 from .plan import RestorePlan
 from .replay import Reached, StagedServer, abandon, archived_by, cut_short, promoted, reached, replay
 from .swap import swap
 
 JOURNAL = "restore.journal.json"
+#: The steps that make the copy which is replayed into.
+_COPY = (steps.STAGE, steps.COMBINE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY)
 
 
 def journal_path(config: ClusterConfig) -> str:
@@ -73,6 +76,7 @@ class Execution:
         self._restage_after_cut_promotion()
         self._do(steps.LEASE, self._lease)
         self._do(steps.STAGE, self._stage, total=self.plan.staged_bytes)
+        self._do(steps.COMBINE, lambda: combine(self.plan, self.config))
         self._do(steps.CONFIGURE, lambda: staging.configure(self.plan, self.config))
         self._replay_and_verify()
         self._do(steps.SETTLE, lambda: staging.settle(self.plan, self.config))
@@ -101,7 +105,7 @@ class Execution:
         """Before it is settled the copy was only in memory for all we know: after a reboot it is made again (D10)."""
         journal = self.journal
         if journal.data.get("boot_id") != boot_id() and not journal.is_done(steps.SETTLE):
-            journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY)
+            journal.reset(*_COPY)
         journal.note(boot_id=boot_id())
 
     def _restage_after_cut_promotion(self) -> None:
@@ -111,7 +115,7 @@ class Execution:
             return
         staging.stop_left_behind(self.plan)
         if cut_short(self.plan, self.config):
-            journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY)
+            journal.reset(*_COPY)
 
     def _lease(self) -> None:
         """From here on nothing that the plan needs expires, not even when this run is killed (D05)."""

@@ -8,29 +8,24 @@ Pure. Whoever reads the plan knows all that the restore will do; executing it de
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..backup.pages import describe
 from ..core.clock import format_utc, label_time
-from ..core.errors import Refused
-from ..core.sizes import format_bytes
 from ..repository.catalog import Backup
 from ..wal.facts import Proof
 from ..wal.lsn import format_lsn, parse_lsn
 from . import steps
 from .host import TablespaceMove, check_host, tablespace_moves
 from .request import RestoreRequest
+from .space import combine_method, disk_needs
 from .state import HostState
 
 WORK_MARKER = ".dbkeeper-"
 KEPT_MARKER = ".before-"
 
-#: Restored WAL stays in pg_wal until a restartpoint; the staged server's max_wal_size bounds it.
-STAGED_MAX_WAL_BYTES = 1 << 30
-PREFETCH_SEGMENTS = 8
-_MARGIN = 0.10
 # Speeds assumed where no restore on this host has been measured yet: a plain disk, an ordinary CPU.
 _DEFAULT_STAGE_RATE = 150e6
 _DEFAULT_REPLAY_RATE = 60e6
@@ -78,6 +73,8 @@ class RestorePlan:
     steps: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    chain: list[dict[str, Any]] = field(default_factory=list)
+    combine_method: str = ""
 
     @property
     def staging(self) -> str:
@@ -127,9 +124,12 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
     identity = plan_id(system_id, proof, config.data_directory)
     moves = tablespace_moves(backup, request.tablespace_map, identity)
     check_host(request, state, backup, moves)
-    disk = _disk(backup, proof, moves, state)
+    chain = state.catalog.chain(backup)
+    fetched_bytes = sum(link.plain_bytes for link in chain)
     stop_first = proof.target.kind == "latest" and state.live.status.running and not state.live.stranger
-    stage_seconds = backup.plain_bytes / (state.measured.stage_bytes_per_second or _DEFAULT_STAGE_RATE)
+    combined_bytes = backup.full_bytes if len(chain) > 1 else 0
+    rate = state.measured.stage_bytes_per_second or _DEFAULT_STAGE_RATE
+    stage_seconds = (fetched_bytes + combined_bytes) / rate
     replay_seconds = proof.wal_bytes / (state.measured.replay_bytes_per_second or _DEFAULT_REPLAY_RATE)
     downtime = state.measured.downtime_seconds or _DEFAULT_DOWNTIME
     if stop_first:
@@ -153,9 +153,9 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
         kept_directory=f"{config.data_directory}{KEPT_MARKER}{label_time(state.now)}-{identity}",
         tablespaces=[asdict(move) for move in moves],
         settings={name: int(backup.settings[name]) for name in _TEMPLATE_SETTINGS if name in backup.settings},
-        staged_bytes=backup.plain_bytes,
+        staged_bytes=fetched_bytes,
         wal_bytes=proof.wal_bytes,
-        disk=disk,
+        disk=disk_needs(chain, proof, moves, state),
         live=_live(state),
         lost=_lost(proof, state),
         reachable=_reachable(proof, state),
@@ -170,39 +170,10 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
         skip_backup=request.skip_backup,
         steps=list(steps.RESTORE),
         warnings=list(proof.warnings),
-        notes=_notes(state, moves, proof),
+        notes=_notes(state, moves, proof) + _backup_notes(state, backup, proof),
+        chain=_described(chain),
+        combine_method=combine_method(backup, moves) if len(chain) > 1 else "",
     )
-
-
-def _disk(
-    backup: Backup, proof: Proof, moves: list[TablespaceMove], state: HostState
-) -> list[dict[str, Any]]:
-    """Bytes needed on each file system; refuses when they are not free (fault C08)."""
-    inside = sum(tablespace.plain_bytes for tablespace in backup.tablespaces)
-    wal = min(proof.wal_bytes, STAGED_MAX_WAL_BYTES) + (PREFETCH_SEGMENTS + 4) * backup.wal_segment_size
-    needs = [(state.config.data_directory, backup.plain_bytes - inside + wal)]
-    sizes = {tablespace.oid: tablespace.plain_bytes for tablespace in backup.tablespaces}
-    needs += [(move.target, sizes[move.oid]) for move in moves]
-    grouped: dict[int, dict[str, Any]] = {}
-    for path, need in needs:
-        disk = state.disks[os.path.dirname(path)]
-        entry = grouped.setdefault(
-            disk.device, {"path": path, "needed_bytes": 0, "free_bytes": disk.free_bytes}
-        )
-        entry["needed_bytes"] += round(need * (1 + _MARGIN))
-    for entry in grouped.values():
-        if entry["needed_bytes"] > entry["free_bytes"]:
-            raise Refused(
-                "disk-too-small",
-                attempted=f"plan a restore of cluster {state.config.cluster}",
-                happened=(
-                    f"the file system of {entry['path']} has {format_bytes(entry['free_bytes'])} free; "
-                    f"{format_bytes(entry['needed_bytes'])} are needed beside the live data"
-                ),
-                remedy="Free space there (directories of earlier restores end in .before-…), or enlarge it.",
-                details=entry,
-            )
-    return list(grouped.values())
 
 
 def _live(state: HostState) -> dict[str, Any]:
@@ -256,3 +227,35 @@ def _notes(state: HostState, moves: list[TablespaceMove], proof: Proof) -> list[
         if one["ragged"]:
             notes.append({"key": "note_ragged", "values": dict(one)})
     return notes
+
+
+def _backup_notes(state: HostState, chosen: Backup, proof: Proof) -> list[dict[str, Any]]:
+    """Newer backups that were passed over although they are there, and damaged pages that somebody accepted (B19)."""
+    notes: list[dict[str, Any]] = []
+    for backup in state.catalog.backups:
+        later = backup.stop_lsn is not None and (chosen.stop_lsn or 0) < backup.stop_lsn <= proof.lsn
+        if not (backup.verified and later and backup.system_id == chosen.system_id):
+            continue
+        fault = state.catalog.fault(backup)
+        if fault is not None:
+            values = {"label": backup.label, "why": fault.happened}
+            notes.append({"key": "note_passed_over", "values": values})
+        elif state.catalog.page_faults(backup):
+            notes.append({"key": "note_passed_over_pages", "values": {"label": backup.label}})
+    for label, faults in state.catalog.page_faults(chosen).items():
+        notes.append({"key": "note_page_faults", "values": {"label": label, "faults": describe(faults)}})
+    return notes
+
+
+def _described(links: tuple[Backup, ...]) -> list[dict[str, Any]]:
+    """What a plan says of its chain, the full backup first."""
+    return [
+        {
+            "label": link.label,
+            "kind": link.kind,
+            "plain_bytes": link.plain_bytes,
+            "stored_bytes": link.stored_bytes,
+            "tablespaces": [tablespace.oid for tablespace in link.tablespaces],
+        }
+        for link in links
+    ]

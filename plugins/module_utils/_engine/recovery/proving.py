@@ -18,6 +18,7 @@ from ..repository.layout import Repository
 from ..wal.facts import Target
 from ..wal.index import WalIndex
 from ..wal.proof import prove
+from .choice import candidate_backups
 from .host import tablespace_moves
 from .plan import RestorePlan, make_plan
 from .request import RestoreRequest
@@ -38,16 +39,7 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
     """The whole plan, or :class:`Refused` with the nearest valid choice."""
     locations = _locations(config, repository, request)
     state = ask_state(config, repository, locations, request.tablespace_map.values())
-    candidates = state.catalog.usable()
-    if request.backup:
-        candidates = [state.catalog.find(request.backup)]
-    if not candidates:
-        raise Refused(
-            "no-backup",
-            attempted=f"choose a base backup of cluster {config.cluster}",
-            happened="the repository holds no verified base backup",
-            remedy="dbkeeper info shows what there is; take one with dbkeeper backup.",
-        )
+    candidates = candidate_backups(request, state.catalog, config.cluster)
     system_id = _system_id(state, candidates, request)
     candidates = _of_system(system_id, candidates, config)
     if request.accept_other_system:
@@ -69,7 +61,7 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
 def _locations(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> tuple[str, ...]:
     """The directories that something would be written in, whichever backup is chosen."""
     found = [os.path.dirname(config.data_directory)]
-    for backup in read_catalog(repository).usable():
+    for backup in read_catalog(repository).usable(accept_page_faults=True):
         known = {tablespace.path for tablespace in backup.tablespaces}
         wanted = {path: target for path, target in request.tablespace_map.items() if path in known}
         # The plan's id is not known yet; it is part of the last name only.

@@ -27,7 +27,8 @@ class RestoreRequest:
     has been done already; ``accept_unarchived`` lets ``latest`` go on although a crashed cluster holds WAL that
     never reached the archive; ``skip_backup`` leaves out the new base backup at the end; ``accept_other_system``
     lets another cluster (one that was just made on a new host, say) be put aside; ``use_partial`` agrees to take in
-    unfinished segments up to their last sound record (B15).
+    unfinished segments up to their last sound record (B15); ``accept_page_faults`` to start from a backup that has
+    damaged pages (B19); ``verify_amcheck`` has every table and index checked before the swap.
     """
 
     target: Target
@@ -39,6 +40,8 @@ class RestoreRequest:
     skip_backup: bool = False
     accept_other_system: bool = False
     use_partial: bool = False
+    accept_page_faults: bool = False
+    verify_amcheck: bool = False
 
     @property
     def identity(self) -> str:
@@ -62,6 +65,8 @@ class RestoreRequest:
             "skip_backup": self.skip_backup,
             "accept_other_system": self.accept_other_system,
             "use_partial": self.use_partial,
+            "accept_page_faults": self.accept_page_faults,
+            "verify_amcheck": self.verify_amcheck,
         }
 
 

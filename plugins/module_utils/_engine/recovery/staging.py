@@ -33,7 +33,9 @@ from ..repository.get import restore_command
 from ..repository.prefetch import stop_prefetcher
 from ..repository.spool import Spool
 from .host import RESTORED_MARKER
-from .plan import PREFETCH_SEGMENTS, STAGED_MAX_WAL_BYTES, WORK_MARKER, RestorePlan
+from .links import discard_links, fetch_links
+from .plan import WORK_MARKER, RestorePlan
+from .space import PREFETCH_SEGMENTS, STAGED_MAX_WAL_BYTES
 from .state import holds_something
 
 _CONFIGURATION = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "conf.d")
@@ -63,6 +65,9 @@ def stage(plan: RestorePlan, engine: BackupEngine, progress: Callable[[int], Non
     discard(plan)
     make_directory(plan.work_directory, 0o700)
     _claim_tablespaces(plan)
+    if len(plan.chain) > 1:
+        fetch_links(plan, engine, progress)
+        return
     engine.fetch_backup(
         plan.backup,
         plan.staging,
@@ -83,14 +88,21 @@ def discard(plan: RestorePlan, *, keep_tablespaces: bool = False) -> None:
     ``keep_tablespaces``: the restored data directory that uses them has been put aside, not thrown away.
     """
     stop_left_behind(plan)
-    for target in () if keep_tablespaces else _claimed_tablespaces(plan):
+    discard_links(plan)
+    if not keep_tablespaces:
+        clear_tablespaces(plan)
+    _remove_work(plan)
+    if socket_directory(plan).startswith("/tmp/"):
+        shutil.rmtree(socket_directory(plan), ignore_errors=True)
+
+
+def clear_tablespaces(plan: RestorePlan) -> None:
+    """Take away what this plan put into the directories that it claimed."""
+    for target in _claimed_tablespaces(plan):
         if RESTORED_MARKER in os.path.basename(target):
             remove_tree(target, made_by_us=RESTORED_MARKER)
         else:
             _empty(target)
-    _remove_work(plan)
-    if socket_directory(plan).startswith("/tmp/"):
-        shutil.rmtree(socket_directory(plan), ignore_errors=True)
 
 
 def _claim_tablespaces(plan: RestorePlan) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 STOP_FIRST = "stop-first"
 LEASE = "lease"
 STAGE = "stage"
+COMBINE = "combine"
 CONFIGURE = "configure"
 REPLAY = "replay"
 VERIFY = "verify"
@@ -25,6 +26,7 @@ CLEAN_UP = "clean-up"
 RESTORE = (
     LEASE,
     STAGE,
+    COMBINE,
     CONFIGURE,
     REPLAY,
     VERIFY,

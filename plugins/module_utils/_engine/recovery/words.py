@@ -43,6 +43,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "{label} (目標より前に完了した最新の検証済みバックアップ、{stopped})",
     ),
     "backup_pinned": ("{label}, as asked ({stopped})", "{label} (指定による、{stopped})"),
+    "chain": ("Combined from", "結合元"),
+    "chain_value": (
+        "{full} and {count} incremental on it, {size} in all",
+        "{full} とその増分 {count} 個、計 {size}",
+    ),
     "wal": ("WAL, every segment proven", "WAL (全セグメント検証済み)"),
     "wal_value": ("{count} segments, {size}, {first} … {last}", "{count} 個、{size}、{first} … {last}"),
     "reachable": ("Reachable now", "現在到達可能な範囲"),
@@ -108,6 +113,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "note_tablespace": (
         "Tablespace {oid} moves from {source} to {target}.",
         "テーブル空間 {oid} は {source} から {target} へ移ります。",
+    ),
+    "note_passed_over": (
+        "Backup {label} is newer and not used: {why}.",
+        "より新しいバックアップ {label} は使いません: {why}。",
+    ),
+    "note_passed_over_pages": (
+        "Backup {label} is newer and not used: it has damaged pages.",
+        "より新しいバックアップ {label} はページ破損があるため使いません。",
+    ),
+    "note_page_faults": (
+        "Backup {label} has {faults}; this was accepted, and what lies on them is lost.",
+        "バックアップ {label} にはページ破損があります ({faults})。承諾済みで、該当ページの内容は失われます。",
     ),
     "was_kept": ("Old data", "元のデータ"),
     "was_lost": ("Lost", "失われたもの"),

@@ -30,6 +30,7 @@ class BackupEngine(Protocol):
         tablespace_map: Mapping[int, str] | None = None,
         progress: Progress | None = None,
         durable: bool = True,
+        as_link: bool = False,
     ) -> Fetched:
         """Put the data directory of a backup into ``directory``, proven file by file; see :func:`fetch`."""
 
@@ -58,6 +59,7 @@ class NativeEngine:
         tablespace_map: Mapping[int, str] | None = None,
         progress: Progress | None = None,
         durable: bool = True,
+        as_link: bool = False,
     ) -> Fetched:
         """See :func:`fetch`."""
         return fetch(
@@ -67,6 +69,7 @@ class NativeEngine:
             tablespace_map=tablespace_map or {},
             progress=progress,
             durable=durable,
+            as_link=as_link,
         )
 
     def verify_backup(self, label: str, *, progress: Progress | None = None) -> Fetched:

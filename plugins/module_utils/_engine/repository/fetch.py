@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -46,12 +47,14 @@ def fetch(
     tablespace_map: Mapping[int, str],
     progress: Callable[[int], None] | None = None,
     durable: bool = True,
+    as_link: bool = False,
 ) -> Fetched:
     """Extract backup ``label`` into ``directory`` (made; must be absent or empty), or only check it (None).
 
     ``tablespace_map``: oid -> directory for each tablespace (made; must be absent or empty); those not named
     go to where they were. ``progress`` is told the plain bytes done, of the manifest's total.
-    ``durable``: one syncfs for each file system at the end; False leaves that to the caller.
+    ``durable``: one syncfs for each file system at the end; False leaves that to the caller. ``as_link``: as
+    pg_combinebackup wants it, with its manifest and its own ``tablespace_map``.
 
     Raises :class:`Refused` ``backup-unknown``, ``backup-not-verified``, ``directory-not-empty``,
     ``tablespace-unknown``, ``tablespace-overlap``; :class:`Failed` ``backup-entry-damaged``,
@@ -78,7 +81,9 @@ def fetch(
             unpack(f"{repository.backup(label)}/{name}", extraction, digest=digests[name])
         extraction.complete()
         if directory is not None:
-            _link_tablespaces(directory, targets)
+            _link_tablespaces(directory, targets, rewrite=not as_link)
+            if as_link:
+                shutil.copyfile(f"{repository.backup(label)}/{MANIFEST}", f"{directory}/{MANIFEST}")
             _name_control(directory, targets, durable)
     except StreamFault as fault:
         raise _fault("backup-file-damaged", attempted, fault.name, fault.text) from fault
@@ -261,18 +266,24 @@ def _targets(
     return targets
 
 
-def _link_tablespaces(directory: str, targets: Mapping[int, str | None]) -> None:
+def _link_tablespaces(directory: str, targets: Mapping[int, str | None], *, rewrite: bool) -> None:
     """Links for us and the checks, ``tablespace_map`` for the server, which makes the links anew from it."""
+    placed = {oid: target for oid, target in targets.items() if oid and target is not None}
+    for oid, target in placed.items():
+        link = f"{directory}/pg_tblspc/{oid}"
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        os.symlink(target, link)
+    if placed and rewrite:
+        write_durable(f"{directory}/tablespace_map", tablespace_lines(placed), 0o600)
+
+
+def tablespace_lines(targets: Mapping[int, str]) -> bytes:
+    """The content of ``tablespace_map``: oid -> directory, line breaks escaped."""
     lines = []
     for oid, target in targets.items():
-        if oid and target is not None:
-            link = f"{directory}/pg_tblspc/{oid}"
-            os.makedirs(os.path.dirname(link), exist_ok=True)
-            os.symlink(target, link)
-            escaped = target.replace("\\", "\\\\").replace("\n", "\\\n").replace("\r", "\\\r")
-            lines.append(f"{oid} {escaped}\n")
-    if lines:
-        write_durable(f"{directory}/tablespace_map", os.fsencode("".join(lines)), 0o600)
+        escaped = target.replace("\\", "\\\\").replace("\n", "\\\n").replace("\r", "\\\r")
+        lines.append(f"{oid} {escaped}\n")
+    return os.fsencode("".join(lines))
 
 
 def _name_control(directory: str, targets: Mapping[int, str | None], durable: bool) -> None:
