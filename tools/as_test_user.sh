@@ -33,10 +33,11 @@ venv=$(tools/setup.sh test-venv)
 find /var/tmp -maxdepth 1 -name 'dbk.*' -user "$user" -mmin +1440 -exec rm -rf {} +
 work=$(mktemp -d /var/tmp/dbk.XXXXXX)
 
-# In PID, IPC and mount namespaces of its own, where they are allowed: nothing that a killed test started outlives
-# it, and orphans are reaped at once (a shell is their init), so that PostgreSQL sees that its postmaster died.
-# Each server that is killed leaves a segment of shared memory, of which a host has 4096: they end here, too.
-contain=(unshare --pid --ipc --mount-proc --fork --kill-child -- bash -c '"$@"; exit $?' init)
+# In PID, mount and IPC namespaces of its own, where they are allowed: nothing that a killed test started outlives
+# it, neither processes nor shared memory (of System V a machine has 4096 segments), and orphans are reaped at
+# once (a shell is their init), so that PostgreSQL sees that its postmaster died.
+contain=(unshare --ipc --pid --mount-proc --fork --kill-child -- bash -c
+    'mount -t tmpfs -o mode=1777 tmpfs /dev/shm && "$@"; exit $?' init)
 "${contain[@]}" true 2>/dev/null || contain=()
 
 finish() {

@@ -156,15 +156,21 @@ class Server:
 
         With ``archiving`` it goes on to write into the archive once it is promoted.
         """
-        root = self.sandbox.root / f"recovery-{len(list(self.sandbox.root.glob('recovery-*')))}"
-        data, wal = root / "data", root / "wal"
-        root.mkdir()
-        shutil.copytree(self.data[proof.backup], data, symlinks=True)
-        data.chmod(0o700)
-        wal.mkdir()
         names = [segment.name for segment in proof.segments] + list(proof.histories)
         if not only_planned:
             names = [path.name for path in self.archive.path.iterdir()]
+        return self.recover_files(proof.backup, names, settings, archiving=archiving)
+
+    def recover_files(
+        self, backup: str, names: list[str], settings: dict[str, str], *, archiving: bool = False
+    ) -> Recovery:
+        """The same with a backup and files of the archive that the test chooses."""
+        root = self.sandbox.root / f"recovery-{len(list(self.sandbox.root.glob('recovery-*')))}"
+        data, wal = root / "data", root / "wal"
+        root.mkdir()
+        shutil.copytree(self.data[backup], data, symlinks=True)
+        data.chmod(0o700)
+        wal.mkdir()
         for name in names:
             shutil.copy(self.archive.path / name, wal / name)
         lines = {
