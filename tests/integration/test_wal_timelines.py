@@ -210,3 +210,34 @@ def test_a_timeline_that_left_before_the_backup_ended(forked: Forked) -> None:
         assert caught.value.code == "timeline-not-descendant"
     finally:
         forked.server.backups = backups
+
+
+def test_the_parents_content_under_the_childs_name_is_seen(forked: Forked, tmp_path: Path) -> None:
+    """Every record of it is sound, and the server would go on along the parent's line without a word."""
+    archive = changed(forked, tmp_path)
+    first = archive.segments(2)[0]
+    first.write_bytes((archive.path / f"00000001{first.name[8:]}").read_bytes())
+    with pytest.raises(Refused) as caught:
+        forked.server.prove(Target("latest", timeline=2), archive=archive, index="parents")
+    assert (caught.value.code, caught.value.details["first"]) == ("segment-wrong-content", first.name)
+    assert "no record that begins it" in caught.value.happened
+    # The other way round: the parent's line does not go over into the child's.
+    (tmp_path / "other").mkdir()
+    first = changed(forked, tmp_path / "other").path / first.name
+    parent = first.with_name(f"00000001{first.name[8:]}")
+    parent.write_bytes(first.read_bytes())
+    with pytest.raises(Refused):
+        forked.server.prove(Target("latest", timeline=1), archive=PlainArchive(first.parent), index="childs")
+
+
+@pytest.mark.parametrize("distance", [-(1 << 20), -8192, 8, 8192])
+def test_a_history_with_another_position_is_seen(forked: Forked, tmp_path: Path, distance: int) -> None:
+    archive = changed(forked, tmp_path)
+    history = archive.path / "00000002.history"
+    timeline, position, reason = history.read_text().strip().split("\t")
+    high, low = position.split("/")
+    moved = format_lsn((int(high, 16) << 32) + int(low, 16) + distance)
+    history.write_text(f"{timeline}\t{moved}\t{reason}\n")
+    with pytest.raises(Refused) as caught:
+        forked.server.prove(Target("latest", timeline=2), archive=archive, index="moved")
+    assert caught.value.code in ("history-damaged", "segment-wrong-content", "segment-missing")

@@ -124,7 +124,17 @@ class Story:
                 for point, lsn in self.points.get(timeline, [])
                 if (lsn + LENGTH - 1) // SIZE == number
             ),
+            switches=tuple(
+                (fork, child, parent)
+                for (parent, fork), child in self._forks(timeline)
+                if fork // SIZE == number
+            ),
         )
+
+    def _forks(self, timeline: int) -> Iterable[tuple[tuple[int, int], int]]:
+        """The forks on the line to a timeline, each with the timeline that begins there."""
+        forks = self.forks.get(timeline, [])
+        return zip(forks, [*(parent for parent, _dummy in forks[1:]), timeline])
 
     # -- the reader of single records ------------------------------------------------------------------
 

@@ -178,7 +178,7 @@ def test_the_file_says_what_it_is_in_plain_json(path: Path) -> None:
     Store(str(path), FACTS).append([entry(1)])
     first, second = map(json.loads, path.read_text().splitlines())
     assert first == {
-        "format": 1,
+        "format": 2,
         "system_id": "7000000000000000123",
         "wal_segment_size": 1 << 20,
         "major": 15,

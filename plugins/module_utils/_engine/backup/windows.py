@@ -13,8 +13,9 @@ from ..core.clock import format_utc
 from ..core.errors import KeeperError
 from ..wal.archive import Archive
 from ..wal.facts import BackupFacts
+from ..wal.forks import Break
 from ..wal.lsn import format_lsn
-from ..wal.reach import Break, Reach, reach
+from ..wal.reach import Reach, reach
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from .waldump import RawEnd, RestorePoint, lsn_of, time_of
+from .waldump import RawEnd, RestorePoint, TimelineSwitch, lsn_of, time_of
 
 
 class Mark(NamedTuple):
@@ -32,6 +32,8 @@ class Entry:
     ``joined`` is the digest of the predecessor with which the chain of records across the boundary has been
     checked. ``last_lsn`` is the start of the last record that ends here, ``tail_lsn`` of the last one
     that begins at or before the end. Times and xids are of commits and aborts, subtransactions included.
+    ``page_timeline`` is what the first page says; ``switches`` are the beginnings of timelines: position, the
+    timeline that begins, the one that was left.
 
     ``end_lsn`` is where an unfinished segment (B15) ends, None for a whole one; ``is_ragged`` says that something
     follows there which is neither a sound record nor zeros. Such entries are never written to the index.
@@ -56,6 +58,8 @@ class Entry:
     min_xid: int | None = None
     max_xid: int | None = None
     restore_points: tuple[tuple[str, int, int], ...] = ()
+    page_timeline: int | None = None
+    switches: tuple[tuple[int, int, int], ...] = ()
     end_lsn: int | None = None
     is_ragged: bool = False
 
@@ -97,6 +101,8 @@ def entry_from_json(value: dict[str, Any]) -> Entry:
     if "fault" in value:
         code, text = value["fault"]
         value["fault"] = (code, text)
+    if "switches" in value:
+        value["switches"] = tuple((lsn, timeline, previous) for lsn, timeline, previous in value["switches"])
     if "restore_points" in value:
         value["restore_points"] = tuple((name, lsn, end) for name, lsn, end in value["restore_points"])
     return Entry(**value)
@@ -113,6 +119,7 @@ class Tally:
         self.times: list[bytes] = []
         self.xids: list[int] = []
         self.points: list[RestorePoint] = []
+        self.switches: list[TimelineSwitch] = []
 
     def add(self, found: list[RawEnd]) -> None:
         """Take more ends, in order."""
@@ -141,6 +148,7 @@ class Tally:
             "max_time": max(self.times).decode() if self.times else None,
             "min_xid": min(self.xids, default=None),
             "max_xid": max(self.xids, default=None),
+            "switches": tuple((one.lsn, one.timeline, one.previous) for one in self.switches),
             "restore_points": tuple((point.name, point.lsn, point.end_lsn) for point in self.points),
         }
 

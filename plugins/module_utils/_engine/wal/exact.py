@@ -13,7 +13,7 @@ from .reach import Reach, Step
 from .scratch import workspace
 from .segment import Segment, first_lsn, last_segment_of, segment_name, segment_of
 from .source import WalSource
-from .waldump import RawEnd, RestorePoint, TransactionEnd, WalDump, transaction_end
+from .waldump import RawEnd, RestorePoint, TimelineSwitch, TransactionEnd, WalDump, transaction_end
 
 
 class Records(Protocol):
@@ -37,6 +37,9 @@ class _Keep:
         self.found += found
 
     def restore_point(self, point: RestorePoint) -> None:
+        """The index knows them already."""
+
+    def switch(self, switch: TimelineSwitch) -> None:
         """The index knows them already."""
 
 

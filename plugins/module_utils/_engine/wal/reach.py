@@ -12,6 +12,7 @@ from .archive import Archive
 from .branch import Branch
 from .entry import Entry, Mark
 from .facts import Commit
+from .forks import Break, Forks
 from .segment import Segment, segment_of
 
 
@@ -20,16 +21,6 @@ class Step(NamedTuple):
 
     segment: Segment
     entry: Entry
-
-
-@dataclass(frozen=True)
-class Break:
-    """The first and the last of the neighbours that are missing or at fault, and why the first is."""
-
-    code: str
-    first: str
-    last: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -93,10 +84,13 @@ def reach(archive: Archive, branch: Branch, start_lsn: int) -> Reach:
     if last is None or last < first:
         name = archive.name(branch.segment(first))
         return Reach(branch, start_lsn, (), Break("segment-missing", name, name, "it is not in the archive"))
+    forks = Forks(branch, start_lsn)
     for number in range(first, last + 1):
         segment = branch.segment(number)
         entry = archive.entry(segment)
         broken = _break(archive, branch, segment, entry, steps[-1].entry if steps else None, last)
+        if entry and not broken:
+            broken = forks.check(archive.name(segment), segment, entry)
         if broken or entry is None:
             return Reach(branch, start_lsn, tuple(steps), broken)
         steps.append(Step(segment, entry))

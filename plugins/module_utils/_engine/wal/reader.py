@@ -19,7 +19,7 @@ from .page import HEADER_BYTES, SegmentFault, check_segment_header
 from .records import Layout, first_record, read_layout, record_end, zeros_from
 from .segment import Segment, first_lsn, last_segment_of, segment_name, segment_of
 from .source import StoredWal
-from .waldump import RawEnd, RestorePoint, WalDump, lsn_of
+from .waldump import RawEnd, RestorePoint, TimelineSwitch, WalDump, lsn_of
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Piece:
     digest: str | None = None
     fault: SegmentFault | None = None
     layout: Layout | None = None
+    page_timeline: int | None = None
     tail: int | None = None
     tally: Tally | None = None
     joined: str | None = None
@@ -60,6 +61,12 @@ class Splitter:
         tally = self._tallies.get(last_segment_of(point.end_lsn, self._size))
         if tally:
             tally.points.append(point)
+
+    def switch(self, switch: TimelineSwitch) -> None:
+        """See :class:`.waldump.Sink`."""
+        tally = self._tallies.get(last_segment_of(switch.end_lsn, self._size))
+        if tally:
+            tally.switches.append(switch)
 
     def _add(self, number: int, found: list[RawEnd]) -> None:
         tally = self._tallies.get(number)
@@ -188,13 +195,14 @@ class Reader:
             count = os.fstat(handle.fileno()).st_size
             if count != self.size:
                 raise SegmentFault("segment-wrong-size", f"it has {count} bytes instead of {self.size}")
-            check_segment_header(
+            header = check_segment_header(
                 handle.read(HEADER_BYTES),
                 segment=piece.segment,
                 size=self.size,
                 system_id=self.system_id,
                 major=self.dump.major,
             )
+            piece.page_timeline = header.timeline
 
     def _read_run(self, run: list[Piece], earlier: Piece | None, timeline: int, space: str) -> None:
         if not run:
@@ -271,6 +279,7 @@ class Reader:
                 last_lsn=last,
                 tail_lsn=piece.tail,
                 is_open=layout.is_open,
+                page_timeline=piece.page_timeline,
             )
         if piece.tally is not None:
             entry = replace(entry, **piece.tally.facts())

@@ -12,8 +12,10 @@ from typing import Any
 from ..core.clock import format_utc
 from ..core.errors import Refused
 from .facts import BackupFacts, Commit, Target
+from .forks import Break
 from .lsn import format_lsn
-from .reach import Break, Reach
+from .reach import Reach
+from .segment import is_history_name
 
 _NAMES_SHOWN = 20
 _WORDS = {
@@ -25,6 +27,7 @@ _WORDS = {
     "segment-corrupt": "damaged",
     "segment-unreadable": "unreadable",
     "segment-duplicate": "there more than once",
+    "history-damaged": "not true",
 }
 
 
@@ -45,10 +48,11 @@ def broken(target: Target, reached: Reach, last: Commit | None, backup: BackupFa
     """A segment on the way is missing or at fault (B01 to B08, B14)."""
     fault = reached.broken or Break("segment-missing", "", "", "")
     span = fault.first if fault.first == fault.last else f"{fault.first} to {fault.last}"
+    what = "history" if is_history_name(fault.first) else "segment"
     return refuse(
         fault.code,
         target,
-        f"segment {span} is {_WORDS.get(fault.code, 'at fault')}: {fault.text}",
+        f"{what} {span} is {_WORDS.get(fault.code, 'at fault')}: {fault.text}",
         f"Bring it back from a copy of the archive or from pg_wal of the server. {choose(last, backup)}",
         {
             "first": fault.first,

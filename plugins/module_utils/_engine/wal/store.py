@@ -18,7 +18,7 @@ from ..core.files import fsync_directory, fsync_file, make_directory, write_dura
 from .entry import Entry, entry_from_json
 from .identity import ArchiveFacts
 
-_FORMAT = 1
+_FORMAT = 2
 _TAIL_BYTES = 1 << 16
 
 

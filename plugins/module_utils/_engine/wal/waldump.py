@@ -36,6 +36,11 @@ _RESTORE_POINT = re.compile(
     rb"desc: RESTORE_POINT ([^\n]*)$",
     re.MULTILINE,
 )
+_SWITCH = re.compile(
+    rb"^rmgr: XLOG\s+len \(rec/tot\):\s*\d+/\s*(\d+), [^\n]*?lsn: ([0-9A-F]+)/([0-9A-F]+), [^\n]*?"
+    rb"desc: (?:CHECKPOINT_SHUTDOWN|END_OF_RECOVERY) [^\n]*?\btli (\d+); prev tli (\d+);",
+    re.MULTILINE,
+)
 _ONE = re.compile(
     rb"^rmgr: \S+\s+len \(rec/tot\):\s*\d+/\s*(\d+), [^\n]*?lsn: ([0-9A-F]+)/([0-9A-F]+),", re.MULTILINE
 )
@@ -64,6 +69,15 @@ class RestorePoint(NamedTuple):
     end_lsn: int
 
 
+class TimelineSwitch(NamedTuple):
+    """The record with which a timeline begins: where it is, whose it is, and which timeline was left."""
+
+    lsn: int
+    end_lsn: int
+    timeline: int
+    previous: int
+
+
 class Sink(Protocol):
     """Takes what is found, in the order of WAL."""
 
@@ -72,6 +86,9 @@ class Sink(Protocol):
 
     def restore_point(self, point: RestorePoint) -> None:
         """A restore point."""
+
+    def switch(self, switch: TimelineSwitch) -> None:
+        """The beginning of a timeline."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +259,12 @@ def _parse(text: bytes, sink: Sink, size: int, attempted: str) -> None:
             )
     if found:
         sink.ends(found)
+    if b"; prev tli " in text:
+        for length, high, low, timeline, previous in _SWITCH.findall(text):
+            if timeline != previous:
+                lsn = lsn_of(high, low)
+                end_lsn = record_end(lsn, int(length), size)
+                sink.switch(TimelineSwitch(lsn, end_lsn, int(timeline), int(previous)))
     if b"RESTORE_POINT" in text:
         for length, high, low, name in _RESTORE_POINT.findall(text):
             lsn = lsn_of(high, low)
