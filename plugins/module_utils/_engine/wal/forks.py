@@ -62,8 +62,9 @@ class Forks:
             if fork is None or not fork <= lsn <= skip_header(fork, size) + _BEFORE_BYTES:
                 return self._contradicts(lsn, timeline, previous, fork)
             self._missing = [item for item in self._missing if item[1] != timeline]
+        end = entry.end_lsn or begin + size
         for fork, timeline in self._missing:
-            if skip_header(fork, size) + _BEFORE_BYTES + _RECORD_BYTES < begin + size:
+            if skip_header(fork, size) + _BEFORE_BYTES + _RECORD_BYTES < end:
                 text = (
                     f"timeline {timeline} begins at {format_lsn(fork)} by its history, and here is no record that "
                     "begins it: it is another timeline's content, or the history is of another archive"

@@ -154,6 +154,7 @@ class Reader:
             tail_lsn=found[0],
             end_lsn=found[1],
             is_ragged=not zeros_from(path, found[1] - begin),
+            page_timeline=piece.page_timeline,
             **(piece.tally or Tally()).facts(),
         )
 
