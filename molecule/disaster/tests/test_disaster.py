@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The database host dies under load and its disk is thrown away; its spare takes over by one command."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.disaster_hosts import (
+    PROJECT,
+    ROOT,
+    Client,
+    Outcome,
+    Waiting,
+    acknowledged,
+    archived,
+    bed,
+    compare,
+    end_of,
+    host,
+    postgres,
+    scratch,
+    until,
+)
+from tests.playbook_runs import Run, playbook
+
+RPO_SECONDS = 12
+TAKE_OVER = ("-e", "restore_host=spare")
+
+
+@dataclass(frozen=True)
+class Disaster:
+    """What happened, and when."""
+
+    died_at: float
+    served_at: float | None
+    ended_at: float
+    end: int
+    run: Run
+    book: Path
+
+    @property
+    def rto_seconds(self) -> float:
+        """From the power cut until the application could write again."""
+        assert self.served_at is not None, self.run.out
+        return self.served_at - self.died_at
+
+
+@pytest.fixture(scope="module")
+def disaster() -> Disaster:
+    client, book = Client("database"), scratch() / "book"
+    client.init()
+    with client.load(book):
+        begun = len(archived())
+        until(lambda: len(archived()) >= begun + 3, 60, "segments in the repository")
+        known = len(acknowledged(book))
+        until(lambda: len(acknowledged(book)) > known + 50, 30, "commits that nobody has archived yet")
+        died_at = time.time()
+        bed("poweroff", "database")
+    bed("down", "database")
+    # What counts is what had arrived; a transfer that was cut off left nothing under a segment's name.
+    end = end_of(archived()[-1])
+    waiting = Waiting(Client("spare"))
+    waiting.start()
+    run = playbook("restore", *TAKE_OVER, "-e", "restore_confirm=main")
+    ended_at = time.time()
+    waiting.end()
+    return Disaster(died_at, waiting.served_at, ended_at, end, run, book)
+
+
+def test_1_a_plan_for_the_spare_touches_nothing() -> None:
+    spare = host("spare")
+    before = spare.check_output("ls -A /var/lib/postgresql/15")
+    checked = playbook("restore", *TAKE_OVER, "--check")
+    assert checked.status == 0, checked.out
+    assert "-full" in checked.out
+    refused = playbook("restore", *TAKE_OVER)
+    assert refused.status != 0 and "restore_confirm=main" in refused.out
+    assert refused.changed == set()
+    assert spare.check_output("ls -A /var/lib/postgresql/15") == before
+
+
+def test_2_the_spare_takes_over_by_one_command(disaster: Disaster) -> None:
+    assert disaster.run.status == 0, disaster.run.out
+    spare = host("spare")
+    assert postgres(spare, "SELECT pg_is_in_recovery()") == "f"
+    assert postgres(spare, "SELECT timeline_id FROM pg_control_checkpoint()") == "2"
+
+
+def test_3_every_commit_up_to_the_last_archived_one_is_there(
+    disaster: Disaster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = compare(Client("spare"), disaster.book, disaster.end)
+    assert outcome.missing == [] and outcome.unexpected == []
+    assert outcome.balanced
+    assert outcome.there > 100
+    lost_seconds = outcome.loss_seconds(disaster.died_at)
+    assert lost_seconds < RPO_SECONDS
+    report(disaster, outcome, lost_seconds, capsys)
+
+
+def report(
+    disaster: Disaster, outcome: Outcome, lost_seconds: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Measured, and judged by the objective only: machines differ."""
+    record: dict[str, Any] = {
+        "acknowledged": outcome.acknowledged,
+        "restored": outcome.there,
+        "lost": len(outcome.lost),
+        "rpo_seconds": round(lost_seconds, 1),
+        "rto_seconds": round(disaster.rto_seconds, 1),
+        "command_seconds": round(disaster.ended_at - disaster.died_at, 1),
+    }
+    place = PROJECT / "build" / "reports"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "disaster.json").write_text(json.dumps(record), encoding="utf-8")
+    with capsys.disabled():
+        print(f"\ndisaster: {json.dumps(record)}")
+
+
+def test_4_it_is_archived_and_backed_up_as_the_lost_one_was(disaster: Disaster) -> None:
+    spare = host("spare")
+    assert "/usr/local/bin/dbkeeper backup" in spare.file("/etc/cron.d/dbkeeper-main").content_string
+    known = json.loads(spare.check_output("runuser -u postgres -- dbkeeper info --cluster main --json"))
+    assert [item["status"] for item in known["backups"]] == ["verified", "verified"]
+    last = postgres(spare, "SELECT pg_walfile_name(pg_switch_wal())", "app")
+    until(lambda: last in archived(2), 30, f"{last} in the repository")
+
+
+def test_5_the_evidence_says_who_took_over_and_how_long_it_took(disaster: Disaster) -> None:
+    listed = host("repository").check_output(f"cat {ROOT}/main/evidence/*.json")
+    record = json.loads(listed)
+    assert (record["result"], record["host"]) == ("restored", "spare")
+    assert record["kept_directory"] is None
+
+
+def test_6_roles_find_nothing_to_change(disaster: Disaster) -> None:
+    again = playbook("site", "--limit", "spare")
+    assert (again.status, again.changed) == (0, set()), again.out
+
+
+def test_7_the_same_command_again_changes_nothing(disaster: Disaster) -> None:
+    again = playbook("restore", *TAKE_OVER, "-e", "restore_confirm=main")
+    assert (again.status, again.changed) == (0, set()), again.out
+
+
+def test_8_the_lost_host_is_kept_out(disaster: Disaster) -> None:
+    keys = host("repository").file("/var/lib/dbkeeper/.ssh/authorized_keys").content_string
+    assert [line.split()[-1] for line in keys.splitlines()] == ["dbkeeper:main@spare"]
