@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.clock import format_utc
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import Target
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.lsn import format_lsn
 from tests.unit.wal.cases import EARLY, SECOND, S, forked, name
 from tests.unit.wal.story import at
 
@@ -170,3 +172,65 @@ def test_what_the_live_cluster_settles(live: int | None, moment: int, timeline: 
     with pytest.raises(Refused) as caught:
         story.decide(target, EARLY, live=live)
     assert caught.value.code == "timeline-ambiguous"
+
+
+def test_a_timeline_that_nobody_knows_is_answered_with_all_forks_and_their_times() -> None:
+    """A12: a history knows no time; the last commit before the fork is what the WAL can tell."""
+    with pytest.raises(Refused) as caught:
+        forked().decide(Target("latest", timeline=7), EARLY)
+    error = caught.value
+    assert error.code == "timeline-unknown" and "timeline 7 is not in the archive" in error.happened
+    assert error.details["timelines"] == [1, 2, 3]
+    facts = [(one.get("parent"), one.get("fork_lsn")) for one in error.details["forks"]]
+    assert facts == [(None, None), (1, format_lsn(4 * S + 8000)), (2, format_lsn(6 * S + 8000))]
+    for timeline, before in ((2, at(40)), (3, at(106))):
+        commit = error.details["forks"][timeline - 1]["last_commit_before"]
+        assert commit["time"] == format_utc(before)
+        assert f"timeline {timeline} (from {timeline - 1} at " in error.remedy
+        assert f"after the commit of {format_utc(before)}" in error.remedy
+
+
+def test_the_time_of_a_fork_is_found_over_segments_without_commits_and_never_invented() -> None:
+    story = forked()
+    story.ends[1] = [one for one in story.ends[1] if one.time not in (at(30), at(40))]
+    story.missing = {name(3)}
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("latest", timeline=7), EARLY)
+    assert caught.value.details["forks"][1]["last_commit_before"] is None
+    assert "timeline 2 (from 1 at " in caught.value.remedy
+    story.missing = set()
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("latest", timeline=7), EARLY)
+    assert caught.value.details["forks"][1]["last_commit_before"]["time"] == format_utc(at(20))
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "held"),
+    [
+        (Target("xid", 306, timeline=1), "xid-not-in-archive", [(3, 6 * S + 9600)]),
+        (Target("xid", 205, timeline=1), "xid-not-in-archive", [(2, 4 * S + 9600)]),
+        (Target("xid", 107, timeline=3), "xid-not-in-archive", [(1, 7 * S + 6400)]),
+        (Target("xid", 999, timeline=3), "xid-not-in-archive", []),
+        (Target("lsn", 9 * S + 640, timeline=2), "lsn-out-of-range", [(1, 9 * S + 640)]),
+        (Target("time", at(207), timeline=2), "target-after-last-commit", [(3, 8 * S + 9600)]),
+        (
+            Target("time", at(105), timeline=1),
+            "target-after-last-commit",
+            [(2, 6 * S + 6400)],
+        ),
+    ],
+)
+def test_a_target_on_another_timeline_is_told_with_that_timeline(
+    target: Target, code: str, held: list[tuple[int, int]]
+) -> None:
+    """A15."""
+    with pytest.raises(Refused) as caught:
+        forked().decide(target, EARLY)
+    error = caught.value
+    assert error.code == code
+    found = [(one["timeline"], one["lsn"]) for one in error.details.get("held_by", [])]
+    assert found == [(timeline, format_lsn(lsn)) for timeline, lsn in held]
+    for timeline, lsn in held:
+        assert f"timeline {timeline} holds it (LSN {format_lsn(lsn)}, from backup early)" in error.happened
+    if held:
+        assert f"Ask for timeline {' or '.join(str(timeline) for timeline, _dummy in held)} " in error.remedy

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.clock import format_utc
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import Target
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.lsn import format_lsn
@@ -170,7 +171,27 @@ def test_clocks_that_go_back() -> None:
     story.ends[1].insert(4, end(5 * S + 320, 66, 200))
     proof = story.decide(Target("time", at(60)), EARLY, LATE)
     assert (proof.backup, proof.lsn) == ("early", 4 * S + 6400)
-    assert any("late" in warning and "set back" in warning for warning in proof.warnings)
+    [warning] = [one for one in proof.warnings if "passed over" in one]
+    assert "late" in warning and "set back" in warning
+    for moment in (at(66), at(60), LATE.stopped_at):
+        assert format_utc(moment) in warning
+
+
+def test_a_commit_of_the_asked_time_that_comes_after_the_stop_is_told() -> None:
+    """With both times, for nobody sees it otherwise (A18)."""
+    story = straight()
+    story.ends[1][6] = end(7 * S + 6400, 95, 107)  # the clock was a little ahead, and set back then
+    for moment, told in ((at(80), 108), (at(81), 108), (at(79), None)):
+        proof = story.decide(Target("time", moment), EARLY, LATE)
+        assert proof.lsn == 7 * S + 6400
+        warnings = [one for one in proof.warnings if "A18" in one]
+        assert len(warnings) == (1 if told else 0)
+        for warning in warnings:
+            assert (
+                f"xid {told}" in warning and format_utc(at(80)) in warning and format_utc(at(95)) in warning
+            )
+    assert not story.decide(Target("time", at(80), inclusive=False), EARLY, LATE).warnings
+    assert story.decide(Target("xid", 108), EARLY, LATE).warnings == ()
 
 
 def test_a_record_that_ends_in_the_next_segment_needs_it() -> None:

@@ -390,10 +390,15 @@ def _warnings(state: BackupState) -> tuple[str, ...]:
     if not state.control.data_checksums:
         warnings.append("data checksums are off: pg_basebackup cannot see damaged pages")
     warnings += summary_warnings(state)
-    future = [b.label for b in state.catalog.backups if b.stopped_at and b.stopped_at > state.now]
+    future = [
+        (b.stopped_at, b.label) for b in state.catalog.backups if b.stopped_at and b.stopped_at > state.now
+    ]
     if future:
-        now = format_utc(state.now)
-        warnings.append(f"backup {future[-1]} ended in the future; this host's clock says {now} (A18)")
+        ended, label = max(future)
+        warnings.append(
+            f"backup {label} ended at {format_utc(ended)}, in the future; this host's clock says "
+            f"{format_utc(state.now)} (A18)"
+        )
     return tuple(warnings)
 
 

@@ -16,6 +16,8 @@ from ..core.errors import Refused
 from . import refusals
 from .archive import Archive
 from .branch import Branch
+from .elsewhere import describe
+from .exact import Records
 from .facts import BackupFacts, Target
 from .lsn import format_lsn
 from .resolve import Found
@@ -39,7 +41,7 @@ class Outcome:
     refusal: Refused | None = None
 
 
-def check_timeline(target: Target, archive: Archive) -> None:
+def check_timeline(target: Target, archive: Archive, exact: Records) -> None:
     """An asked timeline must be there, with its history (A12, B11, B13)."""
     timeline = target.timeline
     if timeline is None:
@@ -48,13 +50,13 @@ def check_timeline(target: Target, archive: Archive) -> None:
     if timeline in timelines.known or timeline in timelines.damaged or timeline in timelines.without_history:
         timelines.lineage(timeline)
         return
-    known = [timelines.describe(t) for t in sorted(timelines.known)]
+    known = [describe(t, archive, exact) for t in sorted(timelines.known)]
     raise refusals.refuse(
         "timeline-unknown",
         target,
         f"timeline {timeline} is not in the archive",
-        f"Choose one of: {', '.join(known)}." if known else "The archive is empty.",
-        {"timelines": sorted(timelines.known)},
+        f"Choose one of: {', '.join(text for text, _dummy in known)}." if known else "The archive is empty.",
+        {"timelines": sorted(timelines.known), "forks": [facts for _dummy, facts in known]},
     )
 
 

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from ..core.clock import format_utc
 from ..core.errors import Refused
 from . import lines, refusals
 from .archive import Archive
+from .elsewhere import told
 from .exact import Exact, Records
 from .facts import BackupFacts, Commit, PlannedSegment, Proof, Target
 from .identity import ArchiveFacts
@@ -63,6 +65,12 @@ def prove(
     except Refused as refusal:
         raise mention(refusal, archive) from None
     warnings = [f"{name} cannot be used: {why}" for name, why in left_out.items()]
+    warnings += [
+        f"backup {backup.label} ended at {format_utc(backup.stopped_at)}, which this host's clock, {format_utc(now)}, "
+        "has not reached yet: one of the two clocks was wrong (A18)"
+        for backup in backups
+        if backup.stopped_at > now
+    ]
     if not use_partial:
         warnings += not_used(proof, archive)
     return replace(
@@ -88,7 +96,7 @@ def decide(
     live_timeline: int | None = None,
 ) -> Proof:
     """The decision itself: from what the archive holds, and a reader for single records."""
-    lines.check_timeline(target, archive)
+    lines.check_timeline(target, archive, exact)
     candidates = lines.candidates(backups, target, archive)
     outcomes: list[lines.Outcome] = []
     for timeline in lines.ends_of_history(candidates, target, archive):
@@ -98,7 +106,10 @@ def decide(
             outcomes.append(lines.Outcome(branch, Resolver(archive, branch, exact, leading).resolve(target)))
         except Refused as refusal:
             outcomes.append(lines.Outcome(branch, refusal=refusal))
-    found = lines.choose(outcomes, target, live_timeline)
+    try:
+        found = lines.choose(outcomes, target, live_timeline)
+    except Refused as refusal:
+        raise told(refusal, backups, target, archive, exact) from refusal
     lines.check_silent_children(found, target, archive)
     seen = archive.timelines
     timelines = tuple(sorted(seen.known | seen.without_history | set(seen.damaged)))

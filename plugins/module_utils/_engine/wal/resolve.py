@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ..core.clock import format_utc
 from . import refusals
 from .archive import Archive
 from .branch import Branch
@@ -84,11 +85,13 @@ class Resolver:
                     raise refusals.after_last_commit(target, self._newest(), backup, self._archive.partials)
                 return self._at_end(target, backup, reached)
             if end.lsn >= backup.stop_lsn:
+                skewed += self._left_out(reached, end, target)
                 return Found(backup, reached, end.lsn, end.end_lsn, False, tuple(skewed))
             # A transaction inside the backup's window is later than the asked time: the clock went back.
             skewed.append(
-                f"backup {backup.label} was passed over: its window holds a transaction of {end.time.isoformat()}, "
-                "later than the asked time although the backup ended before; the clock was set back"
+                f"backup {backup.label} was passed over: its window holds a transaction of {format_utc(end.time)}, "
+                f"later than the asked time {format_utc(moment)}, although the backup ended before it, at "
+                f"{format_utc(backup.stopped_at)}: the clock was set back (A18)"
             )
         raise refusals.before_oldest(target, self._backups[-1])
 
@@ -210,6 +213,27 @@ class Resolver:
                 if later and end.lsn >= reached.start_lsn:
                     return end
         return None
+
+    def _left_out(self, reached: Reach, stop: TransactionEnd, target: Target) -> Iterator[str]:
+        """A commit of the asked time or before that lies behind the stop: clocks do not go on with the WAL (A18)."""
+        moment = target.value
+        if not isinstance(moment, datetime):
+            return
+        text = time_text(moment)
+        for step in reached.steps[
+            reached.position(last_segment_of(stop.end_lsn, reached.branch.segment_bytes)) :
+        ]:
+            if step.entry.min_time is None or step.entry.min_time > text:
+                continue
+            for end in self._exact.ends(reached, step.segment.number):
+                early = end.time < moment or (target.inclusive and end.time == moment)
+                if early and end.committed and end.lsn > stop.lsn:
+                    yield (
+                        f"xid {end.xid} committed at {format_utc(end.time)}, not after the asked time, and will not "
+                        f"be there: in the order of WAL it comes after xid {stop.xid} of {format_utc(stop.time)}, "
+                        "before which recovery stops; the clock was set back, or both committed at once (A18)"
+                    )
+                    return
 
     def _ends_with(self, reached: Reach, xid: int) -> Iterator[TransactionEnd]:
         for step in reached.steps:
