@@ -74,7 +74,10 @@ def test_base_backups_are_scheduled(host: Any) -> None:
     if host.ansible.get_variables()["inventory_hostname"] == "deb12":
         assert host.service("cron").is_running
         line = host.file("/etc/cron.d/dbkeeper-main").content_string.splitlines()[-1]
-        assert line.endswith(" 2 * * * postgres /usr/local/bin/dbkeeper backup --cluster main")
+        keeper = "/usr/local/bin/dbkeeper"
+        assert line.endswith(
+            f" 2 * * * postgres {keeper} backup --cluster main && {keeper} expire --cluster main"
+        )
     else:
         assert host.service("dbkeeper-backup-main.timer").is_enabled
         assert host.check_output("systemctl is-active dbkeeper-backup-main.timer") == "active"

@@ -77,6 +77,7 @@ class Admission:
     def line(self) -> str:
         """The line of authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
         words = f"{self.command} door --root {self.root} --cluster {self.cluster} --access {self.access}"
+        words += f" --name {self.host}"
         key = " ".join(self.public_key.split()[:2])
         return f'restrict,command="{words}" {key} {self.comment}'
 
