@@ -85,6 +85,12 @@ gaps:
   type: list
   elements: dict
   sample: []
+leftovers:
+  description: Files in the repository that nobody uses, such as temporary ones of work that was killed, with their age.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{path: /var/lib/dbkeeper/repository/main/base/.tmp-x, bytes: 4096, age_seconds: 86400.0}]
 conflicts:
   description: Archived files that were kept aside, because their name was archived before with other content.
   returned: success

@@ -45,7 +45,7 @@ BROKEN = {**WINDOW, "broken": GAP}
 
 def test_all_is_well() -> None:
     assert {check.state for check in judge(GOOD)} == {"ok"}
-    assert len({check.name for check in judge(GOOD)}) == len(judge(GOOD)) == 9
+    assert len({check.name for check in judge(GOOD)}) == len(judge(GOOD)) == 10
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,18 @@ def test_all_is_well() -> None:
     [
         ({"server": {"running": False, "reason": "no pid file"}}, "server", "failed", "no pid file"),
         ({"archiver": None}, "archiving", "warning", "no server answers"),
+        (
+            {"leftovers": ({"path": "/wal/.tmp-1", "bytes": 7, "age_seconds": 7200.0},)},
+            "leftovers",
+            "warning",
+            "2 h",
+        ),
+        (
+            {"leftovers": ({"path": "/wal/.tmp-1", "bytes": 7, "age_seconds": 60.0},)},
+            "leftovers",
+            "ok",
+            "no file",
+        ),
         ({"archiver": None}, "rpo", "warning", "no server answers"),
         ({"archiver": {**ARCHIVER, "on": False}}, "archiving", "failed", "archive_mode"),
         ({"archiver": {**ARCHIVER, "failing": True}}, "archiving", "failed", "000000010000000000000009"),

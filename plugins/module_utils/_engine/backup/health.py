@@ -14,6 +14,7 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 #: A base backup each day is the custom; one day late is worth a word, a week is not a backup any more.
 _OLD_SECONDS = 2 * 86400
 _TOO_OLD_SECONDS = 8 * 86400
+_LEFT_BEHIND_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Facts:
     gaps: tuple[Mapping[str, Any], ...] = ()
     faulty: tuple[Mapping[str, Any], ...] = ()
     conflicts: tuple[str, ...] = ()
+    leftovers: tuple[Mapping[str, Any], ...] = ()
     archive_error: Mapping[str, Any] | None = None
     damaged: tuple[str, ...] = ()
     server: Mapping[str, Any] | None = None
@@ -53,7 +55,7 @@ class Facts:
 
 def judge(facts: Facts) -> list[Check]:
     """All checks, always the same names in the same order."""
-    looked_at = (_server, _archiving, _rpo, _backup, _catalog, _archive, _windows, _rto, _disk)
+    looked_at = (_server, _archiving, _rpo, _backup, _catalog, _archive, _leftovers, _windows, _rto, _disk)
     return [look(facts) for look in looked_at]
 
 
@@ -138,6 +140,19 @@ def _archive(facts: Facts) -> Check:
             "archive", WARNING, f"{len(facts.faulty)} damaged segments, {facts.faulty[0]['name']} first"
         )
     return Check("archive", OK, "no gap and no damaged segment")
+
+
+def _leftovers(facts: Facts) -> Check:
+    """B16: what is younger may belong to work that is going on."""
+    old = [item for item in facts.leftovers if item["age_seconds"] > _LEFT_BEHIND_SECONDS]
+    if not old:
+        return Check("leftovers", OK, "no file that nobody uses")
+    first = old[0]
+    text = (
+        f"{len(old)} files that nobody uses, {format_bytes(sum(item['bytes'] for item in old))}: {first['path']} is "
+        f"{format_duration(first['age_seconds'])} old. They are ignored; remove them by name when no work is going on"
+    )
+    return Check("leftovers", WARNING, text)
 
 
 def _newest_is_broken(facts: Facts) -> bool:

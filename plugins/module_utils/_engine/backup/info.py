@@ -21,6 +21,7 @@ from ..repository.catalog import Backup, Catalog, read_catalog
 from ..repository.engine import NativeEngine
 from ..repository.evidence import list_evidence
 from ..repository.layout import Repository
+from ..repository.leftovers import leftovers
 from ..settings.certificates import certificate_checks
 from ..settings.health import settings_checks
 from ..wal.archive import Archive
@@ -36,9 +37,9 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
 
     ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``system_id`` (whose ``windows``,
     ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
-    other content), ``newest_commit`` (last archived), ``freshness``, ``server``,
-    ``archiver`` (None when no server answers), ``streaming`` (None where WAL is not to be streamed),
-    ``disk``, ``progress``, ``last_restore``, ``objectives``.
+    other content), ``leftovers`` (files that nobody uses, with their age, B16), ``newest_commit`` (last archived),
+    ``freshness``, ``server``, ``archiver`` (None when no server answers), ``streaming`` (None where WAL is not to
+    be streamed), ``disk``, ``progress``, ``last_restore``, ``objectives``.
     Brings the WAL index up to date. Raises :class:`Refused` (``repository-missing``), :class:`Failed`
     (``repository-unreadable``).
     """
@@ -64,6 +65,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "newest_commit": _newest_commit(found),
         "archive": archive.to_dict() if archive else {"error": archive_error},
         "conflicts": conflicts(repository, system_id) if system_id else [],
+        "leftovers": leftovers(repository, system_id, now.timestamp()),
         "freshness": {
             "newest_backup": mine[-1].label if mine else None,
             "newest_backup_age_seconds": _age(now, mine[-1]) if mine else None,
@@ -122,6 +124,7 @@ def _facts(known: dict[str, Any]) -> Facts:
         gaps=tuple(known["gaps"]),
         faulty=tuple(known["archive"].get("faulty", ())),
         conflicts=tuple(known["conflicts"]),
+        leftovers=tuple(known["leftovers"]),
         archive_error=known["archive"].get("error"),
         damaged=tuple(item["label"] for item in known["damaged"]),
         server=known["server"],

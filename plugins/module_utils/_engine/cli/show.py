@@ -61,6 +61,12 @@ def information(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  GAP: {item}")
     for item in result["conflicts"]:
         lines.append(f"  CONFLICT: {item} was archived before with other content")
+    for item in result["archive"].get("partial", ()):
+        lines.append(f"  UNFINISHED: {item}, used by a restore only with --use-partial")
+    for item in result["leftovers"]:
+        lines.append(
+            f"  LEFT OVER: {item['path']}, {format_duration(item['age_seconds'])} old, used by nobody"
+        )
     if result.get("progress"):
         lines.append(f"  {describe(result['progress'])}")
     return lines

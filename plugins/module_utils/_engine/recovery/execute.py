@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -20,7 +21,9 @@ from ..repository.engine import BackupEngine
 from ..repository.evidence import write_evidence
 from ..repository.layout import Repository
 from ..repository.leases import release_lease, take_lease
+from ..wal.index import WalIndex
 from ..wal.lsn import format_lsn, parse_lsn
+from ..wal.segment import is_segment_name
 from . import rearm, staging, steps
 from .combine import combine
 from .plan import RestorePlan
@@ -67,9 +70,21 @@ class Execution:
         try:
             self._steps()
         except KeeperError as error:
+            self._doubt(error)
             self._evidence("failed", error)
             raise
         return self._evidence("restored")
+
+    def _doubt(self, error: KeeperError) -> None:
+        """A segment that could not be delivered as it was proven is read again by the next plan, which tells the truth.
+
+        The index would believe in it as long as size, times and inode stay the same, as they do on a disk that rots.
+        """
+        name = str(error.details.get("fault", {}).get("name", ""))
+        if is_segment_name(name):
+            # Only the next plan would be less true for it; the error that is being told matters more.
+            with contextlib.suppress(KeeperError, OSError):
+                WalIndex(self.repository.index(self.plan.system_id)).doubt(name)
 
     def _steps(self) -> None:
         self._restage_after_reboot()

@@ -117,8 +117,17 @@ def plan_id(system_id: str, proof: Proof, destination: str) -> str:
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]
 
 
-def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: HostState) -> RestorePlan:
-    """The whole plan. Raises :class:`Refused` when the host does not allow what the proof does (faults C*)."""
+def make_plan(
+    request: RestoreRequest,
+    proof: Proof,
+    backup: Backup,
+    state: HostState,
+    inodes: Mapping[int, int] | None = None,
+) -> RestorePlan:
+    """The whole plan. Raises :class:`Refused` when the host does not allow what the proof does (faults C*).
+
+    ``inodes``: how many files and directories staging makes, by tablespace (0: the data directory).
+    """
     config = state.config
     system_id = str(backup.system_id)
     identity = plan_id(system_id, proof, config.data_directory)
@@ -155,7 +164,7 @@ def make_plan(request: RestoreRequest, proof: Proof, backup: Backup, state: Host
         settings={name: int(backup.settings[name]) for name in _TEMPLATE_SETTINGS if name in backup.settings},
         staged_bytes=fetched_bytes,
         wal_bytes=proof.wal_bytes,
-        disk=disk_needs(chain, proof, moves, state),
+        disk=disk_needs(chain, proof, moves, state, inodes or {}),
         live=_live(state),
         lost=_lost(proof, state),
         reachable=_reachable(proof, state),

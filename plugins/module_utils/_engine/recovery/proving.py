@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..cluster.config import ClusterConfig
 from ..cluster.instance import Instance
 from ..cluster.psql import query
-from ..core.errors import Refused
+from ..core.errors import Failed, Refused
 from ..repository.archive import push
 from ..repository.catalog import Backup, read_catalog
 from ..repository.engine import NativeEngine
@@ -44,18 +44,42 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
     candidates = _of_system(system_id, candidates, config)
     if request.accept_other_system:
         state = replace(state, live=state.live.seen_from(system_id))
+    engine = NativeEngine(repository)
     proof = prove(
         [backup.facts() for backup in candidates],
         _on_live_timeline(request.target, state),
         index=WalIndex(repository.index(system_id)),
-        source=NativeEngine(repository).wal_source(system_id),
+        source=engine.wal_source(system_id),
         bin_directory=config.bin_directory,
         now=state.now,
         live_timeline=state.live.control.timeline if state.live.control else None,
         use_partial=request.use_partial,
     )
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
-    return make_plan(request, proof, chosen, state)
+    return make_plan(request, proof, chosen, state, _look(engine, state, chosen))
+
+
+def _look(engine: NativeEngine, state: HostState, chosen: Backup) -> dict[int, int]:
+    """Files and directories that staging makes, by tablespace; a backup that is not whole is refused (B17, B18).
+
+    While an incremental backup is put together, all of its links lie there beside what becomes of them.
+    """
+    links = [backup.label for backup in state.catalog.chain(chosen)]
+    try:
+        found = [engine.look_at_backup(label).inodes for label in links]
+    except Failed as error:
+        raise Refused(
+            error.code,
+            attempted=error.attempted,
+            happened=error.happened,
+            remedy=error.remedy,
+            details={**error.details, "backup": chosen.label},
+        ) from error
+    needed: dict[int, int] = {}
+    for inodes in (*found, *(found[-1:] if len(found) > 1 else ())):
+        for oid, count in inodes.items():
+            needed[oid] = needed.get(oid, 0) + count
+    return needed
 
 
 def _locations(config: ClusterConfig, repository: Repository, request: RestoreRequest) -> tuple[str, ...]:

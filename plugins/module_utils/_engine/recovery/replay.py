@@ -272,7 +272,9 @@ def _died(plan: RestorePlan, status: int) -> Failed:
             str(fault["code"]),
             attempted=attempted,
             happened=f"{fault['text']}; nothing was swapped, the live cluster is as it was",
-            remedy="Run dbkeeper plan: it names the last commit that can still be reached.",
+            remedy="Bring it back from a copy, then run the same command again: it continues. Or abandon this restore "
+            "(dbkeeper undo) and run dbkeeper plan, which reads that file again and names the last commit that can "
+            "still be reached. 'dbkeeper index --rebuild' reads all of the archive again.",
             details={"fault": fault},
         )
     words = _last_words(plan)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..wal.source import WalSource
 from .catalog import Catalog, read_catalog
-from .fetch import Fetched, fetch
+from .fetch import Contents, Fetched, fetch, look
 from .layout import Repository
 from .source import NativeWalSource
 
@@ -21,6 +21,9 @@ class BackupEngine(Protocol):
 
     def list_backups(self) -> Catalog:
         """Every backup and every damaged entry."""
+
+    def look_at_backup(self, label: str) -> Contents:
+        """Whether names, sizes and manifest of a backup are sound, without reading its data; see :func:`look`."""
 
     def fetch_backup(
         self,
@@ -50,6 +53,10 @@ class NativeEngine:
     def list_backups(self) -> Catalog:
         """See :func:`read_catalog`."""
         return read_catalog(self.repository)
+
+    def look_at_backup(self, label: str) -> Contents:
+        """See :func:`look`."""
+        return look(self.repository, label)
 
     def fetch_backup(
         self,

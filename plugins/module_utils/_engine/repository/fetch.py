@@ -27,6 +27,10 @@ BASE = "base.tar.zst"
 CONTROL = "global/pg_control"
 CONTROL_ASIDE = "global/pg_control.unproven"
 _NEEDED = ("backup_label", "PG_VERSION", CONTROL)
+#: Holds no files when WAL is archived apart, so no manifest lists it; without it no server starts (B21).
+_NEEDED_DIRECTORY = "pg_wal"
+#: Directories of every data directory that may be empty, and so are in no manifest.
+_EMPTY_DIRECTORIES = 24
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,32 @@ class Fetched:
     files: int
     plain_bytes: int
     stored_bytes: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a restore of a backup makes: how many files and directories, by tablespace (0: the data directory)."""
+
+    label: str
+    inodes: Mapping[int, int]
+
+
+def look(repository: Repository, label: str) -> Contents:
+    """Whether a backup is there with the right names and sizes under a sound manifest (B17); reads none of its data.
+
+    Raises as :func:`fetch` does.
+    """
+    attempted = f"look at backup {label}"
+    backup = read_backup(repository, label)
+    _check_stored(repository, backup, attempted)
+    manifest = read_manifest(f"{repository.backup(label)}/{MANIFEST}", attempted=attempted)
+    directories = {os.path.dirname(path) for path in manifest.files}
+    inodes = dict.fromkeys((0, *(tablespace.oid for tablespace in backup.tablespaces)), _EMPTY_DIRECTORIES)
+    for path in (*manifest.files, *directories):
+        parts = path.split("/", 2)
+        oid = int(parts[1]) if parts[0] == "pg_tblspc" and len(parts) > 2 and parts[1].isdigit() else 0
+        inodes[oid] = inodes.get(oid, 0) + 1
+    return Contents(label, inodes)
 
 
 def fetch(
@@ -110,6 +140,7 @@ class Extraction(Sink):
         self.seen: set[str] = set()
         self.done = 0
         self.where = BASE
+        self._directories: set[str] = set()
 
     def enter(self, target: str | None, prefix: str) -> None:
         """Go on with the archive whose members lie below ``prefix`` in the manifest."""
@@ -120,6 +151,7 @@ class Extraction(Sink):
         """See :class:`Sink`: makes the file, and knows its checksum."""
         name = safe_name(member.name)
         if member.kind == "directory":
+            self._directories.add(self._prefix + name)
             self._make(name, member.mode)
             return None, None, None
         if member.kind == "link":
@@ -157,6 +189,8 @@ class Extraction(Sink):
         """All archives have been read. Raises for what the manifest lists and nobody saw."""
         missing = sorted(set(self._manifest.files) - self.seen)
         missing += [name for name in _NEEDED if name not in self._manifest.files]
+        if _NEEDED_DIRECTORY not in self._directories:
+            missing.append(_NEEDED_DIRECTORY)
         if missing:
             what = "it is in no archive of the backup"
             if len(missing) > 1:
@@ -219,7 +253,8 @@ def _compare_stored(directory: str, backup: Backup, attempted: str) -> None:
             "backup-file-extra", attempted, name, f"it lies in {directory}, backup.json does not list it"
         )
     for name, size in sorted(wanted.items()):
-        actual = os.stat(f"{directory}/{name}").st_size
+        with open(f"{directory}/{name}", "rb", buffering=0) as handle:
+            actual = os.fstat(handle.fileno()).st_size
         if actual != size:
             what = f"it has {actual} bytes, backup.json says {size}"
             raise _fault("backup-file-damaged", attempted, name, what)

@@ -119,6 +119,18 @@ class WalIndex:
         """Read the whole archive again, as if nothing were known."""
         return self.refresh(source, bin_directory, progress=progress, anew=True)
 
+    def doubt(self, name: str) -> None:
+        """Forget what is known of a segment, so that the next refresh reads it again.
+
+        For one that turned out to be other than its entry says although nothing about its file had changed: a disk
+        that rots tells nobody (B06, B08). Raises :class:`Refused` (``busy``).
+        """
+        attempted = f"have {name} read again"
+        with locked(self._lock_path, "index doubt", attempted=attempted, patience=_PATIENCE_SECONDS):
+            facts = Store.facts_in(self._path)
+            if facts is not None:
+                self._open(facts).append([], [name])
+
     def add_from_push(
         self,
         plain_path: str,

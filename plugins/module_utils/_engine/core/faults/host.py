@@ -140,7 +140,14 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "C08",
         "partly",
-        ("disk-too-small", "staging-full", "disk-full", "space-too-little", "repository-full"),
+        (
+            "disk-too-small",
+            "inodes-too-few",
+            "staging-full",
+            "disk-full",
+            "space-too-little",
+            "repository-full",
+        ),
         title=("Not enough space", "容量不足"),
         cause=(
             "The copy, its tablespaces and WAL need room beside the live data.",
