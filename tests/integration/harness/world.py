@@ -131,7 +131,13 @@ class World:
 
     def manifest(self, label: str) -> Path:
         """A backup's manifest in the repository."""
-        return self.cluster.repository / self.cluster.name / "base" / label / "backup_manifest"
+        return (
+            self.cluster.seen(self.cluster.repository)
+            / self.cluster.name
+            / "base"
+            / label
+            / "backup_manifest"
+        )
 
     def finish(self) -> World:
         """Have everything archived, and read the truth from the server's WAL."""

@@ -79,6 +79,7 @@ def _unpack(source: int) -> tuple[str, int]:
         stdout.close()
         stderr.close()
     if status != 0:
+        _must_be_readable(source)
         raise Damaged(words or f"zstd ended with status {status}")
     return result
 
@@ -99,9 +100,17 @@ def _unpack_into(source: int, target: int) -> tuple[str, int]:
         for number in _WRITE_FAILURES:
             if os.strerror(number) in words:
                 raise OSError(number, os.strerror(number))
+        _must_be_readable(source)
         raise Damaged(words or f"zstd ended with status {status}")
     os.lseek(target, 0, os.SEEK_SET)
     return _copy(target, None)
+
+
+def _must_be_readable(source: int) -> None:
+    """What zstd calls damaged may be a disk or a mount that does not answer, which another try may mend (B08)."""
+    os.lseek(source, 0, os.SEEK_SET)
+    while os.read(source, BLOCK):
+        continue
 
 
 def _copy(source: int, target: int | None) -> tuple[str, int]:
