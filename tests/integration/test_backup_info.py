@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def test_a_gap_ends_a_window_and_the_next_backup_begins_one(cluster: Cluster) ->
 
 
 def test_a_second_server_on_the_same_archive_is_seen(cluster: Cluster) -> None:
-    """B12: the segment's name is in the archive with other content; both are kept, and somebody is told."""
+    """B14: the segment's name is in the archive with other content; both are kept, and somebody is told."""
     cluster.keeper("backup").expect(0)
     name = cluster.archive_all()
     twin = cluster.root / "twin"
@@ -98,6 +99,36 @@ def test_a_second_server_on_the_same_archive_is_seen(cluster: Cluster) -> None:
     assert name in kept
     (check,) = (item for item in cluster.keeper("check").expect(3)["checks"] if item["name"] == "archive")
     assert check["state"] == "failed" and kept in check["text"]
+
+
+def test_files_that_nobody_uses_are_told_with_their_age_and_ignored(cluster: Cluster) -> None:
+    """B16: what killed work and people leave behind; none of it is taken for WAL or for a backup."""
+    entry = cluster.keeper("backup").expect(0)["backup"]
+    before = cluster.keeper("info").expect(0)
+    assert before["leftovers"] == []
+    base = cluster.repository / cluster.name / "base"
+    left = [
+        cluster.wal_directory / f".tmp-{cluster.archived_segments()[0].name}",
+        cluster.wal_directory / "000000010000000000000002.part",
+        cluster.wal_directory.parent / "notes.txt",
+        base / entry["label"] / ".tmp-backup.json",
+    ]
+    for hours, path in enumerate(left):
+        path.write_bytes(b"x" * 100)
+        moment = path.stat().st_mtime - 3600 * hours
+        os.utime(path, (moment, moment))
+    known = cluster.keeper("info").expect(0)
+    assert [item["path"] for item in known["leftovers"]] == [str(path) for path in reversed(left)]
+    for hours, item in enumerate(reversed(known["leftovers"])):
+        assert 3600 * hours <= item["age_seconds"] < 3600 * hours + 600 and item["bytes"] == 100
+    for name in ("backups", "windows", "gaps", "conflicts"):
+        assert known[name] == before[name]
+    checks = {item["name"]: item for item in cluster.keeper("check").data["checks"]}
+    assert checks["leftovers"]["state"] == "warning" and str(left[-1]) in checks["leftovers"]["text"]
+    assert checks["archive"]["state"] == "ok"
+    with cluster.unchanged():
+        cluster.keeper("plan", "--latest").expect(0)
+    assert all(path.exists() for path in left)
 
 
 def test_all_is_well_and_then_the_archiver_fails(make_cluster: Callable[..., Cluster]) -> None:

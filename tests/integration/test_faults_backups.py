@@ -96,38 +96,110 @@ def omit_control(member: tarfile.TarInfo, content: bytes) -> Member | None:
     return None if member.name == "global/pg_control" else (member, content)
 
 
+def omit_version(member: tarfile.TarInfo, content: bytes) -> Member | None:
+    return None if member.name == "PG_VERSION" else (member, content)
+
+
+def omit_wal_directory(member: tarfile.TarInfo, content: bytes) -> Member | None:
+    return None if member.name.split("/")[0] == "pg_wal" else (member, content)
+
+
 def omit_label(member: tarfile.TarInfo, content: bytes) -> Member | None:
     return None if member.name == "backup_label" else (member, content)
+
+
+def reseal(backup: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the manifest, and let the manifest and the catalog believe that it was always so."""
+    path = backup / "backup_manifest"
+    value = json.loads(path.read_text())
+    change(value)
+    del value["Manifest-Checksum"]
+    head = json.dumps(value, indent=1).rpartition("\n}")[0] + ",\n"
+    path.write_text(f'{head}"Manifest-Checksum": "{hashlib.sha256(head.encode()).hexdigest()}"}}\n')
+    entry = json.loads((backup / "backup.json").read_text())
+    for item in entry["files"]:
+        if item["name"] == path.name:
+            item.update(
+                stored_bytes=path.stat().st_size, digest=hashlib.sha256(path.read_bytes()).hexdigest()
+            )
+    edit_entry(backup, files=entry["files"])
+
+
+def other_checksums(value: dict[str, Any]) -> None:
+    """What pg_basebackup writes when nobody asks it for anything else."""
+    for item in value["Files"]:
+        item["Checksum-Algorithm"], item["Checksum"] = "CRC32C", "00000000"
+
+
+def tomorrow(value: dict[str, Any]) -> None:
+    value["PostgreSQL-Backup-Manifest-Version"] = 99
+
+
+def unlisted(backup: Path) -> None:
+    """The entry does not know of the backup's main file."""
+    entry = json.loads((backup / "backup.json").read_text())
+    edit_entry(backup, files=[item for item in entry["files"] if item["name"] != "base.tar.zst"])
 
 
 DAMAGES: list[tuple[str, Callable[[Path], None], str]] = [
     ("stored bit", lambda backup: damage.flip_bit(backup / "base.tar.zst"), "backup-file-damaged"),
     ("stored half", lambda backup: damage.truncate(backup / "base.tar.zst"), "backup-file-damaged"),
     ("stored file gone", lambda backup: damage.delete(backup / "base.tar.zst"), "backup-file-missing"),
-    ("no permission", lambda backup: damage.unreadable(backup / "base.tar.zst"), "backup-file-damaged"),
+    ("no permission", lambda backup: damage.unreadable(backup / "base.tar.zst"), "backup-file-unreadable"),
     ("manifest gone", lambda backup: damage.delete(backup / "backup_manifest"), "backup-file-missing"),
     ("manifest bit", lambda backup: damage.flip_bit(backup / "backup_manifest"), "backup-file-damaged"),
+    (
+        "manifest unreadable",
+        lambda backup: damage.unreadable(backup / "backup_manifest"),
+        "backup-file-unreadable",
+    ),
+    ("manifest with CRC32C", lambda backup: reseal(backup, other_checksums), "manifest-unsupported"),
+    ("manifest of tomorrow", lambda backup: reseal(backup, tomorrow), "backup-file-damaged"),
+    ("not in the entry", unlisted, "backup-entry-damaged"),
     ("bit in a table", lambda backup: repack(backup, flip), "backup-file-damaged"),
     ("table cut", lambda backup: repack(backup, shorten), "backup-file-damaged"),
     ("table gone", lambda backup: repack(backup, omit), "backup-file-missing"),
     ("pg_control gone", lambda backup: repack(backup, omit_control), "backup-file-missing"),
+    ("PG_VERSION gone", lambda backup: repack(backup, omit_version), "backup-file-missing"),
+    ("pg_wal gone", lambda backup: repack(backup, omit_wal_directory), "backup-file-missing"),
     ("backup_label gone", lambda backup: repack(backup, omit_label), "backup-file-missing"),
     ("extra file", lambda backup: repack(backup, same, "base/1/99999"), "backup-file-extra"),
     ("file outside", lambda backup: repack(backup, same, "../outside"), "backup-file-damaged"),
 ]
 
 
-@pytest.mark.parametrize(("hurt", "code"), [case[1:] for case in DAMAGES], ids=[case[0] for case in DAMAGES])
+#: What only reading all of the data tells; everything else is seen by the plan already.
+WHILE_STAGED = (
+    "stored bit",
+    "bit in a table",
+    "table cut",
+    "table gone",
+    "pg_control gone",
+    "PG_VERSION gone",
+    "pg_wal gone",
+    "backup_label gone",
+    "extra file",
+    "file outside",
+)
+
+
+@pytest.mark.parametrize(("name", "hurt", "code"), DAMAGES, ids=[case[0] for case in DAMAGES])
 def test_a_damaged_backup_is_found_before_staging_ends(
-    world: World, hurt: Callable[[Path], None], code: str
+    world: World, name: str, hurt: Callable[[Path], None], code: str
 ) -> None:
-    cluster = world.cluster
+    """B17 (manifest), B18 (files), B20 (backup_label), B21 (pg_control, PG_VERSION, pg_wal)."""
+    cluster, label = world.cluster, world.backups[1].label
     hurt(newest(world))
-    with cluster.unchanged("beside: data.dbkeeper-"):
+    with cluster.unchanged("beside: data.dbkeeper-" if name in WHILE_STAGED else "nothing"):
+        plan = cluster.keeper("plan", *TARGET)
         answer = cluster.keeper("restore", *TARGET, *CONFIRM)
-        assert answer.status in (2, 3), str(answer)
-        assert answer.error["code"] == code, str(answer)
-        assert world.backups[1].label in json.dumps(answer.error), str(answer)
+        if name in WHILE_STAGED:
+            plan.expect(0)
+            answer.failed(code, label, "choose another backup")
+            assert answer.error["details"]["state"]["swapped"] is False
+        else:
+            plan.refused(code, label)
+            answer.refused(code, label)
     assert not (cluster.parent / "outside").exists()
     assert "stage:done" not in cluster.steps()
     assert recovered_rows(cluster.dsn()) == world.all_rows()
@@ -140,6 +212,7 @@ def test_a_damaged_backup_is_found_before_staging_ends(
 
 @pytest.mark.parametrize("status", ["running", "failed", "expired"])
 def test_a_backup_that_is_not_verified_is_never_chosen(world: World, status: str) -> None:
+    """B22."""
     cluster = world.cluster
     edit_entry(newest(world), status=status)
     plan = cluster.keeper("plan", *TARGET).expect(0)["plan"]
@@ -152,6 +225,19 @@ def test_a_backup_that_is_not_verified_is_never_chosen(world: World, status: str
     with cluster.unchanged():
         cluster.keeper("plan", *TARGET).refused("no-backup", "dbkeeper backup")
         cluster.keeper("restore", *TARGET, *CONFIRM).refused("no-backup")
+
+
+def test_an_entry_that_cannot_be_read_is_passed_over_and_told(world: World) -> None:
+    """B17: nobody knows what that backup is, so it is no choice; the plan says that it passed it over."""
+    cluster, (older, newer) = world.cluster, world.backups
+    (newest(world) / "backup.json").write_text("{")
+    with cluster.unchanged():
+        plan = cluster.keeper("plan", *TARGET).expect(0)["plan"]
+        assert plan["backup"] == older.label
+        assert {"key": "note_damaged", "values": {"labels": newer.label}} in plan["notes"]
+        cluster.keeper("plan", *TARGET, "--backup", newer.label).failed("backup-entry-damaged", newer.label)
+    [check] = (item for item in cluster.keeper("check").expect(3)["checks"] if item["name"] == "catalog")
+    assert check["state"] == "failed" and newer.label in check["text"]
 
 
 def test_an_unknown_label_is_refused_with_those_there_are(world: World) -> None:
@@ -168,6 +254,7 @@ def statuses(cluster: Cluster) -> dict[str, str]:
 
 
 def test_a_killed_backup_is_known_as_such_and_cleaned_up_by_the_next(world: World) -> None:
+    """B22."""
     cluster = world.cluster
     known = statuses(cluster)
     cluster.write_config(backup=SLOW)
@@ -191,6 +278,7 @@ def test_a_killed_backup_is_known_as_such_and_cleaned_up_by_the_next(world: Worl
 
 
 def test_a_second_backup_at_the_same_time_is_told_who_is_busy(world: World) -> None:
+    """C20."""
     cluster = world.cluster
     cluster.write_config(backup=SLOW)
     running = cluster.keeper_start("backup")

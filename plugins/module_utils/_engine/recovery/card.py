@@ -41,6 +41,8 @@ def done_card(result: Mapping[str, Any], language: str = "en") -> list[str]:
             ("was_lost", say("was_lost_wal", language, size=format_bytes(record["lost"]["wal_bytes"])))
         )
     rows.append(("was_kept", record["kept_directory"] or say("kept_nothing", language)))
+    if record.get("removed_settings"):
+        rows.append(("removed", ", ".join(record["removed_settings"])))
     if record["archived_segment"]:
         rows.append(("archived", record["archived_segment"]))
     if record["new_backup"]:

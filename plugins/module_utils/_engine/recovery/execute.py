@@ -94,7 +94,7 @@ class Execution:
         self._do(steps.COMBINE, lambda: combine(self.plan, self.config))
         self._do(steps.CONFIGURE, lambda: staging.configure(self.plan, self.config))
         self._replay_and_verify()
-        self._do(steps.SETTLE, lambda: staging.settle(self.plan, self.config))
+        self._do(steps.SETTLE, self._settle)
         self._timeline_is_still_ours()
         swap(self.plan, self.config, self.journal, self._do)
         self._evidence("restored")
@@ -153,12 +153,19 @@ class Execution:
         if journal.is_done(steps.VERIFY):
             return
         if not promoted(self.plan):
+            staging.write_get_plan(self.plan, self.config)
             journal.reset(steps.REPLAY, steps.VERIFY)
         elif journal.status(steps.REPLAY) == "begun":
             self._note_reached(reached(self.plan))
         with StagedServer(self.plan, self.config) as server:
             self._do(steps.REPLAY, lambda: self._replay(server), total=self.plan.wal_bytes)
             self._do(steps.VERIFY, lambda: self._verify(server))
+
+    def _settle(self) -> None:
+        # A second time there is nothing left to remove; what the first one removed stays on record.
+        removed = staging.settle(self.plan, self.config)
+        before = list(self.journal.data.get("removed_settings", []))
+        self.journal.note(removed_settings=before + [name for name in removed if name not in before])
 
     def _replay(self, server: StagedServer) -> None:
         self._note_reached(
@@ -294,6 +301,7 @@ class Execution:
             },
             "kept_directory": data.get("kept_directory"),
             "archived_segment": data.get("archived_segment"),
+            "removed_settings": data.get("removed_settings", []),
             "new_backup": data.get("new_backup"),
             "versions": {"postgresql": self.config.version, "major": plan.major},
             "steps": self.journal.record["steps"],

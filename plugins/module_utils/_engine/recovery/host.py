@@ -50,7 +50,7 @@ def tablespace_moves(backup: Backup, mapping: Mapping[str, str], identity: str) 
         raise Refused(
             "tablespace-shared",
             attempted="map the tablespaces",
-            happened="two tablespaces would go to one directory",
+            happened=f"two tablespaces would go to one directory: {', '.join(sorted(targets))}",
             remedy="Give each tablespace a directory of its own.",
             details={"targets": targets},
         )
@@ -117,6 +117,7 @@ def check_host(
             "that comes with it is put aside with accept_other_system (--accept-other-system).",
             details={"config_file": config.config_file},
         )
+    _check_overlap(moves, state)
     empty = not live.exists or live.stranger is not None
     for move in moves:
         if os.path.dirname(move.target) in state.unreachable:
@@ -127,7 +128,7 @@ def check_host(
                 remedy=f"Make {os.path.dirname(move.target)} for {state.owner}, or map the tablespace elsewhere: "
                 f"--tablespace {move.source}=/new/directory",
             )
-        inside = f"{move.target}/".startswith(f"{config.data_directory}/")
+        inside = _below(_real(move.target, state), _real(config.data_directory, state))
         # On a new host the place that it had is as good as any other.
         if inside or (move.target == move.source and not empty):
             raise Refused(
@@ -143,6 +144,28 @@ def check_host(
                 happened=f"tablespace {move.oid} would be restored into {move.target}, in which something lies",
                 remedy="Map it to a directory that is new or empty: what lies there may be another cluster's data, or "
                 "this one's since an earlier restore.",
+            )
+
+
+def _real(path: str, state: HostState) -> str:
+    return state.real_paths.get(path) or os.path.normpath(path)
+
+
+def _below(path: str, directory: str) -> bool:
+    return f"{path}/".startswith(f"{directory}/")
+
+
+def _check_overlap(moves: list[TablespaceMove], state: HostState) -> None:
+    """None inside another, also by way of a link (C02)."""
+    paths = sorted(_real(move.target, state) for move in moves)
+    for one, other in zip(paths, paths[1:]):
+        if _below(other, one):
+            raise Refused(
+                "tablespace-overlap",
+                attempted="map the tablespaces",
+                happened=f"{other} lies in {one}" if other != one else f"two tablespaces would go to {one}",
+                remedy="Give every tablespace a directory of its own, outside the data directory.",
+                details={"targets": paths},
             )
 
 

@@ -231,6 +231,9 @@ def _notes(state: HostState, moves: list[TablespaceMove], proof: Proof) -> list[
         notes.append({"key": "note_stranger", "values": values})
     for move in moves:
         notes.append({"key": "note_tablespace", "values": asdict(move)})
+    if state.catalog.damaged:
+        labels = ", ".join(entry.label for entry in state.catalog.damaged)
+        notes.append({"key": "note_damaged", "values": {"labels": labels}})
     for one in proof.unfinished:
         notes.append({"key": "note_unfinished", "values": dict(one)})
         if one["ragged"]:

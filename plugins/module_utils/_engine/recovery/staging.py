@@ -195,8 +195,21 @@ def configure(plan: RestorePlan, config: ClusterConfig) -> None:
     for leftover in ("standby.signal", "recovery.conf"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{staging}/{leftover}")
+    write_get_plan(plan, config)
+    # The socket lies in a directory that only the owner can enter.
+    write_durable(f"{work}/staged_hba.conf", b"local all all trust\n", 0o600)
+    write_durable(f"{work}/staged_ident.conf", b"", 0o600)
+    lines = [f"{name} = {_quoted(str(value))}" for name, value in settings(plan, config).items()]
+    write_durable(f"{work}/staged.conf", ("\n".join(lines) + "\n").encode(), 0o600)
+    # Last: without the signal the server would start from the backup's checkpoint and forget the target.
+    write_durable(f"{staging}/recovery.signal", b"", 0o600)
+    fsync_directory(staging)
+
+
+def write_get_plan(plan: RestorePlan, config: ClusterConfig) -> None:
+    """What archive-get lives by. Written anew before each replay: it may have been lost since."""
     write_json(
-        f"{work}/plan.json",
+        f"{plan.work_directory}/plan.json",
         {
             "format": 1,
             "plan_id": plan.id,
@@ -212,19 +225,11 @@ def configure(plan: RestorePlan, config: ClusterConfig) -> None:
             "taken": plan.proof.get("timelines", []),
             # The number of the new timeline is this restore's, on this host, and nobody else's (D13).
             "holder": f"{plan.id} in {plan.data_directory} on {os.uname().nodename}",
-            "spool": f"{work}/spool",
+            "spool": f"{plan.work_directory}/spool",
             "prefetch": PREFETCH_SEGMENTS,
         },
         0o600,
     )
-    # The socket lies in a directory that only the owner can enter.
-    write_durable(f"{work}/staged_hba.conf", b"local all all trust\n", 0o600)
-    write_durable(f"{work}/staged_ident.conf", b"", 0o600)
-    lines = [f"{name} = {_quoted(str(value))}" for name, value in settings(plan, config).items()]
-    write_durable(f"{work}/staged.conf", ("\n".join(lines) + "\n").encode(), 0o600)
-    # Last: without the signal the server would start from the backup's checkpoint and forget the target.
-    write_durable(f"{staging}/recovery.signal", b"", 0o600)
-    fsync_directory(staging)
 
 
 def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
@@ -287,7 +292,7 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
     }
 
 
-def settle(plan: RestorePlan, config: ClusterConfig) -> None:
+def settle(plan: RestorePlan, config: ClusterConfig) -> list[str]:
     """Give the proven copy the configuration it will live with, and make all of it durable.
 
     The server's configuration is the host's, not the backup's: a person who restores data at night does not
@@ -304,12 +309,13 @@ def settle(plan: RestorePlan, config: ClusterConfig) -> None:
         _take_over(f"{plan.data_directory}/{_AUTO}", f"{staging}/{_AUTO}")
     elif os.path.exists(f"{plan.work_directory}/{_AUTO}"):
         shutil.copyfile(f"{plan.work_directory}/{_AUTO}", f"{staging}/{_AUTO}")
-    _strip_recovery_settings(f"{staging}/{_AUTO}")
+    removed = _strip_recovery_settings(f"{staging}/{_AUTO}")
     _forget_partial(plan)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{staging}/postmaster.opts")
     for directory in [staging, *(str(move["target"]) for move in plan.tablespaces)]:
         sync_filesystem(directory)
+    return removed
 
 
 def _take_over(live: str, staged: str) -> None:
@@ -330,14 +336,17 @@ def _take_over(live: str, staged: str) -> None:
         shutil.copy2(live, staged)
 
 
-def _strip_recovery_settings(path: str) -> None:
+def _strip_recovery_settings(path: str) -> list[str]:
+    """Take out what would send the next start after another target (C16); the names, in their order."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as handle:
             lines = handle.readlines()
     except FileNotFoundError:
         lines = []
-    kept = "".join(line for line in lines if not _RECOVERY_SETTING.match(line))
+    found = [(line, _RECOVERY_SETTING.match(line)) for line in lines]
+    kept = "".join(line for line, match in found if not match)
     write_durable(path, kept.encode(errors="surrogateescape"), 0o600)
+    return [match[1] for _line, match in found if match]
 
 
 def _forget_partial(plan: RestorePlan) -> None:

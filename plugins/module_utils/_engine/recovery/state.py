@@ -77,6 +77,8 @@ class HostState:
     unreachable: frozenset[str] = frozenset()
     #: Of the directories that tablespaces are mapped to, those in which something lies.
     occupied: frozenset[str] = frozenset()
+    #: Where the data directory and the directories that tablespaces are mapped to really are, links followed.
+    real_paths: Mapping[str, str] = field(default_factory=dict)
     disks: Mapping[str, FileSystem] = field(default_factory=dict)
     repository_device: int | None = None
     measured: Measured = Measured()
@@ -165,6 +167,7 @@ def ask_state(
 ) -> HostState:
     """Ask everything. ``locations``: directories that the restore would write below; ``mapped``: into which
     tablespaces shall go."""
+    mapped = tuple(mapped)
     catalog = read_catalog(repository)
     parent = nearest_existing(os.path.dirname(config.data_directory))
     owner = privilege.owner_of(config.data_directory if os.path.isdir(config.data_directory) else parent)
@@ -182,6 +185,7 @@ def ask_state(
         configured=config.config_file is None or os.path.isfile(config.config_file),
         unreachable=frozenset(path for path in locations if not _writable(nearest_existing(path))),
         occupied=frozenset(path.rstrip("/") for path in mapped if holds_something(path)),
+        real_paths={path: os.path.realpath(path) for path in (config.data_directory, *mapped)},
         disks={path: file_system(path) for path in locations},
         repository_device=file_system(repository.path).device,
         measured=measured(repository),

@@ -98,6 +98,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "{path} holds something else ({found}): it is put aside with the swap, and not removed.",
         "{path} には別のもの ({found}) があります。切り替え時に退避し、削除はしません。",
     ),
+    "note_damaged": (
+        "Backups whose entries cannot be read are passed over: {labels}. See dbkeeper check.",
+        "登録情報を読めないバックアップは使いません: {labels}。dbkeeper check で確認してください。",
+    ),
     "note_unfinished": (
         "The unfinished segment {name} is used, as asked: it adds {commits} commits, up to {newest_commit}, and ends "
         "at LSN {end_lsn}. What was written after that is not known.",
@@ -136,6 +140,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "downtime": ("Downtime", "停止時間"),
     "seconds": ("Seconds by step", "工程別の秒数"),
     "archived": ("Archiving proven by", "アーカイブの確認"),
+    "removed": ("Old recovery settings removed", "取り除いた古いリカバリ設定"),
     "new_backup": ("New base backup", "新しいベースバックアップ"),
     "evidence": ("Evidence", "証跡"),
     "undo": ("To undo", "元に戻すには"),
