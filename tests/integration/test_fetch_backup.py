@@ -268,16 +268,14 @@ def fails(stored: Stored, tmp_path: Path, code: str, *words: str) -> None:
         (damage.flip_bit, "backup-file-damaged"),
         (lambda path: damage.flip_bit(path, path.stat().st_size - 20), "backup-file-damaged"),
         (damage.zero_fill, "backup-file-damaged"),
-        (damage.unreadable, None),
+        (damage.unreadable, "backup-file-unreadable"),
     ],
 )
 def test_damage_to_stored_files(
-    stored: Stored, tmp_path: Path, name: str, kind: Callable[[Path], None], code: str | None
+    stored: Stored, tmp_path: Path, name: str, kind: Callable[[Path], None], code: str
 ) -> None:
     file = f"{stored.oid}.tar.zst" if name == "tablespace" else name
     kind(stored.directory / file)
-    if code is None:
-        code = "backup-file-unreadable" if name == "backup_manifest" else "backup-file-damaged"
     fails(stored, tmp_path, code, file)
 
 
