@@ -27,6 +27,7 @@ from ..repository.layout import Repository
 from ..wal.index import WalIndex
 from . import show
 from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
+from .runbook import after_backup, runbook_result
 from .tune import add_options as add_tune_options
 from .tune import tune_command
 
@@ -145,7 +146,10 @@ def _check(options: argparse.Namespace, config: ClusterConfig, language: str) ->
 def _backup(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     age = parse_duration(options.max_age, attempted="understand --max-age") if options.max_age else None
     request = BackupRequest(label=options.label, max_age_seconds=age, kind=options.kind)
-    result = backup(config, _repository(config), request, check=options.check)
+    repository = _repository(config)
+    result = backup(config, repository, request, check=options.check)
+    if result["executed"]:
+        result["rescue"] = after_backup(config, repository, options.config)
     return result, show.backup(result)
 
 
@@ -199,6 +203,10 @@ def _restore(options: argparse.Namespace, config: ClusterConfig, language: str) 
 def _undo(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     result = undo(config, confirm=options.confirm, check=options.check)
     return result, show.undo(result)
+
+
+def _runbook(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    return runbook_result(config, _repository(config), options.config, language, keep=options.keep)
 
 
 def _index(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
@@ -258,6 +266,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("undo", _undo, "put back what the last restore replaced, or abandon a half-done one")
     sub.add_argument("--confirm", metavar="NAME", help="the cluster's name, to say that you mean it")
     sub.add_argument("--check", action="store_true", help="show what would be done")
+    sub = add("runbook", _runbook, "print how to restore this cluster by hand, here and on another host")
+    sub.add_argument("--keep", action="store_true", help="bring the copy in the repository up to date, too")
     sub = add("index", _index, "bring the WAL index up to date")
     sub.add_argument("--rebuild", action="store_true", help="read the whole archive again")
     add_expire(add("expire", expire_command, "delete what is not to be kept any more, proven before"))

@@ -30,7 +30,7 @@ KEPT_MARKER = ".before-"
 _DEFAULT_STAGE_RATE = 150e6
 _DEFAULT_REPLAY_RATE = 60e6
 _DEFAULT_DOWNTIME = 3.0
-_TEMPLATE_SETTINGS = (
+TEMPLATE_SETTINGS = (
     "max_connections",
     "max_worker_processes",
     "max_wal_senders",
@@ -161,7 +161,7 @@ def make_plan(
         work_directory=f"{config.data_directory}{WORK_MARKER}{identity}",
         kept_directory=f"{config.data_directory}{KEPT_MARKER}{label_time(state.now)}-{identity}",
         tablespaces=[asdict(move) for move in moves],
-        settings={name: int(backup.settings[name]) for name in _TEMPLATE_SETTINGS if name in backup.settings},
+        settings={name: int(backup.settings[name]) for name in TEMPLATE_SETTINGS if name in backup.settings},
         staged_bytes=fetched_bytes,
         wal_bytes=proof.wal_bytes,
         disk=disk_needs(chain, proof, moves, state, inodes or {}),
