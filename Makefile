@@ -70,7 +70,7 @@ test-matrix: venv ## all versions x sizes x zones x timelines, and the long swee
 	@tools/setup.sh packages integration
 	@begun=$$SECONDS; status=0; \
 	  DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)} \
-	  tools/as_test_user.sh python -m pytest -q -n 2 -m matrix $(or $(TESTS),tests/integration) $(PYTEST_ARGS) \
+	  tools/as_test_user.sh python -m pytest -q -n 2 -m matrix $(or $(TESTS),tests/integration tests/unit/retention) $(PYTEST_ARGS) \
 	  || status=$$?; \
 	  echo "test-matrix: $$((SECONDS - begun)) s; build/reports/matrix.json and matrix.txt have the cells"; exit $$status
 

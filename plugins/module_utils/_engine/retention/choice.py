@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 
 from ..core.errors import KeeperError
 from ..repository.catalog import Backup
 from ..wal.facts import BackupFacts
-from .ages import lived_back, signs_of_life
+from .ages import Chronicle, commits, place_of, stops
 from .lines import Line, lines, restorable
 from .policy import Policy
 from .state import RetentionState, SystemState
@@ -34,71 +35,80 @@ class SystemView:
 
 @dataclass(frozen=True)
 class Choice:
-    """From ``since`` on every moment is promised (None: from the oldest backup on), from ``wal_since`` on with WAL.
+    """What was lived through in the last ``age`` seconds is promised, in the last ``wal_age`` with every moment of it.
 
-    ``wanted``: label -> rule, of the backups that the promise needs; ``floors``: (system, timeline, LSN) from
-    which on WAL is needed for it.
+    Infinite: all. ``since`` and ``wal_since`` are the same as the clock said it then (None: all). ``wanted``: label ->
+    rule, of the backups that the promise needs; ``young``: all that are not older, fit or not; ``floors``: (system,
+    timeline, LSN) from which on WAL is needed for it.
     """
 
+    age: float
+    wal_age: float
     since: datetime | None
     wal_since: datetime | None
-    window_since: datetime | None
     counted: frozenset[str]
     wanted: Mapping[str, str]
+    young: frozenset[str]
     floors: tuple[tuple[int, int, int], ...]
     systems: tuple[SystemView, ...]
 
 
 def choose(policy: Policy, state: RetentionState) -> Choice:
     """Decide from the state alone."""
-    facts = {one.label: one.facts() for one in state.catalog.usable() if _complete(one)}
+    verified = {one.label: one.facts() for one in state.catalog.backups if one.verified and _complete(one)}
+    facts = {one.label: verified[one.label] for one in state.catalog.usable() if one.label in verified}
     kinds = {one.label: one.kind for one in state.catalog.backups}
-    systems = _views(state, facts)
-    archives = [view.state.archive for view in systems if view.state.archive]
-    signs = signs_of_life(archives, facts.values(), state.now)
-    window = (
-        None if policy.window_seconds is None else lived_back(signs, float(policy.window_seconds), state.now)
-    )
-    counted, count_since = _count(policy, systems, kinds)
-    since = None if count_since is None else min(count_since, window or count_since)
-    short = None if policy.wal_seconds is None else lived_back(signs, float(policy.wal_seconds), state.now)
-    wal_since = since if short is None else max(short, since or short)
+    marks = list(stops(verified.values()))
+    for system in state.systems:
+        if system.archive is not None:
+            marks += commits(system.archive, system.system_id)
+    life = Chronicle(marks, policy.window_seconds or 0)
+    systems = _views(state, facts, life)
+    counted, age = _count(policy, systems, kinds)
+    age = max(age, float(policy.window_seconds or 0))
+    wal_age = age if policy.wal_seconds is None else min(age, float(policy.wal_seconds))
     wanted: dict[str, str] = {}
     floors: list[tuple[int, int, int]] = []
     for view in systems:
         for line in view.lines:
-            if not _lives(line, view, since):
+            if not lives(line, view, age):
                 continue
-            places = line.needed(since)
-            anchor = line.anchor(since) if since else None
+            places, anchor = line.needed(age), line.anchor(age)
             for place in places:
                 label = line.backups[place].label
-                rule = "anchor" if place == anchor else "window"
-                if since is None:
-                    rule = "few"
+                rule = "few" if age == inf else "anchor" if place == anchor else "window"
                 wanted[label] = "count" if label in counted else wanted.get(label, rule)
             floors += [
                 (view.state.system_id, line.backups[place].timeline, line.backups[place].start_lsn)
-                for place in line.needed(wal_since)
-                if place in places
+                for place in line.needed(wal_age)
             ]
-    return Choice(since, wal_since, window, frozenset(counted), wanted, tuple(floors), systems)
+    return Choice(
+        age,
+        wal_age,
+        None if age == inf else life.moment(age),
+        None if wal_age == inf else life.moment(wal_age),
+        frozenset(counted),
+        wanted,
+        frozenset(label for label, one in verified.items() if life.age(place_of(one)) <= age),
+        tuple(dict.fromkeys(floors)),
+        systems,
+    )
 
 
 def _complete(backup: Backup) -> bool:
     return None not in (backup.timeline, backup.start_lsn, backup.stop_lsn, backup.stopped_at)
 
 
-def _lives(line: Line, view: SystemView, since: datetime | None) -> bool:
-    """Whether something of the promise lies on the line: the present does, and what was there since then."""
-    if since is None or line.timeline in view.current:
-        return True
-    return line.sign is not None and line.sign >= since
+def lives(line: Line, view: SystemView, age: float) -> bool:
+    """Whether something of the promise lies on the line: the present does, and what was lived through since."""
+    return age == inf or line.timeline in view.current or (line.age is not None and line.age <= age)
 
 
-def _views(state: RetentionState, facts: Mapping[str, BackupFacts]) -> tuple[SystemView, ...]:
+def _views(
+    state: RetentionState, facts: Mapping[str, BackupFacts], life: Chronicle
+) -> tuple[SystemView, ...]:
     found = []
-    present = _present(state, facts)
+    present = _present(state, life)
     for system in state.systems:
         usable = tuple(one for one in facts.values() if one.system_id == system.system_id)
         if system.archive is None:
@@ -107,7 +117,7 @@ def _views(state: RetentionState, facts: Mapping[str, BackupFacts]) -> tuple[Sys
         labels = restorable(system.archive, usable)
         fit = tuple(one for one in usable if one.label in labels)
         try:
-            on = tuple(lines(system.archive, fit, state.now))
+            on = tuple(lines(system.system_id, system.archive, fit, life))
         except KeeperError as error:
             found.append(SystemView(system, usable, fit, (), frozenset(), error))
             continue
@@ -116,39 +126,28 @@ def _views(state: RetentionState, facts: Mapping[str, BackupFacts]) -> tuple[Sys
     return tuple(found)
 
 
-def _present(state: RetentionState, facts: Mapping[str, BackupFacts]) -> frozenset[int]:
-    """The system that lives; where nobody says which, that of the newest sign of life, and none is believed gone
-    that has a sign of the same age."""
+def _present(state: RetentionState, life: Chronicle) -> frozenset[int]:
+    """The system that lives. Where nobody says which: the one made last (its identifier begins with the time of
+    initdb), and the one that the latest time was written in."""
     if state.live is not None:
         return frozenset({state.live[0]})
-    newest: dict[int, datetime] = {}
-    for system in state.systems:
-        mine = [one for one in facts.values() if one.system_id == system.system_id]
-        if system.archive is None:
-            continue
-        signs = signs_of_life([system.archive], mine, state.now)
-        if signs:
-            newest[system.system_id] = signs[-1]
-    latest = max(newest.values(), default=None)
-    return frozenset(one for one, sign in newest.items() if sign == latest) or frozenset(
-        system.system_id for system in state.systems
-    )
+    known = [system.system_id for system in state.systems]
+    latest = {one: last for one in known if (last := life.last(one)) is not None and last <= state.now}
+    return frozenset([*known[-1:], *([max(latest, key=lambda one: latest[one])] if latest else [])])
 
 
 def _current(system: SystemState, state: RetentionState, on: Sequence[Line]) -> frozenset[int]:
     """The live timeline, and the newest of the archive: promotions only count upwards."""
     found = {on[-1].timeline} if on else set()
     if state.live is not None and state.live[0] == system.system_id:
-        found |= {line.timeline for line in on if state.live is not None and line.timeline == state.live[1]}
+        found |= {line.timeline for line in on} & {state.live[1]}
     return frozenset(found)
 
 
-def _count(
-    policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, str]
-) -> tuple[set[str], datetime | None]:
-    """The newest full backups of the present, and when the oldest of so many ended; None: there are fewer."""
+def _count(policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, str]) -> tuple[set[str], float]:
+    """The newest full backups of the present, and the age of the oldest of so many; infinite where there are fewer."""
     counted: set[str] = set()
-    since: list[datetime | None] = []
+    ages: list[float] = []
     for view in systems:
         for line in view.lines:
             if line.timeline not in view.current:
@@ -156,6 +155,5 @@ def _count(
             full = [place for place, one in enumerate(line.backups) if kinds[one.label] == "full"]
             chosen = full[-policy.full_count :]
             counted |= {line.backups[place].label for place in chosen}
-            since.append(line.moments[chosen[0]] if len(chosen) == policy.full_count else None)
-    known = [one for one in since if one is not None]
-    return counted, min(known) if known and len(known) == len(since) else None
+            ages.append(line.ages[chosen[0]] if len(chosen) == policy.full_count else inf)
+    return counted, max(ages, default=inf)

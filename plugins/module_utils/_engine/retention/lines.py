@@ -6,50 +6,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from ..core.errors import KeeperError
 from ..wal.archive import Archive
 from ..wal.branch import Branch
 from ..wal.facts import BackupFacts
 from ..wal.reach import Reach, reach
-from .ages import last_signs, settled
+from .ages import Chronicle, newest, place_of
 
 
 @dataclass(frozen=True)
 class Line:
-    """The line to one timeline. ``backups`` lead to it and are fit, oldest first; ``moments`` are their ages.
+    """The line to one timeline. ``backups`` lead to it and are fit, oldest first; ``ages`` are theirs in seconds.
 
-    ``sign``: when something last lived on the timeline itself, None when that is not known.
+    ``age`` is that of the last sign of life on the timeline itself, None when there is none.
     """
 
     timeline: int
     branch: Branch
     backups: tuple[BackupFacts, ...]
-    moments: tuple[datetime, ...]
-    sign: datetime | None
+    ages: tuple[float, ...]
+    age: float | None
 
-    def anchor(self, moment: datetime) -> int | None:
-        """The place of the newest backup from which ``moment`` can be restored, None when there is none."""
-        for place in range(len(self.backups) - 1, -1, -1):
-            if self.moments[place] <= moment and self.backups[place].stopped_at <= moment:
-                return place
-        return None
+    def anchor(self, age: float) -> int | None:
+        """The place of the newest backup that is so old: from it the state of that moment can be restored."""
+        return next((place for place in reversed(range(len(self.ages))) if self.ages[place] >= age), None)
 
-    def needed(self, moment: datetime | None) -> range:
-        """The places of the backups that are needed to restore every moment from ``moment`` on; None: all."""
-        if moment is None:
-            return range(len(self.backups))
-        first = next((n for n, one in enumerate(self.moments) if one >= moment), len(self.backups))
-        anchor = self.anchor(moment)
-        # After the anchor none is so old, but for those whose own clock says that they are younger.
-        return range(first if anchor is None else min(first, anchor), len(self.backups))
+    def needed(self, age: float) -> range:
+        """The places of the backups that are needed to restore every moment since then."""
+        return range(self.anchor(age) or 0, len(self.backups))
 
 
-def lines(archive: Archive, backups: Sequence[BackupFacts], now: datetime) -> list[Line]:
+def lines(system: int, archive: Archive, backups: Sequence[BackupFacts], life: Chronicle) -> list[Line]:
     """Every line, by timeline. Raises :class:`Refused` (``history-missing``, ``history-damaged``)."""
     timelines = set(archive.numbers) | set(archive.timelines.known) | {one.timeline for one in backups}
-    signs = last_signs(archive, now)
+    signs = newest(archive, backups, system)
     found = []
     for timeline in sorted(timelines | archive.timelines.without_history | set(archive.timelines.damaged)):
         branch = archive.branch(timeline)
@@ -57,12 +48,9 @@ def lines(archive: Archive, backups: Sequence[BackupFacts], now: datetime) -> li
             (one for one in backups if archive.timelines.descends(timeline, one.timeline, one.stop_lsn)),
             key=lambda one: (one.stop_lsn, one.label),
         )
-        moments = settled(leading, now)
-        own = [moments[one.label] for one in leading if one.timeline == timeline]
-        sign = max([*own, *([signs[timeline]] if timeline in signs else [])], default=None)
-        found.append(
-            Line(timeline, branch, tuple(leading), tuple(moments[one.label] for one in leading), sign)
-        )
+        ages = tuple(life.age(place_of(one)) for one in leading)
+        age = life.age(signs[timeline]) if timeline in signs else None
+        found.append(Line(timeline, branch, tuple(leading), ages, age))
     return found
 
 

@@ -13,7 +13,7 @@ from ..repository.catalog import EXPIRED, FAILED, RUNNING, Backup
 from ..repository.leases import Lease
 from ..wal.segment import SIZES_BYTES
 from ..wal.source import StoredWal
-from .choice import Choice, SystemView, choose
+from .choice import Choice, SystemView, choose, lives
 from .policy import Policy
 from .state import RetentionState
 from .wal import Need, Needs, Run, between, from_lsn, from_segment, sort_out
@@ -174,10 +174,9 @@ def _fate(
         return True, "running", ()
     if backup.system_id in held:
         return True, "held", ()
-    if choice.since is None:
-        return True, "few", ()
-    moment = backup.stopped_at or backup.started_at
-    if min(moment, state.now) >= choice.since:
+    if choice.since is None or label in choice.young:
+        return True, "few" if choice.since is None else "window", ()
+    if backup.stopped_at is None and backup.started_at >= choice.since:
         return True, "window", ()
     return False, "failed" if backup.status in (FAILED, RUNNING) else "outside", ()
 
@@ -254,9 +253,7 @@ def _needs(
         for system, timeline, lsn in choice.floors
         if system == system_id
     ]
-    alive = bool(view.current) or any(
-        line.sign is not None and (choice.since is None or line.sign >= choice.since) for line in view.lines
-    )
+    alive = bool(view.current) or any(lives(line, view, choice.age) for line in view.lines)
     if not needs and alive:
         return [], "no-backup"
     for one in mine:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Random lives against promises: whatever happened, what was promised is restorable and nothing else lingers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.catalog import Catalog
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.plan import ExpiryPlan, make_plan
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.state import (
+    RetentionState,
+    SystemState,
+)
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.survivors import prove_survivors
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.archive import Archive
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.history import Fork, History, Timelines
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.source import StoredWal
+from tests.unit.retention.history import SIZE, SYSTEM, Life
+from tests.unit.retention.promises import Promises
+
+CHUNK = 250
+
+
+def state_of(life: Life) -> RetentionState:
+    """What the engine would be told of it."""
+    entries = life.entries()
+    histories = {}
+    for child in life.forks:
+        forks = [
+            Fork(one, position, "")
+            for one, position in reversed(
+                [life.forks[t] for t, _end in life.ancestry(child) if t in life.forks]
+            )
+        ]
+        histories[child] = History(child, tuple(forks))
+    archive = Archive(entries, Timelines(histories, frozenset(life.archived)), SIZE)
+    files = tuple(StoredWal(name, 1000, "signature", f"/{name}") for name in sorted(entries))
+    return RetentionState(
+        now=life.clock,
+        catalog=Catalog(tuple(sorted(life.backups, key=lambda one: (one.started_at, one.label))), ()),
+        systems=(SystemState(SYSTEM, archive, files),),
+        leases=tuple(life.leases),
+        live=(SYSTEM, life.timeline) if life.seed % 2 else None,
+        alive=frozenset(life.alive),
+    )
+
+
+def left(plan: ExpiryPlan, life: Life) -> tuple[set[str], set[tuple[int, int]]]:
+    """The labels and segments that stay."""
+    gone = {stored.name for one in plan.wal for stored in one.doomed}
+    present = {one for one in life.present() if life.name(*one) not in gone}
+    return {one.label for one in plan.verdicts if one.keep}, present
+
+
+def judge(seeds: Iterable[int], *, odd: bool) -> int:
+    """Expire so many lives; how many lost something."""
+    changed = 0
+    for seed in seeds:
+        life = Life(seed, odd=odd)
+        plan = make_plan(life.policy, state_of(life))
+        prove_survivors(plan)
+        labels, present = left(plan, life)
+        promises = Promises(life)
+        try:
+            promises.check(labels, present)
+            if not odd and not life.silent():
+                promises.nothing_lingers(labels, present)
+        except AssertionError as error:
+            raise AssertionError(f"life {seed}, odd={odd}: {error}") from error
+        changed += plan.changes
+    return changed
+
+
+@pytest.mark.parametrize("odd", [False, True], ids=["sane-clocks", "odd-clocks"])
+@pytest.mark.parametrize("chunk", range(4))
+def test_lives(chunk: int, odd: bool) -> None:
+    assert judge(range(chunk * CHUNK, (chunk + 1) * CHUNK), odd=odd) > CHUNK // 3
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("odd", [False, True], ids=["sane-clocks", "odd-clocks"])
+@pytest.mark.parametrize("chunk", range(20))
+def test_ten_thousand_lives(chunk: int, odd: bool) -> None:
+    judge(range(1000 + chunk * 500, 1500 + chunk * 500), odd=odd)
