@@ -64,10 +64,10 @@ path:
   type: str
   sample: /usr/local/lib/dbkeeper/dbkeeper.pyz
 stamp:
-  description: SHA-256 of what the command is made of.
+  description: What the command is made of, the SHA-256 of its sources first.
   returned: success
   type: str
-  sample: 0a1b2c
+  sample: 0a1b2c-3.11.2-/usr/bin/python3
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -16,8 +16,8 @@ description:
   - Writes the description of a cluster, and makes its state directory and its repository.
   - Nothing that is in a repository is ever changed or removed.
   - With a repository on another host (C(ssh://)), makes the key with which this one comes there.
-  - Does in one go what a host needs for it. With O(command) the host command itself is installed as well, and with
-    O(files) the files of the system that call it, such as a cron table.
+  - Does in one go what a host needs for it. With O(command) it says whether the host command itself is up to date, and
+    with O(files) it writes the files of the system that call it, such as a cron table.
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.action_group
@@ -45,9 +45,10 @@ options:
     type: str
     default: postgres
   command:
-    description: Whether the host command is installed or updated first, as M(dbkeeper.ops.keeper_command) does it.
-    type: bool
-    default: false
+    description:
+      - Digest of the host command that the host should have, from P(dbkeeper.ops.engine_digest#lookup).
+      - Where it does not have it, V(dbkeeper) is among RV(missing), and M(dbkeeper.ops.keeper_command) is to be run.
+    type: str
   files:
     description: Files of the system that belong to root.
     type: list
@@ -102,7 +103,7 @@ public_key:
   type: str
   sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI
 missing:
-  description: Names of what was looked for and is not there.
+  description: Names of what was looked for and is not there, V(dbkeeper) for the host command.
   returned: success
   type: list
   elements: str
@@ -124,8 +125,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._engine.cli.install import ARCHIVE, INTERPRETER, LINK, install
-from ..module_utils._engine.cli.main import main as command
+from ..module_utils._engine.cli.install import is_installed
 from ..module_utils._engine.cluster.register import register
 from ..module_utils._engine.core.presence import keep_files, missing
 from ..module_utils._module import CONFIG_DIRECTORY, PRESENCE_OPTIONS, serve
@@ -138,26 +138,22 @@ FILE_OPTIONS = {
 
 
 def keep(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
-    """The command, the files, the description: in this order, the last one as the cluster's owner."""
+    """The files, then the description, the latter partly as the cluster's owner."""
     absent = missing(options["look_for"])
-    plan: list[str] = []
-    diff: list[dict[str, Any]] = []
-    if options["command"]:
-        installed = install(ARCHIVE, LINK, INTERPRETER, check=check)
-        plan += installed["plan"]
-        diff.append(installed["diff"])
+    if options["command"] and not is_installed(options["command"]):
+        absent.append("dbkeeper")
     written, differences = keep_files(options["files"], check=check)
     description = options["description"]
     path = options["config"] or f"{CONFIG_DIRECTORY}/{description.get('cluster')}.json"
     result = register(description, path, user=options["owner"], check=check)
-    plan += written + result["plan"]
+    plan = written + result["plan"]
     return {
         **result,
         "changed": bool(plan),
         "executed": bool(plan) and not check,
         "plan": plan,
         "missing": absent,
-        "diff": [*diff, *differences, result["diff"]],
+        "diff": [*differences, result["diff"]],
     }
 
 
@@ -167,14 +163,12 @@ def main() -> None:
             "description": {"type": "dict", "required": True},
             "config": {"type": "path"},
             "owner": {"type": "str", "default": "postgres"},
-            "command": {"type": "bool", "default": False},
+            "command": {"type": "str"},
             "files": {"type": "list", "elements": "dict", "default": [], "options": FILE_OPTIONS},
             "look_for": {"type": "list", "elements": "dict", "default": [], "options": PRESENCE_OPTIONS},
         },
         supports_check_mode=True,
     )
-    # Imported for what it brings along: everything that the command consists of.
-    module.debug(f"builds {command.__name__}")
     serve(module, lambda: keep(module.params, check=module.check_mode))
 
 

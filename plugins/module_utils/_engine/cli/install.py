@@ -67,11 +67,14 @@ def _source(name: str, package: str, *, is_package: bool) -> tuple[str, str]:
     return f"{path}/__init__.py" if is_package else f"{path}.py", text or ""
 
 
-def stamp_of(sources: dict[str, str], interpreter: str) -> str:
-    """SHA-256 of what an archive would be made of: equal sources for the same Python."""
-    return hashlib.sha256(
-        repr((sorted(sources.items()), interpreter, sys.version_info[:3])).encode()
-    ).hexdigest()
+def digest_of(sources: dict[str, str]) -> str:
+    """SHA-256 of the sources: the same on the controller and on every host."""
+    return hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()
+
+
+def stamp_of(digest: str, interpreter: str) -> str:
+    """What tells one archive from another: the digest of its sources, and the Python that its byte code is for."""
+    return f"{digest}-{'.'.join(map(str, sys.version_info[:3]))}-{interpreter}"
 
 
 def build(sources: dict[str, str], interpreter: str) -> tuple[bytes, str]:
@@ -80,7 +83,7 @@ def build(sources: dict[str, str], interpreter: str) -> tuple[bytes, str]:
     It runs isolated and without the site packages: nothing of the host's Python can change what it does, and
     it starts in half the time.
     """
-    stamp = stamp_of(sources, interpreter)
+    stamp = stamp_of(digest_of(sources), interpreter)
     buffer = io.BytesIO()
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -117,16 +120,29 @@ def installed_stamp(path: str) -> str | None:
         return None
 
 
+def is_installed(digest: str) -> bool:
+    """Whether the command is in its usual place, made of the sources with this digest for the Python here."""
+    return _is_usable(ARCHIVE, stamp_of(digest, INTERPRETER)) and _is_linked(LINK, ARCHIVE)
+
+
+def _is_usable(path: str, stamp: str) -> bool:
+    return installed_stamp(path) == stamp and stat.S_IMODE(os.stat(path).st_mode) == _MODE
+
+
+def _is_linked(link: str, path: str) -> bool:
+    return os.path.islink(link) and os.readlink(link) == path
+
+
 def install(path: str, link: str, interpreter: str, *, check: bool) -> dict[str, Any]:
     """Install or update the command; no change when the same one is there.
 
     ``path`` is the archive, ``link`` the name on the PATH that leads to it.
     """
     sources = engine_sources()
-    stamp = stamp_of(sources, interpreter)
+    stamp = stamp_of(digest_of(sources), interpreter)
     before = installed_stamp(path)
-    usable = before == stamp and stat.S_IMODE(os.stat(path).st_mode) == _MODE
-    linked = os.path.islink(link) and os.readlink(link) == path
+    usable = _is_usable(path, stamp)
+    linked = _is_linked(link, path)
     steps = [] if usable else [f"write {path}"]
     steps += [] if linked else [f"link {link} to it"]
     if steps and not check:
