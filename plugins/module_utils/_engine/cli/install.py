@@ -9,6 +9,7 @@ calls the command for every segment.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import io
@@ -32,23 +33,46 @@ INTERPRETER = "/usr/bin/python3"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MEMBER = "dbkeeper_engine"
+_START = f"{_MEMBER}/cli/main.py"
 _STAMP = "stamp"
 _MAIN = f"from {_MEMBER}.cli.main import main\nraise SystemExit(main())\n"
 _MODE = 0o755
 
 
 def engine_sources() -> dict[str, str]:
-    """Path inside the archive -> source, of every module of the engine."""
+    """Path inside the archive -> source, of the modules that the command imports at some time, and no others.
+
+    So it is the same where the whole engine lies and on a host, which was sent a part of it.
+    """
     package = __name__.rsplit(".", 2)[0]
     found = dict(_sources(package))
-    if f"{_MEMBER}/cli/main.py" not in found:
+    if _START not in found:
         raise Failed(
             "engine-incomplete",
             attempted="build the host command",
             happened=f"{package} has no cli/main.py",
             remedy="Install the collection again.",
         )
-    return found
+    return {path: found[path] for path in _reached(found)}
+
+
+def _reached(sources: dict[str, str]) -> set[str]:
+    """Modules that can be come to from the first one, and the packages that they are in."""
+    reached: set[str] = set()
+    pending = {_START}
+    while pending:
+        path = pending.pop()
+        reached.add(path)
+        folders = path.split("/")[:-1]
+        found = {"/".join([*folders[:depth], "__init__.py"]) for depth in range(1, len(folders) + 1)}
+        for node in ast.walk(ast.parse(sources[path])):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                place = [*folders[: len(folders) - node.level + 1], *(node.module or "").split(".")]
+                base = "/".join(filter(None, place))
+                # What is imported from a package may be a module of it.
+                found |= {f"{base}.py", *(f"{base}/{name.name}.py" for name in node.names)}
+        pending |= (found & set(sources)) - reached
+    return reached
 
 
 def _sources(package: str) -> Iterator[tuple[str, str]]:
@@ -63,6 +87,8 @@ def _source(name: str, package: str, *, is_package: bool) -> tuple[str, str]:
     spec = importlib.util.find_spec(name)
     loader: Any = spec.loader if spec else None
     text = loader.get_source(name) if loader else None
+    # Ansible's loader on the controller gives bytes.
+    text = text.decode() if isinstance(text, bytes) else text
     path = (_MEMBER + name[len(package) :]).replace(".", "/")
     return f"{path}/__init__.py" if is_package else f"{path}.py", text or ""
 
