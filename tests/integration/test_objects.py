@@ -200,6 +200,59 @@ def test_the_second_run_changes_nothing_and_no_secret_is_shown(site: Site, first
             assert_no_secret(site, path.read_text(errors="replace"))
 
 
+def test_a_run_with_nothing_to_do_looks_once(site: Site, first: str) -> None:
+    status, counts, output = site.run()
+    assert (status, counts["changed"], counts["ok"]) == (0, 0, 2), output
+
+
+# Statement, database that it is said in, and whether its effect is undone. In tests/unit each one is seen alone.
+DAMAGE = [
+    ("ALTER ROLE app CREATEDB", "postgres", "SELECT NOT rolcreatedb FROM pg_roles WHERE rolname = 'app'"),
+    (
+        "ALTER ROLE viewer CONNECTION LIMIT 9",
+        "postgres",
+        "SELECT rolconnlimit = 3 FROM pg_roles WHERE rolname = 'viewer'",
+    ),
+    (
+        "ALTER ROLE app SET jit = on",
+        "postgres",
+        "SELECT 'jit=off' = ANY (rolconfig) FROM pg_roles WHERE rolname = 'app'",
+    ),
+    (
+        "ALTER ROLE deploy PASSWORD NULL",
+        "postgres",
+        "SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = 'deploy'",
+    ),
+    ("REVOKE shop_admin FROM deploy", "postgres", "SELECT pg_has_role('deploy', 'shop_admin', 'member')"),
+    (
+        "COMMENT ON DATABASE plain IS 'changed'",
+        "postgres",
+        "SELECT shobj_description(oid, 'pg_database') = 'no groups' FROM pg_database WHERE datname = 'plain'",
+    ),
+    (
+        "DROP EXTENSION plpgsql",
+        "shop",
+        "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'plpgsql')",
+    ),
+    (
+        "REVOKE CONNECT ON DATABASE shop FROM shop_readonly",
+        "postgres",
+        "SELECT has_database_privilege('shop_readonly', 'shop', 'CONNECT')",
+    ),
+]
+
+
+def test_what_somebody_changed_is_seen_and_changed_back(site: Site, first: str) -> None:
+    for statement, database, healed in DAMAGE:
+        site.cluster.sql(statement, database=database)
+        assert site.cluster.value(healed, database=database) is False, statement
+    status, counts, output = site.run()
+    # Roles, databases, extensions, groups, memberships: a task each.
+    assert (status, counts["changed"]) == (0, 5), output
+    for statement, database, healed in DAMAGE:
+        assert site.cluster.value(healed, database=database) is True, statement
+
+
 def assert_no_secret(site: Site, text: str, *, verifiers: bool = True) -> None:
     made = [
         path.read_text().strip() for path in site.store.rglob("*") if path.is_file() and path.name[0] != "."
