@@ -107,6 +107,12 @@ def test_children_of_a_killed_postmaster_are_waited_for(quiet: Cluster) -> None:
         with pytest.raises(Failed) as caught:
             server.stop(timeout=0.5)
         assert caught.value.code == "server-did-not-stop"
+        # Nor may another be started beside it.
+        with quiet.unchanged(), pytest.raises(Refused) as refused:
+            server.start(timeout=0.5)
+        assert refused.value.code == "server-processes-left"
+        assert f"processes {held} of a killed server still work on the data" in refused.value.happened
+        assert "kill -QUIT" in refused.value.remedy and refused.value.details["pids"] == [held]
     finally:
         os.kill(held, signal.SIGCONT)
     assert server.start().status.ready

@@ -16,12 +16,20 @@ import psycopg
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed, Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery import staging
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.replay import StagedServer
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.catalog import read_catalog
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.engine import NativeEngine
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.exact import Exact
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import Target
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.identity import ArchiveFacts
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.index import WalIndex
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.proof import decide
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.waldump import WalDump
 
+from .harness import damage
 from .harness.cluster import Cluster, postmaster_pid
 from .harness.disk import SmallDisk
 from .harness.keeper import DELAY_GET
@@ -314,6 +322,35 @@ def test_d05_what_a_restore_needs_is_leased_until_it_is_done_or_given_up(world: 
     [kept] = leases(world)
     assert kept["first_segment"] == plan["segments"][0][0]
     given_up(world)
+
+
+def test_d05_a_segment_that_changes_between_index_and_proof(world: World) -> None:
+    """The index has found it sound, and the bytes that are read for the exact answer are others."""
+    cluster = world.cluster
+    config = ClusterConfig.load(str(cluster.config_path))
+    repository = Repository(config.repository, config.cluster)
+    backups = [backup.facts() for backup in read_catalog(repository).usable()]
+    system_id, bytes_each = backups[0].system_id, backups[0].wal_segment_size
+    index = WalIndex(repository.index(system_id))
+    source = NativeEngine(repository).wal_source(system_id)
+    facts = ArchiveFacts(system_id, bytes_each, backups[0].major)
+    archive = index.refresh(source, config.bin_directory, facts=facts)
+    moment = next(end for end in world.ends if end.lsn > world.points["beta"]).time
+    target = Target("time", moment, inclusive=False)
+    dump = WalDump(config.bin_directory, facts.major, facts.segment_bytes)
+    proof = decide(backups, target, archive, Exact(dump, source, index.directory))
+    path = cluster.wal_directory / f"{proof.segments[-1].name}.zst"
+    whole = path.read_bytes()
+    damage.rewrite(path, damage.flipped_inside)
+    with cluster.unchanged(), pytest.raises(Refused) as caught:
+        decide(backups, target, archive, Exact(dump, source, index.directory))
+    error = caught.value
+    assert error.code == "archive-changed"
+    assert f"read {proof.segments[-1].name} again" in error.attempted
+    assert "not those that were indexed" in error.happened
+    assert "who writes into the archive" in error.remedy and "dbkeeper index --rebuild" in error.remedy
+    path.write_bytes(whole)
+    assert decide(backups, target, archive, Exact(dump, source, index.directory)).lsn == proof.lsn
 
 
 def test_d03_a_file_outside_of_the_plan_is_not_handed_out(world: World) -> None:

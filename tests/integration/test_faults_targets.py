@@ -9,8 +9,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from .harness.cluster import Cluster
 from .harness.sandbox import Sandbox
 from .harness.side import Beside
+from .harness.template import Kind
 from .harness.world import Frozen, World, lsn_number, lsn_text, utc
 
 #: Of a restore that doesn't find its target: the live cluster's current segment is archived, and looked at.
@@ -75,53 +77,53 @@ def before_the_oldest_stop(world: World) -> list[str]:
 
 
 REFUSED: list[tuple[str, Options, str, tuple[str, ...]]] = [
-    ("naive time", fixed("--target-time", "2026-11-21 03:04:05"), "time-without-zone", ("Asia/Tokyo",)),
-    ("a word", fixed("--target-time", "yesterday"), "time-malformed", ("date, time and zone",)),
-    ("abbreviation", fixed("--target-time", "2026-11-21 03:04:05 CET"), "time-malformed", ("CET",)),
+    ("A05 naive time", fixed("--target-time", "2026-11-21 03:04:05"), "time-without-zone", ("Asia/Tokyo",)),
+    ("A07 a word", fixed("--target-time", "yesterday"), "time-malformed", ("date, time and zone",)),
+    ("A06 abbreviation", fixed("--target-time", "2026-11-21 03:04:05 CET"), "time-malformed", ("CET",)),
     (
-        "unknown zone",
+        "A06 unknown zone",
         fixed("--target-time", "2026-11-21 03:04:05 Asia/Tokio"),
         "zone-unknown",
         ("Asia/Tokio",),
     ),
     (
-        "twice a year",
+        "A06 twice a year",
         fixed("--target-time", "2026-10-25 02:30:00 Europe/Paris"),
         "time-ambiguous",
         ("2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"),
     ),
     (
-        "never",
+        "A06 never",
         fixed("--target-time", "2026-03-29 02:30:00 Europe/Paris"),
         "time-nonexistent",
         ("2026-03-29T00:30:00.000000Z", "2026-03-29T01:30:00.000000Z"),
     ),
-    ("no date", fixed("--target-time", "2026-02-30 03:04:05Z"), "time-malformed", ("calendar",)),
-    ("future", in_an_hour, "target-in-future", ("latest",)),
-    ("before the oldest backup", before_all_backups, "target-before-oldest-backup", ("earliest",)),
-    ("before the pinned backup", before_the_pinned_backup, "target-before-oldest-backup", ("earliest",)),
-    ("two targets", fixed("--target-name", "alpha", "--latest"), "targets-conflict", ("name, latest",)),
+    ("A07 no date", fixed("--target-time", "2026-02-30 03:04:05Z"), "time-malformed", ("calendar",)),
+    ("A03 future", in_an_hour, "target-in-future", ("latest",)),
+    ("A01 before the oldest backup", before_all_backups, "target-before-oldest-backup", ("earliest",)),
+    ("A02 before the pinned backup", before_the_pinned_backup, "target-before-oldest-backup", ("earliest",)),
+    ("A08 two targets", fixed("--target-name", "alpha", "--latest"), "targets-conflict", ("name, latest",)),
     (
-        "three targets",
+        "A08 three targets",
         fixed("--target-xid", "9", "--target-lsn", "0/1", "--latest"),
         "targets-conflict",
         ("3",),
     ),
-    ("no target", fixed(), "target-missing", ("exactly one",)),
-    ("point misspelt", fixed("--target-name", "alhpa"), "restore-point-unknown", ("'alpha'", "'beta'")),
-    ("point given twice", fixed("--target-name", "twice"), "restore-point-ambiguous", ("2 times", "LSN")),
-    ("empty name", fixed("--target-name", ""), "target-malformed", ("63 bytes",)),
-    ("rolled back", rolled_back, "xid-aborted", ("rolled back", "LSN")),
-    ("subtransaction", subtransaction, "xid-not-in-archive", ("subtransaction", "top-level")),
-    ("subtransaction rolled back", subtransaction_rolled_back, "xid-aborted", ("rolled back", "LSN")),
-    ("xid unknown", fixed("--target-xid", "4000000000"), "xid-not-in-archive", ("4000000000",)),
-    ("xid is a word", fixed("--target-xid", "last"), "target-malformed", ("whole number",)),
-    ("lsn is a word", fixed("--target-lsn", "end"), "lsn-malformed", ("end",)),
-    ("lsn in the backup", before_the_oldest_stop, "lsn-out-of-range", ("range",)),
-    ("lsn beyond", fixed("--target-lsn", "FFFF/0"), "lsn-out-of-range", ("range",)),
-    ("timeline unknown", fixed("--latest", "--timeline", "7"), "timeline-unknown", ("7",)),
-    ("timeline zero", fixed("--latest", "--timeline", "0"), "target-malformed", ("timeline 0",)),
-    ("exclusive point", fixed("--target-name", "alpha", "--exclusive"), "target-malformed", ("exclu",)),
+    ("A07 no target", fixed(), "target-missing", ("exactly one",)),
+    ("A09 point misspelt", fixed("--target-name", "alhpa"), "restore-point-unknown", ("'alpha'", "'beta'")),
+    ("A09 point given twice", fixed("--target-name", "twice"), "restore-point-ambiguous", ("2 times", "LSN")),
+    ("A07 empty name", fixed("--target-name", ""), "target-malformed", ("63 bytes",)),
+    ("A10 rolled back", rolled_back, "xid-aborted", ("rolled back", "LSN")),
+    ("A10 subtransaction", subtransaction, "xid-not-in-archive", ("subtransaction", "top-level")),
+    ("A10 subtransaction rolled back", subtransaction_rolled_back, "xid-aborted", ("rolled back", "LSN")),
+    ("A10 xid unknown", fixed("--target-xid", "4000000000"), "xid-not-in-archive", ("4000000000",)),
+    ("A07 xid is a word", fixed("--target-xid", "last"), "target-malformed", ("whole number",)),
+    ("A07 lsn is a word", fixed("--target-lsn", "end"), "lsn-malformed", ("end",)),
+    ("A11 lsn in the backup", before_the_oldest_stop, "lsn-out-of-range", ("range",)),
+    ("A11 lsn beyond", fixed("--target-lsn", "FFFF/0"), "lsn-out-of-range", ("range",)),
+    ("A12 timeline unknown", fixed("--latest", "--timeline", "7"), "timeline-unknown", ("7",)),
+    ("A07 timeline zero", fixed("--latest", "--timeline", "0"), "target-malformed", ("timeline 0",)),
+    ("A07 exclusive point", fixed("--target-name", "alpha", "--exclusive"), "target-malformed", ("exclu",)),
 ]
 
 
@@ -141,6 +143,7 @@ def test_refused_before_anything_is_touched(
 
 
 def test_an_idle_gap_is_refused_and_can_be_allowed_by_name(calm: World) -> None:
+    """A04: all data is there, and PostgreSQL ends with a FATAL error."""
     cluster = calm.cluster
     gap = ("--target-time", utc(calm.cluster.value("SELECT clock_timestamp()")))
     with cluster.unchanged():
@@ -191,9 +194,34 @@ def test_a_zone_by_name_means_the_same_moment_as_its_offset(calm: World) -> None
 
 
 def test_a_target_inside_a_backups_window_uses_the_backup_before(calm: World) -> None:
+    """A02."""
     second = calm.backups[1]
     plan = calm.cluster.keeper("plan", "--target-lsn", lsn_text(second.stop_lsn - 1)).expect(0)["plan"]
     assert plan["backup"] == calm.backups[0].label
+
+
+def test_backups_of_two_systems_and_no_cluster_to_tell_which_is_meant(world: World, sandbox: Sandbox) -> None:
+    """A16: a repository that was used for a second cluster by mistake."""
+    cluster = world.cluster
+    stranger = Cluster(
+        sandbox, cluster.name, kind=Kind(variant=1), root=sandbox.root / "x", repository=cluster.repository
+    ).start()
+    stranger.keeper("backup").expect(0)
+    stranger.stop()
+    # With its own cluster there, nothing is in doubt.
+    cluster.keeper("plan", "--target-name", "beta").expect(0)
+    system_ids = sorted([cluster.system_id, stranger.system_id])
+    cluster.stop()
+    (cluster.data_directory / "global" / "pg_control").unlink()
+    with cluster.unchanged():
+        for command in (("plan",), ("restore", "--confirm", "main")):
+            error = cluster.keeper(*command, "--target-name", "beta").refused(
+                "system-ambiguous", "backups of 2 systems", "Name a backup"
+            )
+            assert error["details"]["system_ids"] == system_ids
+        label = world.backups[1].label
+        plan = cluster.keeper("plan", "--target-name", "beta", "--backup", label).expect(0)["plan"]
+        assert plan["system_id"] != stranger.system_id
 
 
 def test_the_text_of_a_refusal_has_all_four_parts(calm: World) -> None:
