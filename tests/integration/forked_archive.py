@@ -211,6 +211,7 @@ class ForkedArchive:
     def covered(self, timeline: int, number: int, end: int) -> bytearray:
         """1 for every byte of a segment that recovery to ``end`` depends on: records, and headers of their pages."""
         mask = bytearray(SEGMENT)
+        content = self.files[self.name(timeline, number)]
         low, high = number * SEGMENT, (number + 1) * SEGMENT
         for record in self.records[timeline]:
             position, left = record.lsn, record.length
@@ -224,7 +225,9 @@ class ForkedArchive:
                 page = position - position % PAGE
                 header = 40 if page % SEGMENT == 0 else 24
                 # Four bytes of padding (20 to 23) mean nothing.
-                _mark(mask, page - low, 20)
+                # So does the length of what is continued on a page that continues nothing.
+                continues = 0 <= page - low < SEGMENT and content[page - low + 2] & 1
+                _mark(mask, page - low, 20 if continues else 16)
                 _mark(mask, page - low + 24, header - 24)
                 left -= count
                 position += count

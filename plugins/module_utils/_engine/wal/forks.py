@@ -9,13 +9,14 @@ position was changed (B13).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .branch import Branch
 from .entry import Entry
 from .lsn import format_lsn
 from .records import skip_header
-from .segment import Segment, first_lsn, history_name
+from .segment import Segment, first_lsn, history_name, segment_name, segment_of
 
 #: Before the record of a switch the server may write others, all small: full_page_writes changed, or a record that
 #: was left unfinished is made good (PostgreSQL's xlog.c, StartupXLOG).
@@ -44,6 +45,21 @@ class Forks:
             (child.timeline, parent.timeline): child.begin for parent, child in zip(spans, spans[1:])
         }
         self._missing = [(child.begin, child.timeline) for child in spans[1:] if child.begin > start_lsn]
+
+    def misplaced(self, numbers: Mapping[int, Sequence[int]]) -> Break | None:
+        """Segments of a timeline from before its history lets it begin; ``numbers`` are the archive's, by timeline."""
+        size = self._branch.segment_bytes
+        for span in self._branch.spans[1:]:
+            own = numbers.get(span.timeline)
+            if own and own[0] < segment_of(span.begin, size):
+                name = history_name(self._branch.timeline)
+                first = segment_name(Segment(span.timeline, own[0]), size)
+                text = (
+                    f"it says that timeline {span.timeline} began at {format_lsn(span.begin)}, and the archive holds "
+                    f"{first}, which lies before"
+                )
+                return Break("history-damaged", name, name, text)
+        return None
 
     def check(self, name: str, segment: Segment, entry: Entry) -> Break | None:
         """What is wrong with the next segment of the line, None when it goes on as the history says."""

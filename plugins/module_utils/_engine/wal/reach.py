@@ -85,6 +85,9 @@ def reach(archive: Archive, branch: Branch, start_lsn: int) -> Reach:
         name = archive.name(branch.segment(first))
         return Reach(branch, start_lsn, (), Break("segment-missing", name, name, "it is not in the archive"))
     forks = Forks(branch, start_lsn)
+    misplaced = forks.misplaced(archive.numbers)
+    if misplaced:
+        return Reach(branch, start_lsn, (), misplaced)
     for number in range(first, last + 1):
         segment = branch.segment(number)
         entry = archive.entry(segment)
