@@ -212,7 +212,9 @@ def test_a_timeline_that_left_before_the_backup_ended(forked: Forked) -> None:
         forked.server.backups = backups
 
 
-def test_the_parents_content_under_the_childs_name_is_seen(forked: Forked, tmp_path: Path) -> None:
+def test_the_parents_content_under_the_childs_name_is_seen(
+    forked: Forked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every record of it is sound, and the server would go on along the parent's line without a word."""
     archive = changed(forked, tmp_path)
     first = archive.segments(2)[0]
@@ -222,6 +224,7 @@ def test_the_parents_content_under_the_childs_name_is_seen(forked: Forked, tmp_p
     assert (caught.value.code, caught.value.details["first"]) == ("segment-wrong-content", first.name)
     assert "no record that begins it" in caught.value.happened
     # The other way round: the parent's line does not go over into the child's.
+    monkeypatch.setattr(forked.server, "backups", forked.server.backups[:1])
     (tmp_path / "other").mkdir()
     first = changed(forked, tmp_path / "other").path / first.name
     parent = first.with_name(f"00000001{first.name[8:]}")
