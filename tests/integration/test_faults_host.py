@@ -34,11 +34,13 @@ def refused_everywhere(world: World, code: str, *words: str) -> None:
 
 
 def test_the_data_directory_of_somebody_else(world: World) -> None:
+    """C07."""
     world.cluster.write_config(data_directory="/usr/share/dbkeeper-test-absent")
     refused_everywhere(world, "wrong-owner", "root")
 
 
 def test_a_parent_directory_without_permission(world: World) -> None:
+    """C07."""
     world.cluster.parent.chmod(0o500)
     refused_everywhere(world, "parent-not-writable", str(world.cluster.parent))
     world.cluster.parent.chmod(0o700)
@@ -87,6 +89,7 @@ def test_a_configuration_that_cannot_be_read(world: World, content: str | None, 
 
 
 def test_a_second_restore_at_the_same_time_is_told_who_is_busy(world: World) -> None:
+    """C20."""
     cluster = world.cluster
     running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="configure:done")
     running.wait_paused()
@@ -100,6 +103,7 @@ def test_a_second_restore_at_the_same_time_is_told_who_is_busy(world: World) -> 
 
 
 def test_a_backup_during_a_restore_is_told_who_is_busy(world: World) -> None:
+    """C20."""
     cluster = world.cluster
     running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="stop-live:begun")
     running.wait_paused()
@@ -110,7 +114,7 @@ def test_a_backup_during_a_restore_is_told_who_is_busy(world: World) -> None:
 
 
 def test_a_restore_does_not_wait_for_a_backup_which_fails_and_says_so(world: World) -> None:
-    """In a disaster the restore goes first; the backup loses its server and is never chosen."""
+    """C20: in a disaster the restore goes first; the backup loses its server and is never chosen."""
     cluster = world.cluster
     cluster.write_config(backup={"compression_level": 1, "max_rate_kbytes": 32})
     slow = cluster.keeper_start("backup")
@@ -199,9 +203,12 @@ def test_a_left_over_pid_file_does_not_fool_anybody(world: World, pid: Callable[
 
 def test_what_the_copied_configuration_says_is_not_believed_while_staged(sandbox: Sandbox) -> None:
     """C11-C13, C16: it names another target, this host's paths, and limits that the host no longer has."""
-    pid_file = sandbox.root / "external.pid"
+    pid_file, logs = sandbox.root / "external.pid", sandbox.root / "logs"
     settings = SETTINGS | {
         "external_pid_file": str(pid_file),
+        "logging_collector": "on",
+        "log_directory": str(logs),
+        "log_filename": "live-%H%M%S.log",
         "max_connections": "90",
         "max_worker_processes": "20",
     }
@@ -211,10 +218,12 @@ def test_what_the_copied_configuration_says_is_not_believed_while_staged(sandbox
     world = World.begin(cluster).work().backup().work().point("beta").work().finish()
     cluster.set(max_connections="20", max_worker_processes="4")
     cluster.restart()
-    pid = pid_file.read_text()
+    pid, live = pid_file.read_text(), sorted(path.name for path in logs.iterdir())
     running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="stop-live:begun")
     running.wait_paused()
     assert pid_file.read_text() == pid
+    assert sorted(path.name for path in logs.iterdir()) == live
+    assert not any("recovery" in (logs / name).read_text() for name in live)
     running.resume()
     running.wait().expect(0)
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
@@ -253,6 +262,7 @@ def small(sandbox: Sandbox) -> Iterator[Callable[[int], Small]]:
 
 
 def test_too_little_space_is_computed_before_anything_is_touched(small: Callable[[int], Small]) -> None:
+    """C08."""
     place = small(300)
     ballast = place.disk.fill(leave_bytes=20 << 20)
     cluster = place.cluster
@@ -269,6 +279,7 @@ def test_too_little_space_is_computed_before_anything_is_touched(small: Callable
 
 @pytest.mark.parametrize("step", ["stage:begun", "replay:begun"])
 def test_a_disk_that_is_really_full_in_the_middle(small: Callable[[int], Small], step: str) -> None:
+    """C08."""
     place = small(300)
     cluster, world = place.cluster, place.world
     before = recovered_rows(cluster.dsn())

@@ -7,6 +7,7 @@ PostgreSQL alone ignores such files: what only they hold is lost without a word.
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from .harness.sandbox import Sandbox
 from .harness.template import BACKUP_USER
 from .harness.waiting import wait_for
 from .harness.workload import recovered_rows, server_commits
-from .harness.world import SETTINGS, World, lsn_number
+from .harness.world import SETTINGS, World, lsn_number, record_positions
 
 CONFIRM = ("--confirm", "main")
 SEGMENT_BYTES = 1 << 20
@@ -73,6 +74,7 @@ class Lost:
         self.world.work().point("last")
         receiver.wait_for(self.cluster.value("SELECT pg_current_wal_flush_lsn()::text"))
         self.ends = server_commits(self.cluster, self.world.since)
+        self.records = record_positions(self.cluster, self.world.since)
         self.cluster.crash()
         self.acknowledged = set().union(*self.world.workload.committed().values())
         [received] = receiver.end()
@@ -171,3 +173,26 @@ def test_every_major_takes_in_an_unfinished_segment(
 ) -> None:
     cell(fault="B15", major=installation.major)
     test_an_unfinished_segment_is_told_and_used_only_with_consent(Lost(sandbox, installation))
+
+
+@pytest.mark.matrix
+def test_wherever_it_is_cut_every_whole_commit_before_it_counts(
+    lost: Lost, cell: Callable[..., None]
+) -> None:
+    """The end of an unfinished segment is anywhere: what the server committed before it is all there, and no more."""
+    content, begin = lost.stored.read_bytes(), int(lost.name[16:], 16) * SEGMENT_BYTES
+    here = [end for end in lost.ends if end.committed and end.lsn >= begin]
+    # The beginning of the record that follows a commit: by then its own bytes are written.
+    after = {end.lsn: min((lsn for lsn in lost.records if lsn > end.lsn), default=None) for end in here}
+    cuts = random.Random(15).sample(range(100, here[-1].lsn - begin), 24)
+    for cut in cuts:
+        lost.stored.write_bytes(content[:cut] + bytes(SEGMENT_BYTES - cut))
+        certain = [
+            end for end in here if (following := after[end.lsn]) is not None and following <= begin + cut
+        ]
+        possible = [end for end in here if end.lsn < begin + cut]
+        found = lost.plan("--latest", "--use-partial")["proof"]["wal"]["unfinished"]
+        commits = found[0]["commits"] if found else 0
+        assert len(certain) <= commits <= len(possible), cut
+        assert len(possible) - len(certain) <= 1, cut
+        cell(fault="B15", cut=cut, commits=commits)

@@ -94,6 +94,11 @@ def forge(archive: Archive, path: Path) -> None:
     damage.store(path, other[:8] + own[8:16] + other[16:])
 
 
+def other_form(archive: Archive, path: Path) -> None:
+    """The segment a second time, not compressed, as another archive command stored it, and with other bytes."""
+    path.with_suffix("").write_bytes(damage.flipped_inside(damage.plain(path)))
+
+
 Break = Callable[[Archive, Path], None]
 BREAKS: list[tuple[str, Break, str]] = [
     ("missing", lambda archive, path: damage.delete(path), "segment-missing"),
@@ -112,6 +117,7 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("bit inside", lambda archive, path: damage.rewrite(path, damage.flipped_inside), "segment-corrupt"),
     ("bit stored", lambda archive, path: damage.flip_bit(path), "segment-corrupt"),
     ("no permission", lambda archive, path: damage.unreadable(path), "segment-unreadable"),
+    ("twice", other_form, "segment-duplicate"),
 ]
 
 
@@ -126,6 +132,7 @@ def neighbour(archive: Archive, path: Path) -> Path:
 def test_the_plan_names_the_segment_and_the_last_reachable_commit(
     archive: Archive, hurt: Break, code: str, indexed: bool
 ) -> None:
+    """B01, B02 missing; B03 half; B04 zeros; B05 swapped; B06 bit; B07 system; B08 permission; B14 twice."""
     cluster, world = archive.world.cluster, archive.world
     if indexed:
         cluster.keeper("plan", *TARGET).expect(0)
@@ -164,8 +171,14 @@ def test_a_run_of_missing_segments_is_told_with_both_ends(archive: Archive) -> N
 
 
 def test_a_hole_behind_the_target_does_not_matter(archive: Archive) -> None:
-    damage.delete(archive.world.cluster.archived_segments()[-1])
-    archive.world.cluster.keeper("plan", *TARGET).expect(0)
+    """B02: but it is told, for what follows it can never be reached from here."""
+    victim = archive.world.cluster.archived_segments()[-2]
+    damage.delete(victim)
+    plan = archive.world.cluster.keeper("plan", *TARGET).expect(0)["plan"]
+    name = victim.name.partition(".")[0]
+    assert any(name in warning and "segment-missing" in warning for warning in plan["proof"]["warnings"])
+    with archive.world.cluster.unchanged():
+        archive.world.cluster.keeper("plan", "--latest").refused("segment-missing", name)
 
 
 def test_a_hole_in_the_backups_own_window_is_seen(archive: Archive) -> None:
@@ -173,11 +186,14 @@ def test_a_hole_in_the_backups_own_window_is_seen(archive: Archive) -> None:
     needed = archive.world.backups[1].start_lsn // SEGMENT_BYTES
     path = next(path for path in archive.world.cluster.archived_segments() if archive.number(path) == needed)
     damage.delete(path)
-    archive.world.cluster.keeper("plan", *TARGET).refused("segment-missing", path.name.partition(".")[0])
+    cluster, name = archive.world.cluster, path.name.partition(".")[0]
+    with cluster.unchanged():
+        cluster.keeper("plan", *TARGET).refused("segment-missing", name, "Bring it back")
+        cluster.keeper("restore", *TARGET, *CONFIRM).refused("segment-missing", name)
 
 
 def test_an_archive_that_is_not_mounted_is_not_an_empty_one(archive: Archive) -> None:
-    """B09."""
+    """B09: nothing is written below an empty mount point."""
     cluster = archive.world.cluster
     repository = cluster.repository / cluster.name
     hidden = repository.with_name("unmounted")
@@ -185,14 +201,28 @@ def test_an_archive_that_is_not_mounted_is_not_an_empty_one(archive: Archive) ->
     try:
         repository.mkdir()
         for command in (("plan", *TARGET), ("restore", *TARGET, *CONFIRM), ("backup",), ("info",)):
-            cluster.keeper(*command).refused("repository-missing", "not mounted")
+            cluster.keeper(*command).refused("repository-missing", "not mounted", "Mount the file system")
+        assert list(repository.iterdir()) == []
     finally:
         damage.remove(repository)
         hidden.rename(repository)
 
 
+def test_an_archive_that_holds_nothing_is_told_by_the_first_segment(archive: Archive) -> None:
+    """B09: the marker is there, the WAL is not. PostgreSQL alone says that it cannot locate a checkpoint record."""
+    cluster = archive.world.cluster
+    number = archive.world.backups[1].start_lsn // SEGMENT_BYTES
+    [first] = (path for path in cluster.archived_segments() if archive.number(path) == number)
+    for path in cluster.archived_segments():
+        damage.delete(path)
+    with cluster.unchanged():
+        for command in (("plan", *TARGET), ("restore", *TARGET, *CONFIRM), ("plan", "--immediate")):
+            cluster.keeper(*command).refused("segment-missing", first.name.partition(".")[0], "Bring it back")
+
+
 @pytest.mark.parametrize(("hurt", "code"), [case[1:] for case in BREAKS], ids=[case[0] for case in BREAKS])
 def test_damage_after_the_plan_stops_replay_and_swaps_nothing(alone: Archive, hurt: Break, code: str) -> None:
+    """B01 to B08 and B14 once more, in the middle: archive-get says 255, which is no end of recovery (D03, D05)."""
     cluster, world = alone.world.cluster, alone.world
     plan = cluster.keeper("plan", *TARGET).expect(0)["plan"]
     path = alone.last()

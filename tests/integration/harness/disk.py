@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from .waiting import wait_for
@@ -14,19 +15,22 @@ from .waiting import wait_for
 # The outer name space may mount; the inner one gives the programs their ordinary user back, because a server
 # refuses to run as (even a pretended) root.
 _HOLD = (
-    'mount -t tmpfs -o size="$1",mode=0755 dbkeeper-test "$2" && '
+    'mount -t tmpfs -o size="$1",nr_inodes="$5",mode=0755 dbkeeper-test "$2" && '
     'exec unshare --user --mount --map-user="$3" --map-group="$4" sh -c \'echo ready; exec sleep infinity\''
 )
 
 
 class SmallDisk:
-    """A file system of ``size_mb`` at ``mountpoint``; only programs started with :attr:`enter` see it."""
+    """A file system of ``size_mb`` at ``mountpoint``; only programs started with :attr:`enter` see it.
 
-    def __init__(self, mountpoint: Path, size_mb: int) -> None:
+    ``inodes``: for so many files and directories.
+    """
+
+    def __init__(self, mountpoint: Path, size_mb: int, inodes: int = 100_000) -> None:
         mountpoint.mkdir(parents=True)
         self.mountpoint = mountpoint
         argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _HOLD, "sh", f"{size_mb}m"]
-        argv += [str(mountpoint), str(os.getuid()), str(os.getgid())]
+        argv += [str(mountpoint), str(os.getuid()), str(os.getgid()), str(inodes)]
         self._holder = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self._holder.stdout is not None and self._holder.stderr is not None
         answer = self._holder.stdout.readline()
@@ -57,6 +61,18 @@ class SmallDisk:
                 handle.write(bytes(min(missing, 1 << 20)))
                 handle.flush()
         return ballast
+
+    def free_inodes(self) -> int:
+        """How many files may still be made."""
+        return os.statvfs(self.view).f_favail
+
+    def fill_inodes(self, leave: int) -> Callable[[], None]:
+        """Make empty files until only so many more can be made; returns what removes them."""
+        ballast = self.view / "empty"
+        ballast.mkdir()
+        for number in range(self.free_inodes() - leave):
+            (ballast / str(number)).touch()
+        return lambda: shutil.rmtree(ballast)
 
     def close(self) -> None:
         """The disk goes with the last process that sees it."""

@@ -145,7 +145,7 @@ class World:
         self.ends = server_commits(self.cluster, self.since, self.timeline)
         acknowledged = self.workload.committed().keys()
         assert acknowledged <= {end.xid for end in self.ends if end.committed}, "the server lost a commit"
-        self.records = _record_positions(self.cluster, self.since, self.timeline)
+        self.records = record_positions(self.cluster, self.since, self.timeline)
         return self
 
     # -- the truth -------------------------------------------------------------------------------------
@@ -235,7 +235,8 @@ def standard_past(cluster: Cluster) -> World:
     return world.point("twice").point("twice").work().finish()
 
 
-def _record_positions(cluster: Cluster, since: str, timeline: int) -> list[int]:
+def record_positions(cluster: Cluster, since: str, timeline: int = 1) -> list[int]:
+    """Where every record begins, in the server's own pg_wal."""
     path = cluster.seen(cluster.data_directory / "pg_wal")
     argv = ["--path", str(path), "--timeline", str(timeline), "--start", since]
     done = subprocess.run(

@@ -158,6 +158,31 @@ def test_a_tablespace_is_never_put_where_something_lies() -> None:
     assert caught.value.code == "tablespace-target-forbidden"
 
 
+@pytest.mark.parametrize(
+    ("real", "code"),
+    [
+        ("/mnt/other/place", None),
+        (f"{world.DATA}/inside", "tablespace-target-forbidden"),
+        ("/really/data/inside", "tablespace-target-forbidden"),
+        ("/really/data", "tablespace-target-forbidden"),
+        ("/really/database", None),
+    ],
+)
+def test_a_map_is_followed_through_links(real: str, code: str | None) -> None:
+    """C02: what counts is where the path leads to, on both sides."""
+    mapping = {"/mnt/fast/space": "/elsewhere/x"}
+    real_paths = {"/elsewhere/x": real}
+    if real.startswith("/really"):
+        real_paths[world.DATA] = "/really/data"
+    options = {"time": "2026-11-21T03:20:00Z", "tablespace_map": mapping}
+    if code is None:
+        assert plan(world.with_tablespace(), options=options, disks=_two_disks(), real_paths=real_paths)
+        return
+    with pytest.raises(Refused) as caught:
+        plan(world.with_tablespace(), options=options, disks=_two_disks(), real_paths=real_paths)
+    assert caught.value.code == code
+
+
 def test_latest_stops_a_running_cluster_first_and_says_what_that_costs() -> None:
     latest = world.request(latest=True)
     made = plan(

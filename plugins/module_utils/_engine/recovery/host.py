@@ -60,6 +60,8 @@ def tablespace_moves(backup: Backup, mapping: Mapping[str, str], identity: str) 
 def check_host(
     request: RestoreRequest, state: HostState, backup: Backup, moves: list[TablespaceMove]
 ) -> None:
+    """Raises :class:`Refused` for what the host does not allow: another version or system, owners and rights (C07), a
+    place that is taken (C01, C02)."""
     config = state.config
     attempted = f"plan a restore of cluster {config.cluster}"
     if config.major != backup.major:

@@ -236,8 +236,9 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
     """Every setting of the staged server that matters (PostgreSQL manual, "Continuous Archiving", "Recovery Target").
 
     ``archive_mode=on`` with an empty command keeps the new timeline's files as .ready until the swapped cluster
-    archives them. ``fsync=off``: the copy is made durable as a whole before the swap, and staged again after a
+    archives them (C14). ``fsync=off``: the copy is made durable as a whole before the swap, and staged again after a
     reboot. ``hot_standby=off``: nobody can look at a half-recovered database, and none of the primary's limits bind.
+    A socket of its own and no port: whoever has the live one is not disturbed (C06). Nothing is included (C10).
     """
     command = restore_command(
         [config.command], f"{plan.work_directory}/plan.json", f"{plan.work_directory}/spool"

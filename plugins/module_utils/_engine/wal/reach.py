@@ -77,7 +77,7 @@ class Reach:
 
 
 def reach(archive: Archive, branch: Branch, start_lsn: int) -> Reach:
-    """Walk the branch from the segment that holds ``start_lsn``, as far as everything is there and sound."""
+    """Walk the branch from the segment that holds ``start_lsn``, as far as everything is there and sound (B01, B02)."""
     first = segment_of(start_lsn, archive.segment_bytes)
     last = branch.last_present(archive.numbers)
     steps: list[Step] = []

@@ -118,7 +118,7 @@ class WalDump:
     def scan(self, directory: str, segment: Segment, begin: int, end: int, sink: Sink) -> str | None:
         """Read from ``begin``, a record's start in ``segment``, all records that end before ``end``.
 
-        ``directory`` holds the plain segments under names of one timeline. Returns None when all are sound,
+        ``directory`` holds the plain segments under names of one timeline. Returns None when all are sound (B06),
         otherwise the program's words about the first that is not. Raises :class:`Failed` when the program is
         missing, is stopped, or prints what this does not understand.
         """

@@ -100,9 +100,11 @@ FAULTS: tuple[Fault, ...] = (
         ),
         answer=(
             "Every record is read by `pg_waldump` when a segment is new or has changed, and the bytes are bound to "
-            "the plan by SHA-256. When it happens after the plan, replay stops and nothing is swapped.",
+            "the plan by SHA-256. What rots without a change of size or times is seen by replay, which then stops; "
+            "nothing is swapped, and the next plan reads that segment again.",
             "新規または変更されたセグメントのすべてのレコードを `pg_waldump` で読み、内容を SHA-256 "
-            "で計画に結び付けます。計画後に発生した場合は再生を停止し、切り替えは行いません。",
+            "で計画に結び付けます。大きさや時刻が変わらない劣化は再生時に検出して停止し、切り替えは行いません。"
+            "次の計画ではそのセグメントを読み直します。",
         ),
         remedy=_BRING_BACK,
     ),
@@ -125,25 +127,25 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "B08",
-        "partly",
-        ("segment-unreadable", "history-unreadable", "repository-unreadable"),
+        "stopped",
+        (
+            "segment-unreadable",
+            "history-unreadable",
+            "repository-unreadable",
+            "repository-missing",
+            "plan-unreadable",
+        ),
         title=("Archived file that cannot be read", "読み取れないアーカイブファイル"),
         cause=("Permissions, a stale mount, a failing disk.", "権限、失効したマウント、ディスク障害など。"),
         answer=(
-            "The plan reads what is new or has changed; `archive-get` answers 255, which stops the server and never "
-            "promotes it.",
-            "計画時に新規または変更されたファイルを読みます。`archive-get` は 255 を返し、サーバは停止します "
-            "(昇格しません)。",
+            "The plan reads what is new or has changed, and tries again what it could not read. In the middle of "
+            "replay `archive-get` answers 255, which stops the server and never promotes it; nothing is swapped.",
+            "計画時に新規または変更されたファイルを読み、読めなかったものは再び試します。再生中は `archive-get` が 255 "
+            "を返し、サーバは停止します (昇格も切り替えも行いません)。",
         ),
         remedy=(
-            "Give the cluster's owner access, or mend the mount.",
-            "クラスタの所有者に権限を与えるか、マウントを修復してください。",
-        ),
-        missing=(
-            "A file that was read before is not read again while its size, times and inode are the same: what has "
-            "gone bad in it since stops the replay, not the plan.",
-            "一度読んだファイルは、大きさ・時刻・inode が同じなら計画時に再び読みません。"
-            "その後の劣化は計画ではなく再生の停止で判明します。",
+            "Give the cluster's owner access, or mend the mount, then run the same command again: it continues.",
+            "クラスタの所有者に権限を与えるかマウントを修復し、同じコマンドを再実行してください (続きから再開)。",
         ),
     ),
     Fault(
@@ -278,17 +280,22 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "B16",
-        "partly",
+        "handled",
         (),
         title=("Temporary files left in the archive", "アーカイブに残った一時ファイル"),
-        cause=("A push was killed.", "アーカイブ処理が強制終了されました。"),
-        answer=(
-            "They are not listed; the next push of the same name removes its own.",
-            "一覧に含めません。同じ名前の次のアーカイブ時に削除します。",
+        cause=(
+            "A push or a backup was killed, or somebody put files there.",
+            "アーカイブやバックアップの処理が強制終了されたか、誰かがファイルを置きました。",
         ),
-        missing=(
-            "They are not reported, and their age is not looked at.",
-            "報告も経過時間の確認も行いません。",
+        answer=(
+            "They are ignored. `info` lists them with their age, `check` warns of those older than an hour; the next "
+            "push of the same name removes its own.",
+            "無視します。`info` は経過時間とともに一覧し、`check` は 1 時間を超えたものを警告します。"
+            "同じ名前の次のアーカイブ時には自動で削除します。",
+        ),
+        remedy=(
+            "Remove them by name when no work is going on.",
+            "作業が行われていないときに、名前を指定して削除してください。",
         ),
     ),
 )

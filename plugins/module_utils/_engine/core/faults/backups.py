@@ -31,13 +31,18 @@ FAULTS: tuple[Fault, ...] = (
             "Without it nobody can say whether the backup is whole.",
             "バックアップが完全であることを確認できません。",
         ),
-        answer=_WHILE_STAGED,
+        answer=(
+            "The plan looks at it before anything is staged: names, sizes, the manifest's own checksum. Entries that "
+            "cannot be read are passed over, and the plan and `check` say so.",
+            "展開の前に計画で名前、大きさ、マニフェスト自身のチェックサムを確認します。"
+            "読めない登録情報は使わず、計画と `check` で示します。",
+        ),
         remedy=_BRING_BACK,
     ),
     Fault(
         "B18",
         "stopped",
-        ("backup-file-missing", "backup-file-damaged", "backup-file-extra"),
+        ("backup-file-missing", "backup-file-damaged", "backup-file-extra", "backup-file-unreadable"),
         title=(
             "Base file missing, cut, changed or extra",
             "ベースファイルの欠落、切り詰め、改変、余分なファイル",
@@ -47,10 +52,10 @@ FAULTS: tuple[Fault, ...] = (
             "格納ファイルまたはその中のファイルがマニフェストと一致しません。",
         ),
         answer=(
-            "Seen while the copy is staged beside the live cluster, which is not touched. Every file is held against "
-            "its SHA-256.",
-            "稼働中のクラスタとは別の場所への展開中に検出し、稼働中のクラスタには触れません。すべてのファイルを "
-            "SHA-256 で照合します。",
+            "Names and sizes are seen by the plan, the rest while the copy is staged beside the live cluster, which is "
+            "not touched. Every file is held against its SHA-256.",
+            "名前と大きさは計画で、その他は稼働中のクラスタとは別の場所への展開中に検出し、"
+            "稼働中のクラスタには触れません。すべてのファイルを SHA-256 で照合します。",
         ),
         remedy=_BRING_BACK,
     ),
@@ -91,8 +96,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "B21",
-        "partly",
-        ("backup-file-missing", "replay-server-died"),
+        "stopped",
+        ("backup-file-missing",),
         title=(
             "`pg_control`, `PG_VERSION` or `pg_wal` missing",
             "`pg_control`、`PG_VERSION`、`pg_wal` の欠落",
@@ -100,10 +105,6 @@ FAULTS: tuple[Fault, ...] = (
         cause=("The copy is not a data directory.", "データディレクトリとして成立しません。"),
         answer=_WHILE_STAGED,
         remedy=_BRING_BACK,
-        missing=(
-            "A missing `pg_wal` directory is not looked for: only the staged server says so.",
-            "`pg_wal` ディレクトリの欠落は事前に確認せず、展開先のサーバの起動失敗で判明します。",
-        ),
     ),
     Fault(
         "B22",

@@ -139,7 +139,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "C08",
-        "partly",
+        "stopped",
         (
             "disk-too-small",
             "inodes-too-few",
@@ -148,21 +148,21 @@ FAULTS: tuple[Fault, ...] = (
             "space-too-little",
             "repository-full",
         ),
-        title=("Not enough space", "容量不足"),
+        title=("Not enough space or inodes", "容量または inode の不足"),
         cause=(
             "The copy, its tablespaces and WAL need room beside the live data.",
             "稼働中のデータと並べて複製、テーブル空間、WAL を置く容量が必要です。",
         ),
         answer=(
-            "Counted for each file system with 10 % to spare, before anything is touched; a disk that fills up later "
-            "stops the work.",
-            "着手前にファイルシステムごとに 10 % の余裕を含めて計算します。途中で満杯になった場合は停止します。",
+            "Bytes and inodes are counted for each file system with 10 % to spare, before anything is touched; a disk "
+            "that fills up later stops the work.",
+            "着手前にファイルシステムごとにバイト数と inode 数を 10 % の余裕を含めて計算します。"
+            "途中で満杯になった場合は停止します。",
         ),
         remedy=(
             "Free space there, then run the same command again: it continues.",
             "空き容量を確保し、同じコマンドを再実行してください (続きから再開)。",
         ),
-        missing=("Inodes are not counted.", "inode の残数は確認しません。"),
     ),
     Fault(
         "C09",
@@ -280,7 +280,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "C16",
-        "partly",
+        "handled",
         (),
         title=("Old recovery settings left in the copy", "複製に残った古いリカバリ設定"),
         cause=(
@@ -288,10 +288,11 @@ FAULTS: tuple[Fault, ...] = (
             "`recovery.conf` や `postgresql.auto.conf` の recovery_target 設定。",
         ),
         answer=(
-            "Not there during replay, and removed from the `postgresql.auto.conf` that the restored cluster gets.",
-            "再生中は使わず、復旧したクラスタの `postgresql.auto.conf` からも取り除きます。",
+            "Not there during replay, and removed from the `postgresql.auto.conf` that the restored cluster gets; "
+            "the card and the evidence name them.",
+            "再生中は使わず、復旧したクラスタの `postgresql.auto.conf` からも取り除き、"
+            "カードと証跡に名前を残します。",
         ),
-        missing=("What was removed is not reported.", "取り除いた内容は報告しません。"),
     ),
     Fault(
         "C17",
