@@ -66,7 +66,13 @@ INSTANCE_OPTIONS: dict[str, Any] = {
     },
 }
 
-# What is looked for on a host, as core/presence.py takes it.
+# What is kept and what is looked for on a host, as core/presence.py takes it.
+FILE_OPTIONS: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str", "required": True},
+    "mode": {"type": "str", "default": "0644"},
+}
+
 PRESENCE_OPTIONS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "path": {"type": "path"},

@@ -128,13 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._engine.cli.install import is_installed
 from ..module_utils._engine.cluster.register import register
 from ..module_utils._engine.core.presence import keep_files, missing
-from ..module_utils._module import CONFIG_DIRECTORY, PRESENCE_OPTIONS, serve
-
-FILE_OPTIONS = {
-    "path": {"type": "path", "required": True},
-    "content": {"type": "str", "required": True},
-    "mode": {"type": "str", "default": "0644"},
-}
+from ..module_utils._module import CONFIG_DIRECTORY, FILE_OPTIONS, PRESENCE_OPTIONS, serve
 
 
 def keep(options: dict[str, Any], *, check: bool) -> dict[str, Any]:

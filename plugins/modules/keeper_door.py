@@ -21,6 +21,7 @@ description:
 extends_documentation_fragment:
   - dbkeeper.ops._attributes
   - dbkeeper.ops._attributes.action_group
+  - dbkeeper.ops._presence
 attributes:
   check_mode:
     support: full
@@ -65,6 +66,28 @@ options:
     description: The host command on the host of the repository.
     type: path
     default: /usr/local/bin/dbkeeper
+  install:
+    description: Whether the host command is installed or updated first, as M(dbkeeper.ops.keeper_command) does it.
+    type: bool
+    default: false
+  files:
+    description: Files of the system that belong to root, such as a cron table.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where.
+        type: path
+        required: true
+      content:
+        description: The text.
+        type: str
+        required: true
+      mode:
+        description: Permissions.
+        type: str
+        default: "0644"
 seealso:
   - module: dbkeeper.ops.keeper_config
 """
@@ -86,6 +109,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing:
+  description: Names of what was looked for and is not there.
+  returned: success
+  type: list
+  elements: str
+  sample: [zstd]
 plan:
   description: What was done, or would be done in check mode.
   returned: success
@@ -105,11 +134,47 @@ host_keys:
   sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._engine.cli.install import ARCHIVE, INTERPRETER, LINK, install
+from ..module_utils._engine.cli.main import main as command
 from ..module_utils._engine.cluster.admission import ACCESS, Admission, admit
 from ..module_utils._engine.core.errors import Refused
-from ..module_utils._module import serve
+from ..module_utils._engine.core.presence import keep_files, missing
+from ..module_utils._module import FILE_OPTIONS, PRESENCE_OPTIONS, serve
+
+
+def keep(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """The command, the files, the admission: in this order, the last one as the repository's owner."""
+    names = ("root", "cluster", "host", "public_key", "access", "command")
+    admission = Admission(**{name: options[name] for name in names})
+    if not admission.public_key and admission.access != "none" and not check:
+        raise Refused(
+            "admission-malformed",
+            attempted=f"let {admission.host} in at the door of {admission.root}",
+            happened="there is no public key",
+            remedy="Make the host's key first: keeper_config does, and returns public_key.",
+        )
+    absent = missing(options["look_for"])
+    plan: list[str] = []
+    diff: list[dict[str, Any]] = []
+    if options["install"]:
+        installed = install(ARCHIVE, LINK, INTERPRETER, check=check)
+        plan += installed["plan"]
+        diff.append(installed["diff"])
+    written, differences = keep_files(options["files"], check=check)
+    result = admit(admission, user=options["user"], check=check, authorized_keys=options["authorized_keys"])
+    plan += written + result["plan"]
+    return {
+        **result,
+        "changed": bool(plan),
+        "executed": bool(plan) and not check,
+        "plan": plan,
+        "missing": absent,
+        "diff": [*diff, *differences, result["diff"]],
+    }
 
 
 def main() -> None:
@@ -124,25 +189,15 @@ def main() -> None:
             "access": {"type": "str", "default": "append", "choices": list(ACCESS)},
             "authorized_keys": {"type": "path"},
             "command": {"type": "path", "default": "/usr/local/bin/dbkeeper"},
+            "install": {"type": "bool", "default": False},
+            "files": {"type": "list", "elements": "dict", "default": [], "options": FILE_OPTIONS},
+            "look_for": {"type": "list", "elements": "dict", "default": [], "options": PRESENCE_OPTIONS},
         },
         supports_check_mode=True,
     )
-    options = module.params
-
-    def operation() -> dict[str, object]:
-        names = ("root", "cluster", "host", "public_key", "access", "command")
-        admission = Admission(**{name: options[name] for name in names})
-        if not admission.public_key and admission.access != "none" and not module.check_mode:
-            raise Refused(
-                "admission-malformed",
-                attempted=f"let {admission.host} in at the door of {admission.root}",
-                happened="there is no public key",
-                remedy="Make the host's key first: keeper_config does, and returns public_key.",
-            )
-        keys = options["authorized_keys"]
-        return admit(admission, user=options["user"], check=module.check_mode, authorized_keys=keys)
-
-    serve(module, operation)
+    # Imported for what it brings along: everything that the command consists of.
+    module.debug(f"builds {command.__name__}")
+    serve(module, lambda: keep(module.params, check=module.check_mode))
 
 
 if __name__ == "__main__":
