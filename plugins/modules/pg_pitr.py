@@ -85,6 +85,17 @@ options:
       archive.
     type: bool
     default: false
+  accept_collation_change:
+    description:
+      - Whether to restore onto a host whose libraries order text otherwise than when the backup was taken.
+      - The card then names the databases and indexes that need REINDEX.
+    type: bool
+    default: false
+  accept_missing_libraries:
+    description: Whether to restore onto a host that lacks libraries of extensions. What calls them fails
+      until they are installed.
+    type: bool
+    default: false
   accept_other_system:
     description:
       - Whether another cluster that lies in the place (one that was just made on a new host) may be put aside.
@@ -191,7 +202,8 @@ from ..module_utils._module import (
     serve,
 )
 
-FLAGS = ("again", "accept_unarchived", "accept_other_system", "skip_backup", "use_partial")
+ACCEPTS = ("collation_change", "missing_libraries", "other_system", "unarchived")
+FLAGS = ("again", "skip_backup", "use_partial", *(f"accept_{name}" for name in ACCEPTS))
 PLAIN = ("backup", "tablespace_map", *FLAGS)
 TARGETS = ("target_time", "target_lsn", "target_xid", "target_name", "target")
 

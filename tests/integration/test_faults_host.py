@@ -155,23 +155,40 @@ def test_the_port_is_taken_when_the_restored_cluster_starts(world: World, sandbo
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
 
 
+def test_a_configuration_that_does_not_start_is_seen_before_the_swap(world: World) -> None:
+    """C10, C11: the server's own program is asked while the old cluster still serves."""
+    cluster = world.cluster
+    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="settle:begun")
+    running.wait_paused()
+    pid = cluster.pid
+    cluster.set(shared_preload_libraries="not_installed")
+    running.resume()
+    answer = running.wait()
+    answer.failed("restored-configuration-unfit", "not_installed", "nothing was swapped")
+    assert cluster.pid == pid is not None
+    cluster.settings.pop("shared_preload_libraries")
+    cluster.set()
+    cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
 def test_a_configuration_that_does_not_start_is_gone_back_on(world: World) -> None:
     cluster = world.cluster
     before = recovered_rows(cluster.dsn())
-    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="settle:begun")
+    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at="start-new:begun")
     running.wait_paused()
-    cluster.set(shared_preload_libraries="not_installed")
+    good = (cluster.data_directory / "postgresql.conf").read_text()
+    # The restored one's, which lies in the place of the old one by now.
+    (cluster.data_directory / "postgresql.conf").write_text(
+        f"{good}shared_preload_libraries = 'not_installed'\n"
+    )
     running.resume()
     answer = running.wait()
     answer.failed("new-cluster-did-not-start", "not_installed")
     [path] = (cluster.repository / cluster.name / "evidence").glob("*.json")
     evidence = json.loads(path.read_text())
     assert (evidence["result"], evidence["error"]["code"]) == ("failed", "new-cluster-did-not-start")
-    assert cluster.data_directory.exists()
-    cluster.settings.pop("shared_preload_libraries")
-    cluster.set()
-    if not cluster.running:
-        cluster.start()
+    assert cluster.running
     assert recovered_rows(cluster.dsn()) == before
     cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])

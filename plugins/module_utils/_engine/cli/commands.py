@@ -183,6 +183,8 @@ def _request(options: argparse.Namespace) -> RestoreRequest:
         skip_backup=options.skip_backup,
         accept_page_faults=options.accept_page_faults,
         verify_amcheck=options.amcheck,
+        accept_collation_change=options.accept_collation_change,
+        accept_missing_libraries=options.accept_missing_libraries,
         accept_other_system=options.accept_other_system,
         use_partial=options.use_partial,
     )
@@ -312,6 +314,12 @@ def _target_options() -> argparse.ArgumentParser:
     )
     target.add_argument(
         "--amcheck", action="store_true", help="check every table and index (pg_amcheck) before the swap"
+    )
+    target.add_argument(
+        "--accept-collation-change", action="store_true", help="restore where text is ordered otherwise"
+    )
+    target.add_argument(
+        "--accept-missing-libraries", action="store_true", help="restore where libraries of extensions lack"
     )
     target.add_argument("--skip-backup", action="store_true", help="no new base backup at the end")
     return target

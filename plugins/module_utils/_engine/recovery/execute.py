@@ -27,6 +27,7 @@ from ..wal.segment import is_segment_name
 from . import rearm, staging, steps
 from .combine import combine
 from .plan import RestorePlan
+from .preflight import preflight
 from .replay import Reached, StagedServer, abandon, archived_by, cut_short, promoted, reached, replay
 from .swap import swap
 
@@ -166,6 +167,7 @@ class Execution:
         removed = staging.settle(self.plan, self.config)
         before = list(self.journal.data.get("removed_settings", []))
         self.journal.note(removed_settings=before + [name for name in removed if name not in before])
+        preflight(self.plan, self.config, int(self.journal.data.get("prepared_transactions", 0)))
 
     def _replay(self, server: StagedServer) -> None:
         self._note_reached(
@@ -202,7 +204,8 @@ class Execution:
             row = query(
                 self.config,
                 "SELECT pg_is_in_recovery(), system_identifier, pg_walfile_name(pg_current_wal_insert_lsn()), "
-                "(SELECT archived_count FROM pg_stat_archiver) FROM pg_control_system()",
+                "(SELECT archived_count FROM pg_stat_archiver), (SELECT count(*) FROM pg_prepared_xacts) "
+                "FROM pg_control_system()",
                 socket_directory=server.socket_directory,
             )[0]
         except KeeperError as error:
@@ -220,6 +223,7 @@ class Execution:
         ]
         if wrong:
             raise self._unfit("; ".join(wrong))
+        self.journal.note(prepared_transactions=int(str(row[4])))
         server.stop()
         control = read_control_data(self.config.bin_directory, self.plan.staging)
         if not control.shut_down:

@@ -18,6 +18,7 @@ from ..repository.catalog import Backup
 from ..wal.facts import Proof
 from ..wal.lsn import format_lsn, parse_lsn
 from . import steps
+from .fitness import fitness
 from .host import TablespaceMove, check_host, tablespace_moves
 from .request import RestoreRequest
 from .space import combine_method, disk_needs
@@ -133,6 +134,7 @@ def make_plan(
     identity = plan_id(system_id, proof, config.data_directory)
     moves = tablespace_moves(backup, request.tablespace_map, identity)
     check_host(request, state, backup, moves)
+    fit = fitness(request, backup, state)
     chain = state.catalog.chain(backup)
     fetched_bytes = sum(link.plain_bytes for link in chain)
     stop_first = proof.target.kind == "latest" and state.live.status.running and not state.live.stranger
@@ -179,7 +181,7 @@ def make_plan(
         skip_backup=request.skip_backup,
         steps=list(steps.RESTORE),
         warnings=list(proof.warnings),
-        notes=_notes(state, moves, proof) + _backup_notes(state, backup, proof),
+        notes=_notes(state, moves, proof) + _backup_notes(state, backup, proof) + fit,
         chain=_described(chain),
         combine_method=combine_method(backup, moves) if len(chain) > 1 else "",
     )

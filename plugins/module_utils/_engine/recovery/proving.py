@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..cluster.config import ClusterConfig
 from ..cluster.instance import Instance
 from ..cluster.psql import query
+from ..cluster.target import look_at_target
 from ..core.errors import Failed, Refused
 from ..repository.archive import push
 from ..repository.catalog import Backup, read_catalog
@@ -19,6 +20,7 @@ from ..wal.facts import Target
 from ..wal.index import WalIndex
 from ..wal.proof import prove
 from .choice import candidate_backups
+from .fitness import needs
 from .host import tablespace_moves
 from .plan import RestorePlan, make_plan
 from .request import RestoreRequest
@@ -56,6 +58,7 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
         use_partial=request.use_partial,
     )
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
+    state = replace(state, target=look_at_target(config, *needs(chosen)))
     return make_plan(request, proof, chosen, state, _look(engine, state, chosen))
 
 

@@ -28,7 +28,8 @@ class RestoreRequest:
     never reached the archive; ``skip_backup`` leaves out the new base backup at the end; ``accept_other_system``
     lets another cluster (one that was just made on a new host, say) be put aside; ``use_partial`` agrees to take in
     unfinished segments up to their last sound record (B15); ``accept_page_faults`` to start from a backup that has
-    damaged pages (B19); ``verify_amcheck`` has every table and index checked before the swap.
+    damaged pages (B19); ``accept_collation_change`` and ``accept_missing_libraries`` to a host that orders text
+    otherwise (C18) or lacks libraries (C11); ``verify_amcheck`` has every table and index checked before the swap.
     """
 
     target: Target
@@ -42,6 +43,8 @@ class RestoreRequest:
     use_partial: bool = False
     accept_page_faults: bool = False
     verify_amcheck: bool = False
+    accept_collation_change: bool = False
+    accept_missing_libraries: bool = False
 
     @property
     def identity(self) -> str:
@@ -67,6 +70,8 @@ class RestoreRequest:
             "use_partial": self.use_partial,
             "accept_page_faults": self.accept_page_faults,
             "verify_amcheck": self.verify_amcheck,
+            "accept_collation_change": self.accept_collation_change,
+            "accept_missing_libraries": self.accept_missing_libraries,
         }
 
 

@@ -46,6 +46,7 @@ _RECOVERY_SETTING = re.compile(
     re.IGNORECASE,
 )
 _LOG = "server.log"
+_PREPARED_TRANSACTIONS = 256
 _CLAIMED = "tablespaces.json"
 
 
@@ -279,6 +280,8 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
         "session_preload_libraries": "",
         "local_preload_libraries": "",
         "max_logical_replication_workers": 0,
+        # Somebody's trigger at login must not act in a copy that nobody knows of yet (fault C15).
+        **({"event_triggers": "off"} if int(config.version) >= 17 else {}),
         "autovacuum": "off",
         "fsync": "off",
         "full_page_writes": "on",
@@ -290,6 +293,10 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
         "maintenance_io_concurrency": 64,
         **prefetching(int(config.version), plan.staged_bytes, available),
         **plan.settings,
+        # The primary may have raised it after the backup; replay ends with FATAL where it is too small (fault C12).
+        "max_prepared_transactions": max(
+            _PREPARED_TRANSACTIONS, int(plan.settings.get("max_prepared_transactions", 0))
+        ),
     }
 
 

@@ -15,6 +15,7 @@ from ..cluster.config import ClusterConfig
 from ..cluster.controldata import ControlData, read_control_data
 from ..cluster.disks import FileSystem, file_system, nearest_existing
 from ..cluster.instance import Instance, InstanceStatus
+from ..cluster.target import TargetHost
 from ..core import privilege
 from ..core.clock import utc_now
 from ..core.errors import KeeperError
@@ -82,6 +83,8 @@ class HostState:
     disks: Mapping[str, FileSystem] = field(default_factory=dict)
     repository_device: int | None = None
     measured: Measured = Measured()
+    #: What the host has that the chosen backup needs; asked once the backup is known.
+    target: TargetHost | None = None
 
 
 def live_cluster(config: ClusterConfig) -> LiveCluster:

@@ -114,6 +114,37 @@ WORDS: dict[str, tuple[str, str]] = {
         "{name} の LSN {end_lsn} 以降は正常なレコードでもゼロでもありません (古いセグメントの残り、または破損)。"
         "先に別の複製を探してください。",
     ),
+    "note_not_recorded": (
+        "This backup was taken before the host was recorded with it: machine, libraries and collations could not be "
+        "compared.",
+        "このバックアップにはホストの記録がないため、機種、ライブラリ、照合順序を比較できません。",
+    ),
+    "note_libraries_unknown": (
+        "Where the server's libraries are is not known: those of extensions were not compared.",
+        "サーバのライブラリの場所が不明なため、拡張のライブラリを照合していません。",
+    ),
+    "note_libraries_missing": (
+        "Missing here, as accepted: {libraries}. What calls them fails until their packages are installed.",
+        "このホストにないライブラリ (許可済み): {libraries}。パッケージを導入するまで、それらの呼び出しは失敗します。",
+    ),
+    "note_reindex": (
+        "REINDEX after the restore: database {database}, collation {collation} ({locale}), version {recorded} then, "
+        "{found} here; {count} indexes ({examples}). Check with bt_index_check (amcheck).",
+        "復旧後に REINDEX が必要: データベース {database}、照合順序 {collation} ({locale})、当時の版 {recorded}、"
+        "このホスト {found}、インデックス {count} 個 ({examples})。bt_index_check (amcheck) で確認できます。",
+    ),
+    "note_subscriptions": (
+        "After the swap subscriptions fetch from elsewhere again: {names}. While staged they do not.",
+        "切り替え後、サブスクリプションは再び外部から取得します: {names}。展開中は動作しません。",
+    ),
+    "note_foreign_servers": (
+        "Foreign servers that queries may reach after the swap: {names}.",
+        "切り替え後、問い合わせから接続され得る外部サーバ: {names}。",
+    ),
+    "note_jobs": (
+        "After the swap pg_cron runs {count} jobs again.",
+        "切り替え後、pg_cron のジョブ {count} 件が再び実行されます。",
+    ),
     "note_tablespace": (
         "Tablespace {oid} moves from {source} to {target}.",
         "テーブル空間 {oid} は {source} から {target} へ移ります。",

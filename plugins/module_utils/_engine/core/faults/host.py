@@ -192,39 +192,53 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "C11",
-        "partly",
-        ("new-cluster-did-not-start",),
+        "stopped",
+        (
+            "library-missing",
+            "server-configuration-unfit",
+            "restored-configuration-unfit",
+            "new-cluster-did-not-start",
+        ),
         title=("Preload library or extension not installed", "プリロードライブラリや拡張の未導入"),
         cause=(
             "The host lacks a package that the configuration or the data needs.",
             "設定やデータに必要なパッケージがホストにありません。",
         ),
         answer=(
-            "The staged server preloads nothing. When the restored cluster does not start, the old one is put back.",
-            "展開先のサーバは何もプリロードしません。復旧したクラスタが起動できない場合は元に戻します。",
+            "The libraries that functions use are recorded with each backup; the plan compares them, "
+            "and those that the "
+            "host's configuration preloads, with what is installed. The staged server preloads nothing. Libraries of "
+            "extensions may be missing with `accept_missing_libraries`, preloaded ones never.",
+            "関数が使うライブラリはバックアップに記録され、計画時に設定のプリロード分と合わせて導入状況を照合します。"
+            "展開先のサーバは何もプリロードしません。拡張のライブラリは `accept_missing_libraries` で許可できますが、"
+            "プリロード分は許可できません。",
         ),
         remedy=(
             "Install the package, then run the same command again.",
             "パッケージを導入し、同じコマンドを再実行してください。",
         ),
-        missing=(
-            "What is missing is not seen in the plan, only at the start after the swap; libraries of extensions are "
-            "not compared.",
-            "不足は計画では分からず、切り替え後の起動時に判明します。拡張のライブラリは照合しません。",
-        ),
     ),
     Fault(
         "C12",
         "handled",
-        (),
+        ("restored-configuration-unfit",),
         title=("Limits below those of the primary", "プライマリより小さい上限値"),
         cause=(
             "max_connections and its like are smaller than when the WAL was written.",
             "max_connections などが WAL の生成時より小さくなっています。",
         ),
         answer=(
-            "The staged server has the values from the backup's pg_control, and no hot standby.",
-            "展開先のサーバにはバックアップ時の pg_control の値を使い、ホットスタンバイにはしません。",
+            "The staged server has the values from the backup's pg_control, room for prepared transactions whatever it "
+            "said, and no hot standby. Prepared transactions that the host's own configuration has "
+            "no room for stop the "
+            "restore before the swap.",
+            "展開先のサーバにはバックアップ時の pg_control の値を使い、準備済みトランザクションの枠は常に確保し、"
+            "ホットスタンバイにはしません。ホストの設定に収まらない準備済みトランザクションがある場合は切り替え前に"
+            "停止します。",
+        ),
+        remedy=(
+            "Raise max_prepared_transactions in the host's configuration, then run the same command again.",
+            "ホストの設定で max_prepared_transactions を増やし、同じコマンドを再実行してください。",
         ),
     ),
     Fault(
@@ -259,23 +273,23 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "C15",
-        "partly",
+        "handled",
         (),
         title=("Copy that talks to production", "複製からの本番への接続"),
         cause=(
-            "Replication, subscriptions and background workers are part of the data and the configuration.",
-            "レプリケーション、サブスクリプション、バックグラウンドワーカはデータと設定に含まれます。",
+            "Replication, subscriptions, scheduled jobs and foreign servers are part of the data and "
+            "the configuration.",
+            "レプリケーション、サブスクリプション、定期ジョブ、外部サーバはデータと設定に含まれます。",
         ),
         answer=(
-            "Staged: no preloaded libraries, no logical replication workers, no network, no hot standby; "
-            "primary_conninfo is stripped.",
-            "展開中はプリロード、論理レプリケーション、ネットワーク、ホットスタンバイを使わず、primary_conninfo "
-            "を取り除きます。",
-        ),
-        missing=(
-            "Login event triggers (17 and later) are not switched off for the check of the copy, and outgoing "
-            "connections are not blocked.",
-            "複製の検査時にログインイベントトリガ (17 以降) を無効にせず、外向きの接続も遮断しません。",
+            "Staged: no preloaded libraries, no logical replication workers, no network, no hot standby, no event "
+            "triggers (17 and later; before, none fires at login); primary_conninfo is stripped. The plan says which "
+            "subscriptions, foreign servers and jobs of pg_cron are at work again after the swap. Connections that a "
+            "user's own query makes are not blocked.",
+            "展開中はプリロード、論理レプリケーション、ネットワーク、ホットスタンバイ、イベントトリガ (17 以降。"
+            "それより前にログイン時のものはない) を使わず、primary_conninfo を取り除きます。切り替え後に再び動作する"
+            "サブスクリプション、外部サーバ、pg_cron のジョブは計画に示します。"
+            "利用者の問い合わせによる接続は遮断しません。",
         ),
     ),
     Fault(
@@ -304,14 +318,14 @@ FAULTS: tuple[Fault, ...] = (
             "`standby.signal` が `recovery.signal` より優先されます。",
         ),
         answer=(
-            "Exactly one, `recovery.signal`, is there when replay begins.",
+            "Exactly one, `recovery.signal`, is there when replay begins, whatever the copy held.",
             "再生の開始時には `recovery.signal` だけを置きます。",
         ),
     ),
     Fault(
         "C18",
-        "open",
-        (),
+        "stopped",
+        ("collation-changed", "locale-missing"),
         title=(
             "Encoding, locale or collation versions of the host differ",
             "エンコーディング、ロケール、照合順序のバージョンの相違",
@@ -320,31 +334,46 @@ FAULTS: tuple[Fault, ...] = (
             "Indexes on text are in the order of the old host's library.",
             "文字列のインデックスは元のホストのライブラリの順序で作られています。",
         ),
-        remedy=(
-            "Compare the collation versions after the restore (`pg_collation_actual_version`), run pg_amcheck, and "
-            "REINDEX what differs.",
-            "復旧後に照合順序のバージョン (`pg_collation_actual_version`) を比較し、pg_amcheck を実行して、"
-            "異なるものを REINDEX してください。",
+        answer=(
+            "Versions of libc and ICU collations, and which indexes use them, are recorded with each "
+            "backup and compared "
+            "with the host. With `accept_collation_change` the card names databases and indexes that need REINDEX. A "
+            "backup without the record is refused on a new host, unless its order is that of bytes (C, POSIX).",
+            "libc と ICU の照合順序のバージョンと、それを使うインデックスをバックアップに記録し、ホストと比較します。"
+            "`accept_collation_change` を指定すると、REINDEX が必要なデータベースとインデックスを表示します。"
+            "記録のないバックアップは、バイト順 (C、POSIX) を除き、新しいホストでは拒否します。",
         ),
-        missing=("dbkeeper does not compare them.", "dbkeeper は比較しません。"),
+        remedy=(
+            "Restore on a host with the same version of the operating system, make the locales, or "
+            "accept the change and "
+            "REINDEX what the card names.",
+            "同じ版の OS のホストで復旧するか、ロケールを作成するか、変更を許可して表示されたものを REINDEX "
+            "してください。",
+        ),
     ),
     Fault(
         "C19",
-        "partly",
-        ("replay-server-died", "new-cluster-did-not-start"),
+        "stopped",
+        (
+            "memory-too-small",
+            "huge-pages-too-few",
+            "restored-configuration-unfit",
+            "replay-server-died",
+            "new-cluster-did-not-start",
+        ),
         title=("Huge pages, shared memory or limits too small", "Huge Pages、共有メモリ、上限値の不足"),
         cause=("The host does not give what the settings ask for.", "設定の要求をホストが満たしていません。"),
         answer=(
-            "The staged server takes little memory and no huge pages. When the restored cluster does not start, the "
-            "old one is put back.",
-            "展開先のサーバは少ないメモリで動作し、Huge Pages を使いません。"
-            "復旧したクラスタが起動できない場合は元に戻します。",
+            "Where no server runs with them already, the settings are held against the host's memory and huge pages in "
+            "the plan; before the swap the server's own program says what it needs (15 and later). "
+            "Limits of the service "
+            "manager (ulimit) show at the start: then the old cluster is put back. The staged server takes little "
+            "memory and no huge pages.",
+            "その設定で稼働中のサーバがない場合、計画時に設定とホストのメモリ、Huge Pages を照合し、切り替え前に"
+            "サーバのプログラム自身に必要量を確認します (15 以降)。サービスの上限 (ulimit) は起動時に判明し、"
+            "その場合は元に戻します。展開先のサーバは少ないメモリで動作し、Huge Pages を使いません。",
         ),
         remedy=_MEND,
-        missing=(
-            "A restore does not ask beforehand whether the live settings fit (`postgres -C shared_memory_size`).",
-            "復旧前に設定値がホストに収まるかは確認しません (`postgres -C shared_memory_size`)。",
-        ),
     ),
     Fault(
         "C20",

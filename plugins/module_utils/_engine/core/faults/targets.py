@@ -282,6 +282,7 @@ FAULTS: tuple[Fault, ...] = (
             "backup-unknown",
             "backup-not-verified",
             "version-mismatch",
+            "architecture-mismatch",
             "system-mismatch",
             "system-ambiguous",
         ),
