@@ -81,6 +81,19 @@ def test_all_is_well() -> None:
         ({"newest_backup_age_seconds": 9 * 86400.0}, "backup", "failed", "schedule"),
         ({"newest_backup_age_seconds": -3600.0}, "backup", "warning", "clock"),
         ({"damaged": ("bad",)}, "catalog", "failed", "bad"),
+        ({"broken_chains": ({"label": "b", "text": "its parent a"},)}, "catalog", "warning", "parent a"),
+        (
+            {"page_faults": ({"label": "b", "faults": "2 damaged pages"},), "newest_copy": "b"},
+            "pages",
+            "failed",
+            "2 damaged pages",
+        ),
+        (
+            {"page_faults": ({"label": "b", "faults": "2 damaged pages"},), "newest_copy": "c"},
+            "pages",
+            "warning",
+            "newer ones have none",
+        ),
         (
             {"archive_error": {"code": "version-mismatch", "happened": "16"}},
             "archive",

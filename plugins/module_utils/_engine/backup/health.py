@@ -46,6 +46,10 @@ class Facts:
     leftovers: tuple[Mapping[str, Any], ...] = ()
     archive_error: Mapping[str, Any] | None = None
     damaged: tuple[str, ...] = ()
+    broken_chains: tuple[Mapping[str, Any], ...] = ()
+    #: Of the system's newest copy, and of all of them, oldest first: label and ``faults``, in words.
+    page_faults: tuple[Mapping[str, Any], ...] = ()
+    newest_copy: str | None = None
     server: Mapping[str, Any] | None = None
     archiver: Mapping[str, Any] | None = None
     free_bytes: int = 0
@@ -55,7 +59,19 @@ class Facts:
 
 def judge(facts: Facts) -> list[Check]:
     """All checks, always the same names in the same order."""
-    looked_at = (_server, _archiving, _rpo, _backup, _catalog, _archive, _leftovers, _windows, _rto, _disk)
+    looked_at = (
+        _server,
+        _archiving,
+        _rpo,
+        _backup,
+        _catalog,
+        _pages,
+        _archive,
+        _leftovers,
+        _windows,
+        _rto,
+        _disk,
+    )
     return [look(facts) for look in looked_at]
 
 
@@ -118,7 +134,23 @@ def _backup(facts: Facts) -> Check:
 def _catalog(facts: Facts) -> Check:
     if facts.damaged:
         return Check("catalog", FAILED, f"entries that cannot be read: {', '.join(facts.damaged)}")
-    return Check("catalog", OK, "every entry can be read")
+    if facts.broken_chains:
+        first = facts.broken_chains[0]
+        text = f"{len(facts.broken_chains)} incremental backups are worth nothing, {first['label']} first: "
+        return Check("catalog", WARNING, text + str(first["text"]))
+    return Check("catalog", OK, "every entry can be read, every chain is whole")
+
+
+def _pages(facts: Facts) -> Check:
+    if not facts.page_faults:
+        return Check("pages", OK, "no backup has damaged pages")
+    newest = facts.page_faults[-1]
+    text = f"backup {newest['label']} has {newest['faults']}"
+    if newest["label"] == facts.newest_copy:
+        return Check(
+            "pages", FAILED, f"{text}: the live cluster is damaged. Look at its disk, and plan a restore"
+        )
+    return Check("pages", WARNING, f"{text}; newer ones have none")
 
 
 def _archive(facts: Facts) -> Check:

@@ -27,6 +27,7 @@ from ..settings.health import settings_checks
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from .health import Facts, judge
+from .pages import describe
 from .state import ask_server, ready_segments
 from .streaming import ask_streaming, streaming_check
 from .windows import Window, gaps, windows
@@ -35,7 +36,8 @@ from .windows import Window, gaps, windows
 def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     """Everything that is known, as JSON values.
 
-    ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``system_id`` (whose ``windows``,
+    ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``broken_chains`` and ``page_faults``
+    (backups that no restore takes by itself, and why), ``system_id`` (whose ``windows``,
     ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
     other content), ``leftovers`` (files that nobody uses, with their age, B16), ``newest_commit`` (last archived),
     ``freshness``, ``server``, ``archiver`` (None when no server answers), ``streaming`` (None where WAL is not to
@@ -49,6 +51,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     system_id = _system_id(config, catalog, repository)
     archive, archive_error = _archive(config, repository, system_id)
     mine = [backup for backup in catalog.usable() if backup.system_id == system_id]
+    copies = [one for one in catalog.backups if one.system_id == system_id and one.verified]
     found = windows([backup.facts() for backup in mine], archive) if archive else []
     server, archiver = _server(config)
     streaming = _streaming(config, server)
@@ -60,6 +63,12 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "system_id": str(system_id) if system_id else None,
         "backups": [summary(backup) for backup in catalog.backups],
         "damaged": [{"label": entry.label, "error": entry.error.to_dict()} for entry in catalog.damaged],
+        "broken_chains": _broken_chains(catalog),
+        "page_faults": [
+            {"label": one.label, "faults": describe(one.page_faults)}
+            for one in copies
+            if one.page_faults is not None
+        ],
         "windows": [window.to_dict() for window in found],
         "gaps": gaps(found),
         "newest_commit": _newest_commit(found),
@@ -68,6 +77,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "leftovers": leftovers(repository, system_id, now.timestamp()),
         "freshness": {
             "newest_backup": mine[-1].label if mine else None,
+            "newest_copy": copies[-1].label if copies else None,
             "newest_backup_age_seconds": _age(now, mine[-1]) if mine else None,
             "unarchived_seconds": _unarchived_seconds(config),
         },
@@ -113,6 +123,16 @@ def summary(backup: Backup) -> dict[str, Any]:
     return entry
 
 
+def _broken_chains(catalog: Catalog) -> list[dict[str, Any]]:
+    """Verified incremental backups whose chain is not whole (fault A17)."""
+    faults = [(one.label, catalog.fault(one)) for one in catalog.backups if one.verified]
+    return [
+        {"label": label, "code": fault.code, "text": fault.happened}
+        for label, fault in faults
+        if fault is not None
+    ]
+
+
 def _facts(known: dict[str, Any]) -> Facts:
     return Facts(
         rpo_seconds=known["objectives"]["rpo_seconds"],
@@ -127,6 +147,9 @@ def _facts(known: dict[str, Any]) -> Facts:
         leftovers=tuple(known["leftovers"]),
         archive_error=known["archive"].get("error"),
         damaged=tuple(item["label"] for item in known["damaged"]),
+        broken_chains=tuple(known["broken_chains"]),
+        page_faults=tuple(known["page_faults"]),
+        newest_copy=known["freshness"]["newest_copy"],
         server=known["server"],
         archiver=known["archiver"],
         free_bytes=known["disk"]["free_bytes"],

@@ -55,6 +55,10 @@ def information(result: Mapping[str, Any]) -> list[str]:
     for item in result["backups"]:
         size = format_bytes(item["stored_bytes"]) if item["stored_bytes"] else "-"
         lines.append(f"  backup {item['label']}  {item['status']}  {size}  ended {item['stopped_at'] or '-'}")
+    for item in result["broken_chains"]:
+        lines.append(f"  BROKEN CHAIN: {item['label']}: {item['text']}")
+    for item in result["page_faults"]:
+        lines.append(f"  DAMAGED PAGES: {item['label']} has {item['faults']}")
     for item in result["windows"]:
         lines.append(f"  timeline {item['timeline']}: {item['from']} … {item['until']}")
     for item in result["gaps"]:

@@ -45,6 +45,8 @@ def done_card(result: Mapping[str, Any], language: str = "en") -> list[str]:
         rows.append(("removed", ", ".join(record["removed_settings"])))
     if record["archived_segment"]:
         rows.append(("archived", record["archived_segment"]))
+    if record.get("amcheck"):
+        rows.append(("amcheck", say("amcheck_value", language, seconds=record["amcheck"]["seconds"])))
     if record["new_backup"]:
         rows.append(("new_backup", record["new_backup"]))
     rows.append(("seconds", ", ".join(f"{name} {spent:g}" for name, spent in record["seconds"].items())))

@@ -25,6 +25,7 @@ from ..wal.index import WalIndex
 from ..wal.lsn import format_lsn, parse_lsn
 from ..wal.segment import is_segment_name
 from . import rearm, staging, steps
+from .amcheck import amcheck, evidence
 from .combine import combine
 from .plan import RestorePlan
 from .preflight import preflight
@@ -224,10 +225,29 @@ class Execution:
         if wrong:
             raise self._unfit("; ".join(wrong))
         self.journal.note(prepared_transactions=int(str(row[4])))
+        if self.plan.request.get("verify_amcheck"):
+            self._amcheck(server)
         server.stop()
         control = read_control_data(self.config.bin_directory, self.plan.staging)
         if not control.shut_down:
             raise self._unfit(f"pg_control says {control.state!r} after a clean stop")
+
+    def _amcheck(self, server: StagedServer) -> None:
+        self.progress.phase("amcheck", note="every table and index")
+        began = time.monotonic()
+        found = amcheck(self.config, server.socket_directory, self.journal)
+        seconds = round(time.monotonic() - began, 3)
+        self.journal.note(amcheck={**evidence(found), "seconds": seconds})
+        if found:
+            more = f", and {len(found) - 1} findings more" if len(found) > 1 else ""
+            raise Failed(
+                "restored-copy-unfit",
+                attempted="check every table and index of the restored copy before it takes the live cluster's place",
+                happened=f"pg_amcheck: {found[0]}{more}; nothing was swapped, the live cluster is as it was",
+                remedy=f"Abandon it (dbkeeper undo --cluster {self.plan.cluster} --confirm {self.plan.cluster}), then "
+                "restore from an older backup (--backup), or without --amcheck, and REINDEX what was named.",
+                details={"amcheck": evidence(found)},
+            )
 
     def _timeline_is_still_ours(self) -> None:
         """Whoever promotes without asking us may have archived the new timeline's number meanwhile (D13).
@@ -307,6 +327,8 @@ class Execution:
             "archived_segment": data.get("archived_segment"),
             "removed_settings": data.get("removed_settings", []),
             "new_backup": data.get("new_backup"),
+            "chain": [link["label"] for link in plan.chain],
+            "amcheck": data.get("amcheck"),
             "versions": {"postgresql": self.config.version, "major": plan.major},
             "steps": self.journal.record["steps"],
         }

@@ -19,6 +19,7 @@ from ..repository.layout import Repository
 from ..wal.facts import Target
 from ..wal.index import WalIndex
 from ..wal.proof import prove
+from .amcheck import require_amcheck
 from .choice import candidate_backups
 from .fitness import needs
 from .host import tablespace_moves
@@ -41,6 +42,8 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
     """The whole plan, or :class:`Refused` with the nearest valid choice."""
     locations = _locations(config, repository, request)
     state = ask_state(config, repository, locations, request.tablespace_map.values())
+    if request.verify_amcheck:
+        require_amcheck(config)
     candidates = candidate_backups(request, state.catalog, config.cluster)
     system_id = _system_id(state, candidates, request)
     candidates = _of_system(system_id, candidates, config)

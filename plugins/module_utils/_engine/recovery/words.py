@@ -172,6 +172,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "seconds": ("Seconds by step", "工程別の秒数"),
     "archived": ("Archiving proven by", "アーカイブの確認"),
     "removed": ("Old recovery settings removed", "取り除いた古いリカバリ設定"),
+    "amcheck": ("Checked by pg_amcheck", "pg_amcheck による検査"),
+    "amcheck_value": (
+        "every table and index, nothing found, {seconds:g} s",
+        "すべてのテーブルとインデックス、問題なし、{seconds:g} 秒",
+    ),
     "new_backup": ("New base backup", "新しいベースバックアップ"),
     "evidence": ("Evidence", "証跡"),
     "undo": ("To undo", "元に戻すには"),

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Faults of chains of incremental backups (A17): each ends in another backup or in a refusal, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .backup_help import base, entries
+from .harness import damage
+from .harness.cluster import Cluster
+from .harness.installation import installations
+from .harness.sandbox import Sandbox
+from .harness.waiting import wait_for
+from .harness.workload import recovered_rows
+from .harness.world import SETTINGS, Frozen, World
+
+TARGET = ("--target-name", "here")
+RESTORE = ("restore", *TARGET, "--confirm", "main")
+ON = {**SETTINGS, "summarize_wal": "on"}
+
+
+@pytest.fixture(scope="session")
+def frozen_chain(session_sandbox: Sandbox) -> Frozen:
+    """A stopped cluster with a full backup and two incremental ones on it, then the restore point ``here``."""
+    cluster = Cluster(
+        session_sandbox, root=session_sandbox.root / "chain", installation=installations()[17], settings=ON
+    )
+    world = World.begin(cluster.start()).work().backup().work().backup().work().backup()
+    return world.work().point("here").work().finish().freeze()
+
+
+@pytest.fixture
+def chain(frozen_chain: Frozen, sandbox: Sandbox) -> World:
+    """A running copy of it."""
+    world = frozen_chain.thaw(sandbox)
+    world.cluster.set(**ON)
+    world.cluster.restart()
+    return world
+
+
+def entry(world: World, number: int, **changes: Any) -> None:
+    """Change what the catalog says of a backup."""
+    path = base(world.cluster) / world.backups[number].label / "backup.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def restored(world: World) -> None:
+    """The rows are those of the target, and nothing of ours is left beside."""
+    cluster = world.cluster
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["here"])
+    assert sorted(path.name.split("-")[0] for path in cluster.parent.iterdir()) == ["data", "data.before"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["missing", "another", *(pytest.param(one, marks=pytest.mark.matrix) for one in ("expired", "failed"))],
+)
+def test_a_chain_that_lost_a_link_is_passed_over_and_refused_by_name(chain: World, how: str) -> None:
+    cluster, full = chain.cluster, chain.backups[0].label
+    middle, last = (backup.label for backup in chain.backups[1:])
+    if how == "missing":
+        shutil.move(base(cluster) / middle, cluster.root / "elsewhere")
+    elif how == "another":
+        entry(chain, 2, parent_manifest="0" * 64)
+    else:
+        entry(chain, 1, status=how)
+    with cluster.unchanged():
+        error = cluster.keeper("plan", *TARGET, "--backup", last).refused("chain-broken", middle)
+        assert error["details"]["link"] == middle
+        plan = cluster.keeper("plan", *TARGET).expect(0)["plan"]
+        lines = cluster.keeper("check").data["checks"]
+    chosen = middle if how == "another" else full
+    assert plan["backup"] == chosen
+    assert [note["values"]["label"] for note in plan["notes"] if note["key"] == "note_passed_over"] == [
+        label for label in (middle, last) if label > chosen and not (label == middle and how != "another")
+    ]
+    assert [item["state"] for item in lines if item["name"] == "catalog"] == ["warning"]
+    if how == "missing":
+        cluster.keeper(*RESTORE).expect(0)
+        restored(chain)
+
+
+@pytest.mark.parametrize("where", ["base.tar.zst", pytest.param("backup_manifest", marks=pytest.mark.matrix)])
+def test_a_damaged_link_is_found_before_anything_is_combined(chain: World, where: str) -> None:
+    cluster = chain.cluster
+    stored = base(cluster) / chain.backups[1].label / where
+    kept = stored.read_bytes()
+    damage.flip_bit(stored)
+    with cluster.unchanged("beside: "):
+        cluster.keeper(*RESTORE).failed("backup-file-damaged", where)
+    assert not list(cluster.parent.glob("*/combined"))
+    stored.write_bytes(kept)
+    assert cluster.keeper(*RESTORE).expect(0)["resumes"]
+    restored(chain)
+
+
+def test_checksums_that_were_switched_inside_a_chain(chain: World) -> None:
+    """Told by the catalog: nothing is begun. Told by the control files only: nothing is swapped. And taken in full."""
+    cluster, last = chain.cluster, chain.backups[2].label
+    entry(chain, 2, data_checksums=False)
+    with cluster.unchanged():
+        cluster.keeper("plan", *TARGET, "--backup", last).refused("chain-checksums-changed", "off", "on")
+    entry(chain, 2, data_checksums=True)
+    cluster.stop()
+    cluster.program("pg_checksums", "--disable", "-D", str(cluster.data_directory))
+    cluster.start()
+    plan = cluster.keeper("backup", "--check").expect(0)["plan"]
+    assert (plan["kind"], plan["chain"]) == ("full", [])
+    assert f"data checksums were switched since {last}" in plan["reason"]
+    # A catalog that says otherwise: what is in the files counts.
+    for number in range(3):
+        entry(chain, number, data_checksums=False)
+    mixed = cluster.keeper("backup").expect(0)["backup"]
+    assert mixed["kind"] == "incremental"
+    with cluster.unchanged("beside: "):
+        cluster.keeper("restore", "--immediate", "--backup", mixed["label"], "--confirm", "main").failed(
+            "chain-checksums-changed", "on in", f"off in {mixed['label']}"
+        )
+    cluster.keeper("undo", "--confirm", "main").expect(0)
+
+
+def test_what_begins_a_chain_anew(chain: World) -> None:
+    """Each with its reason; and an incremental one that is insisted on is refused with the same."""
+    cluster = chain.cluster
+
+    def told(*words: str, kind: str = "full") -> None:
+        with cluster.unchanged("wal: "):
+            plan = cluster.keeper("backup", "--check").expect(0)["plan"]
+            assert plan["kind"] == kind, plan["reason"]
+            for word in words:
+                assert word in plan["reason"]
+            if kind == "full":
+                asked = cluster.keeper("backup", "--check", "--kind", "incremental")
+                asked.refused("incremental-not-possible", *words)
+
+    last = chain.backups[2].label
+    told(last, "is whole", kind="incremental")
+    assert cluster.keeper("backup", "--check", "--kind", "full").expect(0)["plan"]["kind"] == "full"
+    cluster.write_config(backup={"full_interval_seconds": 1})
+    told(chain.backups[0].label, "one is due every")
+    cluster.write_config(backup={})
+    shutil.move(base(cluster) / last / "base.tar.zst", cluster.root / "aside")
+    told(f"backup {last} is not whole", "base.tar.zst")
+    shutil.move(cluster.root / "aside", base(cluster) / last / "base.tar.zst")
+    entry(chain, 2, page_faults={"count": 1, "files": [{"path": "base/5/1", "count": 1, "blocks": [0]}]})
+    told(chain.backups[1].label, kind="incremental")
+    entry(chain, 2, page_faults=None)
+    # Summaries that are gone: the server is past the place, and cannot say what happened there.
+    cluster.sql("CHECKPOINT")
+    cluster.sql("CREATE TABLE much AS SELECT generate_series(1, 50000) AS n")
+    cluster.sql("CHECKPOINT")
+    wait_for(
+        lambda: cluster.value("SELECT max(end_lsn) > %s FROM pg_available_wal_summaries()", start(chain)),
+        "a summary after the last backup",
+    )
+    for path in (cluster.data_directory / "pg_wal" / "summaries").iterdir():
+        path.unlink()
+    told("no WAL summary covers", "wal_summary_keep_time")
+    cluster.set(summarize_wal="off")
+    cluster.reload()
+    wait_for(lambda: cluster.value("SHOW summarize_wal") == "off", "the setting")
+    told("summarize_wal is off")
+
+
+def start(world: World) -> str:
+    """Where the last backup began."""
+    return str(entries(world.cluster)[world.backups[2].label]["start_lsn"])
+
+
+def test_below_17_every_backup_is_full_and_says_why(sandbox: Sandbox) -> None:
+    cluster = Cluster(sandbox, installation=installations()[16]).start()
+    with cluster.unchanged():
+        plan = cluster.keeper("backup", "--check").expect(0)["plan"]
+        assert plan["kind"] == "full"
+        assert "PostgreSQL 16 has no incremental backups: they come with 17" in plan["reason"]
+        cluster.keeper("backup", "--check", "--kind", "incremental").refused("incremental-not-possible")
+
+
+@pytest.mark.parametrize("status", [pytest.param("begun", marks=pytest.mark.matrix), "done"])
+def test_killed_at_the_edges_of_combining(chain: World, status: str) -> None:
+    chain.cluster.keeper(*RESTORE, kill_at=f"combine:{status}")
+    assert chain.cluster.keeper(*RESTORE).expect(0)["resumes"]
+    assert chain.cluster.steps().count("stage:done") == 1
+    restored(chain)
+
+
+def test_killed_in_the_middle_of_combining(chain: World) -> None:
+    """The keeper is killed, pg_combinebackup goes on: the next run ends it before it begins anew."""
+    cluster = chain.cluster
+    place = cluster.root / "programs"
+    place.mkdir()
+    for program in cluster.installation.bin_directory.iterdir():
+        if program.name != "pg_combinebackup":
+            (place / program.name).symlink_to(program)
+    slow = place / "pg_combinebackup"
+    real = cluster.installation.program("pg_combinebackup")
+    wait = f"{sys.executable} -c 'import time; time.sleep(600)'"
+    # It has written everything, and is not done.
+    slow.write_text(f'#!/bin/bash\n{real} "$@"\nexec -a pg_combinebackup {wait} "$@"\n')
+    slow.chmod(0o755)
+    good = cluster.config["bin_directory"]
+    cluster.write_config(bin_directory=str(place))
+    running = cluster.keeper_start(*RESTORE)
+    pid = wait_for(lambda: stranger(cluster), "pg_combinebackup at work")
+    running.kill_group()
+    assert os.path.exists(f"/proc/{pid}")
+    cluster.write_config(bin_directory=good)
+    assert cluster.keeper(*RESTORE).expect(0)["resumes"]
+    assert not os.path.exists(f"/proc/{pid}")
+    assert cluster.steps().count("stage:done") == 1
+    restored(chain)
+
+
+def stranger(cluster: Cluster) -> int | None:
+    """The process number of what stands in for pg_combinebackup."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                arguments = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if arguments[0] == b"pg_combinebackup" and any(
+                os.fsencode(cluster.root) in one for one in arguments
+            ):
+                return int(name)
+    return None
