@@ -62,7 +62,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "B19",
         "stopped",
-        ("page-checksum-failed",),
+        ("page-checksum-failed", "backup-page-faults", "restored-copy-unfit", "amcheck-missing"),
         title=("Damaged pages in the live cluster", "稼働中のクラスタのページ破損"),
         cause=(
             "pg_basebackup reports checksum failures; it can do so only where data checksums are on, and the "
@@ -71,12 +71,20 @@ FAULTS: tuple[Fault, ...] = (
             "無効な場合はバックアップの計画で警告します。",
         ),
         answer=(
-            "The backup is recorded as failed and never restored from.",
-            "バックアップは失敗として記録し、復旧には使いません。",
+            "`backup` fails and says which files; what was copied is kept, with files and number of pages in the "
+            "catalog, and no restore or incremental backup takes it by itself. `check` fails until a sound backup "
+            "is there. With `--amcheck`, pg_amcheck looks at every table and index of the restored copy before "
+            "the swap, checksums or not.",
+            "`backup` は失敗として該当ファイルを示します。取得した内容は保持し、ファイルとページ数をカタログに記録"
+            "しますが、復旧や増分バックアップの基として自動では使いません。健全なバックアップができるまで `check` "
+            "は失敗します。`--amcheck` を指定すると、チェックサムの有無に関わらず、切り替え前に pg_amcheck が復旧"
+            "後のすべてのテーブルとインデックスを検査します。",
         ),
         remedy=(
-            "Find the pages (pg_amcheck), look at the disk, and plan a restore from an older backup.",
-            "pg_amcheck で該当ページを調べ、ディスクを確認し、より古いバックアップからの復旧を計画してください。",
+            "Find the pages (pg_amcheck), look at the disk, and plan a restore from an older backup. Where there is no "
+            "other, `--accept-page-faults` takes it, without what lay on those pages.",
+            "pg_amcheck で該当ページを調べ、ディスクを確認し、より古いバックアップからの復旧を計画してください。他"
+            "にない場合は `--accept-page-faults` で使えますが、該当ページの内容は失われます。",
         ),
     ),
     Fault(

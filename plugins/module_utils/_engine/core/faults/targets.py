@@ -305,23 +305,41 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "A17",
-        "open",
-        (),
+        "stopped",
+        (
+            "chain-broken",
+            "chain-checksums-changed",
+            "backup-file-missing",
+            "backup-file-damaged",
+            "combine-failed",
+            "combined-copy-unfit",
+            "incremental-not-possible",
+            "wal-summaries-missing",
+        ),
         title=(
             "Incremental chain broken, or checksums switched inside it",
             "増分バックアップの連鎖の破損、途中でのチェックサム切替",
         ),
         cause=(
-            "An incremental backup needs every backup that it is built on.",
-            "増分バックアップには基となるすべてのバックアップが必要です。",
+            "An incremental backup needs every backup that it is built on, each whole, all with pages of one kind.",
+            "増分バックアップには基となるすべてのバックアップが必要で、それぞれが完全で、ページの形式が同じでなければな"
+            "りません。",
+        ),
+        answer=(
+            "The catalog knows every chain; one that lost a link is passed over for an older backup, and the plan "
+            "says so. Each link is held against its own manifest before pg_combinebackup sees it, the result "
+            "against its manifest afterwards, all beside the live cluster. A new chain begins with a full backup "
+            "after a promotion, a switch of checksums, lost WAL summaries or a lost file.",
+            "連鎖はカタログが把握し、欠けた連鎖は使わずに古いバックアップを選び、計画に明記します。各バックアップ"
+            "は pg_combinebackup に渡す前に、結合結果はその後に、マニフェストと照合します。いずれも稼働中のクラス"
+            "タとは別の場所で行います。昇格、チェックサムの切替、WAL サマリやファイルの喪失の後は、フルバックアッ"
+            "プから新しい連鎖を始めます。",
         ),
         remedy=(
-            "Leave incremental backups of other tools to those tools.",
-            "他のツールの増分バックアップはそのツールで扱ってください。",
-        ),
-        missing=(
-            "dbkeeper takes full backups only and reads no incremental ones.",
-            "dbkeeper はフルバックアップのみを取得し、増分は扱いません。",
+            "Bring the missing backup back from a copy, or name another one (`--backup`); take a full one now "
+            "(`dbkeeper backup --kind full`).",
+            "欠けたバックアップを複製から戻すか、別のバックアップを指定し (`--backup`)、フルバックアップを取得して"
+            "ください (`dbkeeper backup --kind full`)。",
         ),
     ),
     Fault(
