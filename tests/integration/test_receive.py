@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,8 +20,7 @@ from .harness.spare import spare_for
 from .harness.template import Kind
 from .harness.waiting import wait_for
 from .harness.workload import Workload, recovered_rows
-from .harness.world import World
-from .harness.world import lsn_number as parse_lsn
+from .harness.world import World, lsn_number
 
 
 def stored(cluster: Cluster, name: str, timeline: int = 1) -> Path:
@@ -80,6 +82,7 @@ def test_a_killed_receiver_goes_on_where_it_was(cluster: Cluster) -> None:
     receiver.kill()
 
 
+@pytest.mark.matrix
 def test_a_server_that_crashes_and_returns_is_followed(cluster: Cluster) -> None:
     receiver = Receiver(cluster).start().wait_streaming()
     cluster.crash()
@@ -125,6 +128,7 @@ def test_the_receiver_follows_a_restore_to_its_new_timeline_and_back(world: Worl
     assert receiver.stop() == 0
 
 
+@pytest.mark.matrix
 def test_a_slot_that_the_server_gave_up_is_made_anew(cluster: Cluster) -> None:
     """The guard that keeps the primary's disk from filling up: what it costs is said, and the archive has the rest."""
     cluster.set(max_slot_wal_keep_size="2MB", wal_keep_size="0")
@@ -178,31 +182,35 @@ def lose(cluster: Cluster) -> None:
         shutil.rmtree(path)
 
 
-def test_a_lost_host_costs_nothing_that_was_acknowledged(cluster: Cluster, sandbox: Sandbox) -> None:
-    """Commits wait for the receiver: what a client was told is there on the spare; the archive alone has less."""
+def lost_under_load(cluster: Cluster) -> Workload:
+    """A backup, a receiver, clients at work; then the host is gone. The receiver's last word is on its disk."""
     workload = Workload(cluster, accounts=200)
     cluster.keeper("backup").expect(0)
     receiver = Receiver(cluster).start().wait_streaming()
-    cluster.set(synchronous_standby_names=SLOT, archive_timeout="0")
-    cluster.reload()
-    wait_for(
-        lambda: cluster.sql("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"),
-        "a synchronous one",
-    )
+    if cluster.settings.get("synchronous_standby_names"):
+        cluster.reload()
+        question = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"
+        wait_for(lambda: cluster.sql(question), "a receiver that commits wait for")
     before = workload.lines()
     running = workload.start()
     wait_for(lambda: workload.lines() > before + 300, "the workload's progress")
     lose(cluster)
     workload.stop(running)
     assert receiver.stop() == 0
+    return workload
 
+
+def test_a_lost_host_costs_nothing_that_was_acknowledged(cluster: Cluster, sandbox: Sandbox) -> None:
+    """Commits wait for the receiver: what a client was told is there on the spare; the archive alone has less."""
+    cluster.set(synchronous_standby_names=SLOT)
+    workload = lost_under_load(cluster)
     acknowledged = set().union(*workload.committed().values())
     sent = set().union(*workload.committed(sent=True).values())
     spare = spare_for(cluster, sandbox)
-    refusal = spare.keeper("plan", "--latest").expect(0)["plan"]
-    assert any("use_partial" in warning for warning in refusal["warnings"])
+    without = spare.keeper("plan", "--latest").expect(0)["plan"]
+    assert any("use_partial" in warning for warning in without["warnings"])
     plan = spare.keeper("plan", "--latest", "--use-partial").expect(0)["plan"]
-    assert parse_lsn(plan["proof"]["end_lsn"]) > parse_lsn(refusal["proof"]["end_lsn"])
+    assert lsn_number(plan["proof"]["end_lsn"]) > lsn_number(without["proof"]["end_lsn"])
     spare.keeper("restore", "--latest", "--use-partial", "--confirm", "main").expect(0)
     found = recovered_rows(spare.dsn())
     assert acknowledged <= found <= sent
@@ -215,6 +223,34 @@ def test_a_lost_host_costs_nothing_that_was_acknowledged(cluster: Cluster, sandb
     assert again.stop() == 0
     assert spare.keeper("info").expect(0)["conflicts"] == []
     assert spare.value("SELECT failed_count FROM pg_stat_archiver") == 0
+
+
+@pytest.mark.matrix
+def test_what_an_asynchronous_receiver_costs(
+    cluster: Cluster, sandbox: Sandbox, record_property: Callable[[str, object], None]
+) -> None:
+    """Every acknowledged transaction up to the last streamed one is there; how much was behind it is measured."""
+    workload = lost_under_load(cluster)
+    acknowledged = workload.committed()
+    spare = spare_for(cluster, sandbox)
+    plan = spare.keeper("plan", "--latest", "--use-partial").expect(0)["plan"]
+    spare.keeper("restore", "--latest", "--use-partial", "--confirm", "main").expect(0)
+    found = recovered_rows(spare.dsn())
+    there = {xid for xid, rows in acknowledged.items() if rows <= found}
+    told = [json.loads(line) for line in workload.book.read_text().splitlines()]
+    known = {
+        line["xid"]: line
+        for line in told
+        if line["kind"] == "transaction" and line["state"] == "committed" and line.get("committed_at")
+    }
+    end = lsn_number(plan["proof"]["end_lsn"])
+    streamed = {xid for xid, line in known.items() if lsn_number(line["lsn_after"]) <= end}
+    assert streamed and streamed <= there
+    times = {xid: datetime.fromisoformat(line["committed_at"]) for xid, line in known.items()}
+    lost = max(times.values()) - max(times[xid] for xid in there & times.keys())
+    record_property("rpo_seconds", max(0.0, lost.total_seconds()))
+    record_property("lost_transactions", len(acknowledged) - len(there))
+    assert lost.total_seconds() < 5
 
 
 def test_check_says_how_the_receiver_is(cluster: Cluster) -> None:
