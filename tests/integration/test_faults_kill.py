@@ -195,7 +195,7 @@ def test_everything_killed_in_replay_and_the_live_server_too(world: World) -> No
 
 
 def test_killed_while_the_backup_is_extracted(world: World) -> None:
-    """Not at a step's edge but in the middle of it: as soon as the first file is there."""
+    """D01. Not at a step's edge but in the middle of it: as soon as the first file is there."""
     cluster = world.cluster
     running = cluster.keeper_start(*RESTORE)
     wait_for(lambda: staged(world), "the staging directory", interval=0.001)

@@ -52,6 +52,48 @@ def raised() -> frozenset[str]:
     return frozenset(found)
 
 
+#: Groups of which every id is done: by an error or by doing the work all the same, named by the code that answers it.
+DONE = ("A", "D")
+#: Codes whose tests are being written.
+AWAITED = {"combine-failed", "combined-copy-unfit", "wal-summaries-missing"}
+ID = re.compile(r"(?<![0-9A-Za-z])([A-Da-d]\d\d)(?![0-9A-Za-z])")
+RANGE = re.compile(r"\b([A-D])(\d\d) to \1(\d\d)\b")
+
+
+@cache
+def answered() -> frozenset[str]:
+    """The ids that a docstring of a module, class or function of the engine names, also as ``B01 to B08``."""
+    words = [
+        ast.get_docstring(node) or ""
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+    ]
+    found = {identity for text in words for identity in ID.findall(text)}
+    for text in words:
+        for group, first, last in RANGE.findall(text):
+            found |= {f"{group}{number:02}" for number in range(int(first), int(last) + 1)}
+    return frozenset(found)
+
+
+@cache
+def tried() -> tuple[frozenset[str], frozenset[str]]:
+    """The texts that tests hold, and the ids that they name: in a test's name, its docstring or its cases."""
+    texts: set[str] = set()
+    names: set[str] = set()
+    for path in (CHECKOUT / "tests").rglob("*.py"):
+        if path == Path(__file__).resolve():
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        about = ast.get_docstring(tree, clean=False)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value != about:
+                texts.add(node.value)
+            elif isinstance(node, ast.FunctionDef):
+                names.add(node.name.replace("_", " "))
+    return frozenset(texts), frozenset(one.upper() for text in texts | names for one in ID.findall(text))
+
+
 def rows(language: str) -> dict[str, str]:
     """Id -> the rest of its row."""
     matches = [ROW.match(line) for line in PAGES[language].read_text(encoding="utf-8").splitlines()]
@@ -90,6 +132,22 @@ def test_what_is_claimed_fits_the_status(fault: Fault) -> None:
     if fault.status == "open":
         assert not fault.codes and not fault.answer
     assert (fault.missing is not None) == (fault.status in ("partly", "open"))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_every_code_is_asserted_by_a_test(fault: Fault) -> None:
+    texts, _ids = tried()
+    assert set(fault.codes) - texts <= AWAITED
+
+
+@pytest.mark.parametrize(
+    "fault", [fault for fault in FAULTS if fault.id[0] in DONE], ids=lambda fault: fault.id
+)
+def test_what_is_done_is_named_where_it_is_done_and_where_it_is_tried(fault: Fault) -> None:
+    _texts, ids = tried()
+    assert fault.status in ("stopped", "handled")
+    assert fault.id in answered(), "no docstring of the engine names it"
+    assert fault.id in ids or set(fault.codes) & AWAITED, "no test names it"
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)

@@ -240,6 +240,8 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
     archives them (C14). ``fsync=off``: the copy is made durable as a whole before the swap, and staged again after a
     reboot. ``hot_standby=off``: nobody can look at a half-recovered database, and none of the primary's limits bind.
     A socket of its own and no port: whoever has the live one is not disturbed (C06). Nothing is included (C10).
+    ``recovery_target_action=promote``: a pause would end in a shutdown (D06) or, with a hot standby that never becomes
+    active, in a promotion (D07), and a shutdown would come again at the next start (D08).
     """
     command = restore_command(
         [config.command], f"{plan.work_directory}/plan.json", f"{plan.work_directory}/spool"

@@ -35,8 +35,8 @@ FAULTS: tuple[Fault, ...] = (
             "目標に達する前にコマンドまたは展開先のサーバが終了しました。",
         ),
         answer=(
-            "The next run ends a server that was left behind, and goes on with the same plan; a promotion cut short "
-            "is staged again.",
+            "The next run ends a server that was left behind, and goes on with the same plan; a promotion cut short is "
+            "staged again.",
             "次の実行で残ったサーバを終了し、同じ計画を続けます。途中で切れた昇格は展開し直します。",
         ),
         remedy=_AGAIN,
@@ -66,7 +66,12 @@ FAULTS: tuple[Fault, ...] = (
         "stopped",
         ("archive-get-failed", "replay-server-died"),
         title=("restore_command killed by a signal", "シグナルによる restore_command の終了"),
-        cause=("Somebody ended it, or the host shuts down.", "誰かが終了させたか、ホストが停止中です。"),
+        cause=(
+            "Somebody ended it, or the host shuts down. After SIGTERM PostgreSQL ends with status 1 and without a "
+            "FATAL line, after other signals with one (seen on 15).",
+            "誰かが終了させたか、ホストが停止中です。SIGTERM の場合 PostgreSQL は FATAL 行なしにステータス 1 で、"
+            "他のシグナルでは FATAL 行とともに終了します (15 で確認)。",
+        ),
         answer=(
             "A signal is answered with 255; that the staged server ended is reported with its last words.",
             "シグナルには 255 を返し、展開先のサーバの終了を最後の出力とともに報告します。",
@@ -76,17 +81,17 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "D05",
         "stopped",
-        ("segment-changed", "archive-changed", "segment-missing", "history-missing"),
+        ("segment-changed", "archive-changed", "history-changed", "segment-missing", "history-missing"),
         title=("Archive changes while it is restored from", "復旧中のアーカイブの変化"),
         cause=(
             "A segment or a history was replaced or removed after the plan.",
             "計画後にセグメントや履歴が置換または削除されました。",
         ),
         answer=(
-            "Backup and WAL are leased (there is no expiry yet that could take them); every segment must have the "
-            "bytes that were proven.",
-            "バックアップと WAL をリースで保護し (期限切れ削除の機能はまだありません)、"
-            "すべてのセグメントを証明時の内容と照合します。",
+            "Backup and WAL are leased until the restore is done or given up, and expiry respects that; every segment "
+            "and history must have the bytes that were proven.",
+            "復旧の完了または中止までバックアップと WAL をリースで保護し、期限切れ削除はそれに従います。"
+            "すべてのセグメントと履歴を証明時の内容と照合します。",
         ),
         remedy=(
             "Bring the proven file back, or plan again.",
@@ -96,12 +101,17 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "D06",
         "handled",
-        (),
+        ("replay-server-died",),
         title=("Pause at the target without hot standby", "ホットスタンバイなしの一時停止"),
-        cause=("The server would shut down instead.", "サーバは一時停止せずに終了します。"),
+        cause=(
+            "The server would shut down instead, with status 0 as if all were well (seen on 15).",
+            "サーバは一時停止せずに、正常時と同じステータス 0 で終了します (15 で確認)。",
+        ),
         answer=(
-            "recovery_target_action is `promote`; nothing pauses.",
-            "recovery_target_action は `promote` で、一時停止しません。",
+            "recovery_target_action is `promote`, whatever the backup's configuration says; nothing pauses. A staged "
+            "server that ends before it is promoted is a failure.",
+            "バックアップの設定にかかわらず recovery_target_action は `promote` で、一時停止しません。"
+            "昇格前に終了した場合は失敗とします。",
         ),
     ),
     Fault(
@@ -109,7 +119,10 @@ FAULTS: tuple[Fault, ...] = (
         "handled",
         (),
         title=("Pause with hot standby never active", "ホットスタンバイが有効にならない一時停止"),
-        cause=("The server would promote instead.", "サーバは一時停止せずに昇格します。"),
+        cause=(
+            "The server would promote instead, and say nothing of it (seen on 15 with an overflowed snapshot).",
+            "サーバは一時停止せず、何も示さずに昇格します (15 でスナップショットの溢れにより確認)。",
+        ),
         answer=(
             "As D06; where recovery stopped is read from the new timeline's history and held against the plan.",
             "D06 と同じです。停止位置は新しいタイムラインの履歴から読み、計画と照合します。",
@@ -118,7 +131,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "D08",
         "handled",
-        (),
+        ("replay-server-died",),
         title=("Shutdown at the target", "目標での停止"),
         cause=(
             "The signal file stays, and the next start stops again.",
@@ -139,8 +152,10 @@ FAULTS: tuple[Fault, ...] = (
             "セグメントが届かないか、サーバが応答しません。",
         ),
         answer=(
-            "Judged by progress, not by the time it takes: 15 minutes without any.",
-            "所要時間ではなく進捗で判定します (進捗のない状態が 15 分)。",
+            "Judged by progress, not by the time it takes: `restore.stalled_after_seconds` (900) in which the server "
+            "neither reads nor writes.",
+            "所要時間ではなく進捗で判定します (サーバが読み書きしない状態が `restore.stalled_after_seconds` 秒、"
+            "既定 900)。",
         ),
         remedy=(
             "Look at the staged server's log, then run the same command again.",
@@ -176,8 +191,9 @@ FAULTS: tuple[Fault, ...] = (
         ),
         answer=("Nothing is swapped, the copy is kept.", "切り替えは行わず、複製を残します。"),
         remedy=(
-            "Keep the copy and its server.log for inquiry, and run `dbkeeper plan` again.",
-            "調査のため複製と server.log を残し、`dbkeeper plan` を実行し直してください。",
+            "Keep a copy of the work directory with its server.log for inquiry, abandon the restore (`dbkeeper undo`), "
+            "and plan again.",
+            "調査のため作業ディレクトリと server.log を保存し、復旧を中止して (`dbkeeper undo`) 計画し直してください。",
         ),
     ),
     Fault(
@@ -185,12 +201,15 @@ FAULTS: tuple[Fault, ...] = (
         "handled",
         ("swap-blocked", "new-cluster-did-not-start", "kept-directory-missing"),
         title=("Swap interrupted", "切り替えの中断"),
-        cause=("Killed between the two renames.", "二回の名前変更の間で終了しました。"),
+        cause=(
+            "Killed between the two renames, or something lies where a directory is to go.",
+            "二回の名前変更の間で終了したか、移動先に別のものがあります。",
+        ),
         answer=(
             "Each step is in the journal: the same command finishes, `dbkeeper undo` goes back. A cluster that does "
-            "not start is put back by itself.",
+            "not start is put back by itself; nothing is renamed onto anything.",
             "各手順を記録しているため、同じコマンドで完了、`dbkeeper undo` で取り消しができます。"
-            "起動できない場合は自動的に元に戻します。",
+            "起動できない場合は自動的に元に戻し、既存のものへの上書きは行いません。",
         ),
         remedy=(
             "Run the same command again, or `dbkeeper undo`.",
@@ -212,7 +231,8 @@ FAULTS: tuple[Fault, ...] = (
             "A promotion gets a number above all that the repository knows by history, by WAL or by reservation, and "
             "it is reserved in that moment. Before the swap the archive is asked again; history files are never "
             "overwritten.",
-            "昇格には、履歴・WAL・予約のいずれかでリポジトリが知るすべての番号より大きい番号を与え、その場で予約します。"
+            "昇格には、履歴・WAL・予約のいずれかでリポジトリが知るすべての番号より大きい番号を与え、"
+            "その場で予約します。"
             "切り替え前にアーカイブを再確認し、履歴ファイルは上書きしません。",
         ),
         remedy=(

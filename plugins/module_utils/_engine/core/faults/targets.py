@@ -195,18 +195,20 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "A12",
-        "partly",
+        "stopped",
         ("timeline-unknown",),
         title=("Timeline that nobody knows", "存在しないタイムライン"),
         cause=(
             "The asked timeline has no history file in the archive.",
             "指定されたタイムラインの履歴ファイルがアーカイブにありません。",
         ),
-        remedy=(
-            "Choose one of those listed; each is shown with its parent and the LSN of the fork.",
-            "一覧から選んでください。それぞれ親と分岐の LSN を示します。",
+        answer=(
+            "Each timeline is listed with its parent, the LSN of the fork and the last commit before it (a history "
+            "file knows no time).",
+            "各タイムラインを、親、分岐の LSN、分岐前の最後のコミットとともに示します "
+            "(履歴ファイルに時刻はありません)。",
         ),
-        missing=("The time of a fork is not shown.", "分岐の時刻は表示しません。"),
+        remedy=("Choose one of those listed.", "一覧から選んでください。"),
     ),
     Fault(
         "A13",
@@ -254,24 +256,30 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "A15",
-        "partly",
-        ("timeline-ambiguous", "restore-point-unknown", "xid-not-in-archive"),
+        "stopped",
+        (
+            "restore-point-unknown",
+            "xid-not-in-archive",
+            "xid-aborted",
+            "lsn-out-of-range",
+            "target-after-last-commit",
+            "timeline-ambiguous",
+        ),
         title=("Target on another branch only", "目標が別の枝にのみ存在"),
         cause=(
-            "The name, xid or position belongs to a branch that the server would not follow.",
-            "名前、xid、位置が、サーバのたどらない枝にあります。",
+            "The name, xid, position or time belongs to a branch other than the one that was asked for.",
+            "名前、xid、位置、時刻が、指定された枝とは別の枝にあります。",
         ),
         answer=(
-            "Without a timeline all branches are searched, and the one that holds the target is taken.",
-            "タイムラインの指定がなければすべての枝を調べ、目標のある枝を使います。",
+            "The refusal names the timeline that holds the target, with LSN and backup. Without a timeline all "
+            "branches are searched, and the one that holds the target is taken.",
+            "目標のあるタイムラインを LSN とバックアップとともに示します。"
+            "タイムラインの指定がなければすべての枝を調べ、"
+            "目標のある枝を使います。",
         ),
         remedy=(
-            "Leave the timeline out, or name the right one.",
-            "タイムラインの指定を外すか、正しいものを指定してください。",
-        ),
-        missing=(
-            "When a timeline is asked for, the refusal does not say which other one holds the target.",
-            "タイムラインを指定した場合、目標がどの枝にあるかは表示しません。",
+            "Leave the timeline out, or name the one that is told.",
+            "タイムラインの指定を外すか、示されたものを指定してください。",
         ),
     ),
     Fault(
@@ -291,8 +299,8 @@ FAULTS: tuple[Fault, ...] = (
             "使用可能なバックアップがない、またはバージョンやシステムが異なる",
         ),
         cause=(
-            "There is no verified backup; or programs, data directory and backup are not of one major version and "
-            "one system.",
+            "There is no verified backup; or programs, data directory and backup are not of one major version and one "
+            "system.",
             "検証済みバックアップがないか、プログラム・データディレクトリ・バックアップのメジャーバージョンまたはシス"
             "テムが一致しません。",
         ),
@@ -344,7 +352,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "A18",
-        "partly",
+        "handled",
         (),
         title=("Clocks that went back", "時計の巻き戻り"),
         cause=(
@@ -352,15 +360,15 @@ FAULTS: tuple[Fault, ...] = (
             "バックアップの完了時刻が未来か、コミット時刻が WAL の順に増えていません。",
         ),
         answer=(
-            "The order of the WAL decides, not that of times. A backup passed over for it, and one that ended in the "
-            "future, are warned of; the latter does not count as young.",
-            "時刻ではなく WAL の順序で判定します。そのために使わなかったバックアップや未来に完了したバックアップは警"
-            "告し、後者は新しいバックアップとはみなしません。",
+            "The order of the WAL decides, not that of times. With both times it is told when a backup is passed over "
+            "for it, when one ended in the future (it does not count as young), and when a commit of the asked time "
+            "comes after the stop.",
+            "時刻ではなく WAL の順序で判定します。そのために使わないバックアップ、未来に完了したバックアップ "
+            "(新しいとはみなしません)、停止位置より後にある指定時刻以前のコミットは、両方の時刻とともに警告します。",
         ),
-        remedy=("Correct the host's clock.", "ホストの時計を修正してください。"),
-        missing=(
-            "Each warning names one of the two times only.",
-            "警告に表示する時刻は二つのうち一方のみです。",
+        remedy=(
+            "Correct the host's clock; ask for the LSN or the xid where the time is not clear.",
+            "ホストの時計を修正し、時刻が不明確な場合は LSN または xid を指定してください。",
         ),
     ),
 )
