@@ -183,7 +183,7 @@ class Pair:
                         connection.execute("SELECT run, worker, seq, part FROM ledger_entries").fetchall()
                     )
             except psycopg.Error as error:
-                return Outcome("wrong", f"promotes; later: {_short(str(error))}")
+                return Outcome("wrong", f"promotes; **{_reason(str(error))}**")
         return compare(rows, wanted, "promotes")
 
     def recover_ours(self, target: dict[str, Any], wanted: set[Key]) -> Outcome:
@@ -250,8 +250,10 @@ class Pair:
                     return "ended"
                 try:
                     psycopg.connect(dsn, connect_timeout=5).close()
-                except psycopg.OperationalError:
-                    return ""
+                except psycopg.OperationalError as error:
+                    starting = any(word in str(error) for word in ("not accepting", "starting up", "not yet"))
+                    # Anything else is a database that cannot be entered; reading it will tell.
+                    return "" if starting else "promoted"
                 return "promoted"
 
             yield dsn, wait_for(promoted, "promotion or the end", timeout=90) == "promoted", words
@@ -273,6 +275,11 @@ def compare(rows: set[Key], wanted: set[Key], verb: str) -> Outcome:
     parts = [f"{missing} of {len(wanted)} rows lost"] if missing else []
     parts += [f"{extra} rows too many"] if extra else []
     return Outcome("wrong", f"{verb}: **{', '.join(parts)}**")
+
+
+def _reason(text: str) -> str:
+    """What libpq says without where it tried."""
+    return _short(text.rpartition("FATAL:  ")[2] if "FATAL:  " in text else text)
 
 
 def _short(text: str) -> str:
