@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.integration.harness.sandbox import Sandbox
 
-from . import disaster, many_segments
+from . import cold_proof, disaster, many_segments
 from .record import machine, say, table, write
 
 
@@ -27,14 +27,17 @@ def main() -> int:
     parser.add_argument("--wal-megabytes", type=int, default=2200, help="WAL after the backup")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--segments", type=int, default=10_000, help="length of the archive for the proof")
-    parser.add_argument("--only", choices=("disaster", "segments"))
+    parser.add_argument(
+        "--cold-segments", type=int, default=64, help="of 16 MB, for the proof without an index"
+    )
+    parser.add_argument("--only", choices=("disaster", "segments", "cold"))
     options = parser.parse_args()
     reports = Path(os.environ.get("DBKEEPER_REPORT_DIR", "build/reports"))
     reports.mkdir(parents=True, exist_ok=True)
     where = machine()
     say(json.dumps(where))
     rows = []
-    if options.only != "segments":
+    if options.only in (None, "disaster"):
         sandbox = Sandbox()
         try:
             rows += disaster.measure(
@@ -46,10 +49,16 @@ def main() -> int:
         finally:
             sandbox.close()
         write(reports / "bench.json", rows)
-    if options.only != "disaster":
+    if options.only in (None, "segments"):
         sandbox = Sandbox()
         try:
             rows += many_segments.measure(sandbox, segments=options.segments, repeat=options.repeat)
+        finally:
+            sandbox.close()
+    if options.only in (None, "cold"):
+        sandbox = Sandbox()
+        try:
+            rows += cold_proof.measure(sandbox, segments=options.cold_segments, repeat=options.repeat)
         finally:
             sandbox.close()
     write(reports / "bench.json", rows)

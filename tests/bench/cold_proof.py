@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Reading an archive that no index knows: bytes a second and core, beside what unpacking and hashing alone cost.
+
+Processor seconds are counted, not wall time: those of the engine and of the programs that it runs, on all cores.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.archive import push
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.source import NativeWalSource
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.index import WalIndex
+from tests.integration.harness.cluster import Cluster
+from tests.integration.harness.sandbox import Sandbox
+from tests.integration.harness.template import Kind
+
+from .record import Row, say
+
+_BUDGET_BYTES = 400_000_000
+_SEGMENT_MB = 16
+
+
+def measure(sandbox: Sandbox, *, segments: int, repeat: int) -> list[Row]:
+    """So many full segments of 16 MB, with the WAL of inserts, updates and an index."""
+    cluster = Cluster(
+        sandbox,
+        "cold",
+        kind=Kind(segment_mb=_SEGMENT_MB),
+        archiving=False,
+        settings={"archive_mode": "on", "archive_command": "true", "wal_keep_size": f"{segments * 20}MB"},
+    ).start()
+    repository = Repository(str(cluster.repository), cluster.name)
+    first = cluster.switch_wal()
+    cluster.sql("CREATE TABLE filler (n int PRIMARY KEY, t text, at timestamptz)")
+    done = 0
+    while _number(cluster.current_segment()) - _number(first) < segments + 1:
+        for _dummy in range(20):
+            cluster.sql(
+                "INSERT INTO filler SELECT n, md5(n::text), now() FROM generate_series(%s::int, %s::int) n",
+                done + 1,
+                done + 2000,
+            )
+            done += 2000
+        cluster.sql("UPDATE filler SET t = md5(t) WHERE n %% 7 = 0 AND n > %s::int", done - 40_000)
+    current = cluster.current_segment()
+    system_id = int(cluster.system_id)
+    chosen = [
+        path
+        for path in sorted((cluster.data_directory / "pg_wal").iterdir())
+        if len(path.name) == 24 and first < path.name < current
+    ][:segments]
+    for path in chosen:
+        push(repository, str(path))
+    bytes_read = len(chosen) * _SEGMENT_MB << 20
+    bin_directory = str(cluster.installation.bin_directory)
+    cluster.stop()
+    source = NativeWalSource(repository, system_id)
+    stored = [str(Path(repository.wal(system_id)) / path.name[:8] / f"{path.name}.zst") for path in chosen]
+    index = sandbox.root / "cold-index" / str(system_id)
+
+    def ours() -> None:
+        shutil.rmtree(index, ignore_errors=True)
+        report = WalIndex(str(index)).refresh(source, bin_directory)
+        assert report.indexed == len(chosen) and not any(entry.fault for entry in report.entries.values())
+
+    def plainly() -> None:
+        for path in stored:
+            subprocess.run(
+                f"zstd -q -d -c {path} | sha256sum", shell=True, check=True, stdout=subprocess.DEVNULL
+            )
+
+    say(f"reading {len(chosen)} segments of {_SEGMENT_MB} MB that no index knows")
+    runs: dict[str, list[float]] = {"ours": [], "zstd and sha256sum": []}
+    for _dummy in range(max(3, repeat)):
+        runs["ours"].append(_processor_seconds(ours))
+        runs["zstd and sha256sum"].append(_processor_seconds(plainly))
+    mine, theirs = (sorted(times)[len(times) // 2] for times in runs.values())
+    rate = bytes_read / mine
+    say(f"  {rate / 1e9:.3f} GB/s and core; unpacking and hashing alone {bytes_read / theirs / 1e9:.3f}")
+    return [
+        Row(
+            f"proof of {bytes_read >> 20} MB of WAL, no index (processor seconds)",
+            round(mine, 3),
+            "zstd and sha256sum",
+            round(theirs, 3),
+            round(mine / theirs, 3),
+            f">= {_BUDGET_BYTES / 1e9:g} GB/s and core",
+            rate >= _BUDGET_BYTES,
+            runs,
+            {"bytes": bytes_read, "bytes_per_core_second": round(rate)},
+        )
+    ]
+
+
+def _number(name: str) -> int:
+    return int(name[8:16], 16) * 256 + int(name[16:], 16)
+
+
+def _processor_seconds(act: Callable[[], None]) -> float:
+    def spent() -> float:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(one.ru_utime + one.ru_stime for one in used)
+
+    before = spent()
+    act()
+    return round(spent() - before, 3)
