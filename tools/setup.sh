@@ -38,7 +38,10 @@ packages_of() {
         venv) echo python3 python3-venv git ;;
         quickstart) echo python3-apt ;;
         lint) echo shellcheck ;;
-        integration) echo acl faketime openssl pgbadger pgbouncer postgresql postgresql-contrib python3-psycopg zstd ;;
+        integration)
+            echo acl faketime libnss-wrapper openssh-client openssh-server openssl pgbadger pgbouncer postgresql
+            echo postgresql-contrib python3-psycopg rsync zstd
+            ;;
         molecule) echo acl debootstrap iproute2 nftables openssh-client pgbadger systemd-container zstd ;;
         bench) echo pgbackrest postgresql postgresql-contrib zstd ;;
         *) die "no package set is named '$1'" ;;

@@ -142,7 +142,6 @@ last_restore:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.backup.info import information
-from ..module_utils._engine.repository.layout import Repository
 from ..module_utils._module import (
     CLUSTER_OPTIONS,
     become_owner,
@@ -157,7 +156,7 @@ def main() -> None:
     def operation() -> dict[str, object]:
         config = load_config(module.params)
         become_owner(config)
-        repository = Repository(config.repository, config.cluster)
+        repository = config.open_repository()
         repository.require("list the backups")
         return {"changed": False, **information(config, repository)}
 

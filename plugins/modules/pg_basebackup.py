@@ -106,7 +106,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.backup.base import BackupRequest, backup
 from ..module_utils._engine.core.sizes import parse_duration
-from ..module_utils._engine.repository.layout import Repository
 from ..module_utils._module import (
     CLUSTER_OPTIONS,
     become_owner,
@@ -141,7 +140,7 @@ def main() -> None:
         become_owner(config)
         age = max_age_seconds(module.params["max_age"])
         request = BackupRequest(label=module.params["label"], max_age_seconds=age)
-        repository = Repository(config.repository, config.cluster)
+        repository = config.open_repository()
         result = backup(config, repository, request, check=module.check_mode)
         after = {"steps": result["plan"]["steps"]} if result["changed"] else {}
         return {**result, "diff": {"before": {}, "after": after}}

@@ -21,6 +21,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.la
 
 from .digest import difference, fingerprint
 from .disk import SmallDisk
+from .elsewhere import Elsewhere
 from .installation import Installation, default_installation, run
 from .keeper import (
     HOLD_FILE,
@@ -60,10 +61,11 @@ class Cluster:
         disk: SmallDisk | None = None,
         disk_holds: str = "data",
         origin: Cluster | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """``disk`` holds the data directory and what is staged beside it, or (``disk_holds``) the repository.
 
-        ``origin`` is a stopped cluster of which this one is a copy, repository included.
+        ``elsewhere`` keeps the repository. ``origin`` is a stopped cluster to be copied, repository included.
         """
         self.sandbox = sandbox
         self.name = name
@@ -76,7 +78,7 @@ class Cluster:
         self.data_directory = self.parent / "data"
         self.socket_directory = self.root / "run"
         self.log_directory = self.root / "log"
-        self.repository = repository or self.root / "repository"
+        self.repository = elsewhere.repository if elsewhere else repository or self.root / "repository"
         self.state_directory = self.root / "state"
         self.config_path = self.root / "etc" / f"{name}.json"
         self.port = sandbox.ports.take()
@@ -95,7 +97,7 @@ class Cluster:
         self.settings = self._settings(archiving) | (settings or {})
         self._write_settings()
         self.config: dict[str, Any] = {}
-        self.write_config()
+        self.write_config(**(elsewhere.config() if elsewhere else {}))
         Repository(str(self.seen(self.repository)), self.name).create()
 
     def seen(self, path: Path) -> Path:

@@ -14,6 +14,7 @@ from ..core.journal import Journal
 from ..core.locks import locked
 from ..core.progress import Progress
 from ..repository.layout import Repository
+from .elsewhere import RemoteExecution
 from .execute import Execution
 from .plan import BackupPlan, make_plan
 from .request import BackupRequest
@@ -86,8 +87,9 @@ def _backup(
         f"{config.state_directory}/backup.journal.json", "backup", plan.label, plan.to_dict()
     )
     told = progress or Progress(f"{config.state_directory}/progress.json", "backup", identity=plan.label)
+    kind = RemoteExecution if repository.elsewhere else Execution
     try:
-        made = Execution(plan, state, repository, journal, told).run()
+        made = kind(plan, state, repository, journal, told).run()
     except BaseException as error:
         if progress is None:
             told.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")

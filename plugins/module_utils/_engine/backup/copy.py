@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -42,6 +42,7 @@ class Follower:
     directory: str
     suffix: str
     digests: dict[str, tuple[int, str]] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _fault: list[OSError] = field(default_factory=list)
     _thread: threading.Thread | None = None
@@ -143,6 +144,7 @@ def copy(
     attempted: str,
     progress: Callable[[int, int], None],
     watch: Callable[[float], None],
+    environment: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Run pg_basebackup to its end; what it said besides progress, which may be of damaged pages (see :mod:`.pages`).
 
@@ -164,7 +166,7 @@ def copy(
             argv,
             stdout=subprocess.DEVNULL,
             stderr=writer,
-            env={"PGAPPNAME": "dbkeeper", "PGCONNECT_TIMEOUT": "10"},
+            env={"PGAPPNAME": "dbkeeper", "PGCONNECT_TIMEOUT": "10", **(environment or {})},
         )
     except OSError as error:
         os.close(stream)

@@ -17,7 +17,7 @@ from typing import Any
 from ..cluster.config import ClusterConfig
 from ..core.clock import utc_now
 from ..core.errors import Failed, KeeperError
-from ..core.files import digest, fsync_directory, fsync_file, make_directory, remove_tree
+from ..core.files import digest, fsync_directory, fsync_file, make_directory
 from ..core.journal import Journal
 from ..core.locks import owner_record
 from ..core.progress import Progress
@@ -34,15 +34,15 @@ from ..repository.catalog import (
     write_backup,
 )
 from ..repository.layout import Repository
-from ..repository.manifest import Manifest, combined_bytes, read_manifest
+from ..repository.manifest import Manifest, combined_bytes, read_manifest, stored_manifest
+from ..repository.parts import INCOMING, SUFFIX, remove_data
 from .copy import Follower, copy, full, stop_strangers
 from .facts import restore_facts
+from .funnel import Funnel
 from .pages import UNFINISHED_MANIFEST, describe, page_faults
-from .plan import INCOMING, BackupPlan
+from .plan import BackupPlan
 from .state import BackupState
 from .wal import ArchiveWatch, await_wal, needed_segments, stop_time
-
-SUFFIX = ".tar.zst"
 
 
 class Execution:
@@ -106,7 +106,7 @@ class Execution:
 
     @property
     def _incoming(self) -> str:
-        return f"{self.plan.directory}/{INCOMING}"
+        return self.plan.incoming or f"{self.plan.directory}/{INCOMING}"
 
     def _discard(self) -> None:
         for label in self.plan.discard:
@@ -116,7 +116,7 @@ class Execution:
                 entry = entry.changed(
                     status=FAILED, failure="it was interrupted; a later run removed its data"
                 )
-            _remove_data(self.repository.backup(label))
+            remove_data(self.repository.backup(label))
             write_backup(self.repository, entry)
 
     def _register(self) -> None:
@@ -124,14 +124,14 @@ class Execution:
 
     def _copy(self) -> None:
         self.progress.phase("backup", total=self.plan.plain_bytes or None, note=self.plan.label)
-        make_directory(self._incoming)
         archiver = ArchiveWatch(self.config, self.attempted)
-        with Follower(self._incoming, SUFFIX) as follower, self._full_is_said():
+        with self._receiver() as receiver, self._full_is_said():
             words = copy(
                 self.plan.argv,
                 attempted=self.attempted,
                 progress=lambda done, total: self.progress.update(done, total=total),
                 watch=archiver.watch,
+                environment=receiver.environment,
             )
             ended_at = utc_now()
             faults = page_faults(words)
@@ -139,9 +139,9 @@ class Execution:
                 os.rename(f"{self._incoming}/{UNFINISHED_MANIFEST}", f"{self._incoming}/{MANIFEST}")
             if self.plan.compress_after:
                 self._compress()
-            follower.finish()
-        self.digests = follower.digests
-        self.manifest = read_manifest(f"{self._incoming}/{MANIFEST}", attempted=self.attempted)
+            receiver.finish()
+            self.digests = receiver.digests
+            self.manifest = read_manifest(f"{self._incoming}/{MANIFEST}", attempted=self.attempted)
         ranges = self.manifest.wal_ranges
         last = ranges[-1]
         self.entry = replace(
@@ -152,6 +152,11 @@ class Execution:
             stop_lsn=last.end_lsn,
             stopped_at=stop_time(self.config.data_directory, ranges[0], self.entry, ended_at),
         )
+
+    def _receiver(self) -> Follower | Funnel:
+        """What becomes of the files while pg_basebackup writes them."""
+        make_directory(self._incoming)
+        return Follower(self._incoming, SUFFIX)
 
     def _compress(self) -> None:
         names = sorted(name for name in os.listdir(self._incoming) if name.endswith(".tar"))
@@ -175,22 +180,21 @@ class Execution:
         self.progress.phase(
             "archive", total=len(names), unit="segments", note="the WAL that the backup needs"
         )
-        directory = self.repository.timeline(self.entry.system_id, last.timeline)
-        await_wal(names, directory, self.config, attempted=self.attempted, report=self.progress.update)
+        await_wal(
+            names,
+            self.repository,
+            self.entry.system_id,
+            self.config,
+            attempted=self.attempted,
+            report=self.progress.update,
+        )
 
     def _seal(self) -> None:
         self.progress.phase("seal", note="make it durable")
         begun = time.monotonic()
         entry, manifest = self.entry, self.manifest
         with self._full_is_said():
-            names = sorted(os.listdir(self._incoming))
-            for name in names:
-                if name not in self.digests:
-                    fsync_file(f"{self._incoming}/{name}")
-                os.rename(f"{self._incoming}/{name}", f"{self.plan.directory}/{name}")
-            os.rmdir(self._incoming)
-            fsync_directory(self.plan.directory)
-        files = tuple(self._stored(name) for name in names)
+            files = self._place()
         facts = restore_facts(self.config)
         sizes = combined_bytes([*self._parents(), manifest])
         self.entry = replace(
@@ -206,6 +210,21 @@ class Execution:
             manifest={"files": len(manifest.files), "checksums": "SHA256"},
             settings={**entry.settings, **facts},
         )
+        self._record()
+
+    def _place(self) -> tuple[StoredFile, ...]:
+        """Give the files their names."""
+        names = sorted(os.listdir(self._incoming))
+        for name in names:
+            if name not in self.digests:
+                fsync_file(f"{self._incoming}/{name}")
+            os.rename(f"{self._incoming}/{name}", f"{self.plan.directory}/{name}")
+        os.rmdir(self._incoming)
+        fsync_directory(self.plan.directory)
+        return tuple(self._stored(name) for name in names)
+
+    def _record(self) -> None:
+        """From here on it is a backup."""
         write_backup(self.repository, self.entry)
 
     def _stored(self, name: str) -> StoredFile:
@@ -222,8 +241,7 @@ class Execution:
 
     def _parents(self) -> list[Manifest]:
         return [
-            read_manifest(f"{self.repository.backup(label)}/{MANIFEST}", attempted=self.attempted)
-            for label in self.plan.chain
+            stored_manifest(self.repository, label, attempted=self.attempted) for label in self.plan.chain
         ]
 
     def _tablespaces(
@@ -264,15 +282,18 @@ class Execution:
 
     def _give_up(self, error: BaseException) -> None:
         """Data first: on a full disk its removal is what makes the entry writable again."""
-        stop_strangers(self.plan.directory)
-        _remove_data(self.plan.directory)
         why = f"{error.code}: {error.happened}" if isinstance(error, KeeperError) else "interrupted"
+        self._clean(why)
+        self.journal.finish("failed")
+
+    def _clean(self, why: str) -> None:
+        stop_strangers(self.plan.directory)
+        remove_data(self.plan.directory)
         with contextlib.suppress(KeeperError):
             # An entry that still says "running" is recognised by its dead maker as well.
             write_backup(
                 self.repository, self.entry.changed(status=FAILED, failure=why, seconds=dict(self.seconds))
             )
-        self.journal.finish("failed")
 
 
 def _first_entry(plan: BackupPlan, state: BackupState) -> Backup:
@@ -292,14 +313,3 @@ def _first_entry(plan: BackupPlan, state: BackupState) -> Backup:
         owner=owner_record(f"base backup {plan.label}"),
         settings=dict(state.control.settings),
     )
-
-
-def _remove_data(directory: str) -> None:
-    """Everything but the entry; names that we do not make stay."""
-    if os.path.isdir(f"{directory}/{INCOMING}"):
-        remove_tree(f"{directory}/{INCOMING}", made_by_us=INCOMING)
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(directory):
-            if name.endswith((SUFFIX, ".tar")) or name in (MANIFEST, UNFINISHED_MANIFEST):
-                os.unlink(f"{directory}/{name}")
-        fsync_directory(directory)

@@ -21,7 +21,7 @@ from ..retention.policy import Policy
 
 def local_repository(config: ClusterConfig, attempted: str) -> Repository:
     """The repository, if it is on this host. Raises :class:`Refused` (``repository-elsewhere``)."""
-    if "://" in config.repository:
+    if config.repository_is_elsewhere:
         raise Refused(
             "repository-elsewhere",
             attempted=attempted,

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.controldata import read_control_data
-from ..cluster.disks import file_system
 from ..cluster.instance import Instance
 from ..cluster.psql import query
 from ..core.clock import format_utc, utc_now
@@ -28,7 +27,7 @@ from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from .health import Facts, judge
 from .pages import describe
-from .state import ask_server, ready_segments
+from .state import ask_server, ready_segments, repository_disk
 from .streaming import ask_streaming, streaming_check
 from .windows import Window, gaps, windows
 
@@ -84,7 +83,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "server": server,
         "archiver": archiver,
         "streaming": streaming,
-        "disk": file_system(repository.path).to_dict(),
+        "disk": repository_disk(repository).to_dict(),
         "progress": read_progress(f"{config.state_directory}/progress.json"),
         "last_restore": max(evidence, key=lambda item: str(item.get("ended", "")), default=None),
         "objectives": {

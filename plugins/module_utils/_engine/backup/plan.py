@@ -13,13 +13,13 @@ from ..core.errors import KeeperError, Refused
 from ..core.sizes import format_bytes, format_duration
 from ..repository.catalog import EXPIRED, MANIFEST, RUNNING, VERIFIED, Backup, backup_label
 from ..repository.chain import FULL
+from ..repository.parts import INCOMING
 from .kind import Kind, choose_kind, summary_warnings
 from .request import BackupRequest
 from .state import BackupState, ServerFacts
 
 #: From this major version on the server compresses by itself, and much less goes through the socket.
 SERVER_COMPRESSES = 15
-INCOMING = ".incoming"
 _FIRST_GUESS = 0.5
 _MARGIN = 1.1
 _SPARE_BYTES = 64 << 20
@@ -42,6 +42,8 @@ class BackupPlan:
     chain: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
     directory: str = ""
+    #: Where pg_basebackup writes: below ``directory``, or pipes on this host for a repository elsewhere.
+    incoming: str = ""
     compress_after: bool = False
     compression_level: int = 1
     discard: tuple[str, ...] = ()
@@ -117,6 +119,7 @@ def make_plan(request: BackupRequest, state: BackupState) -> BackupPlan:
     after = server.major < SERVER_COMPRESSES
     plain, needed, estimate = _space(state, server, after, kind)
     directory = f"{state.repository_path}/base/{label}"
+    incoming = f"{state.scratch}/{label}" if state.scratch else f"{directory}/{INCOMING}"
     plan = BackupPlan(
         label=label,
         reason=f"{_reason(request, state)}; {kind.kind}, because {kind.why}",
@@ -126,14 +129,14 @@ def make_plan(request: BackupRequest, state: BackupState) -> BackupPlan:
         argv=command_line(
             state.config,
             label,
-            f"{directory}/{INCOMING}",
+            incoming,
             server.major,
             state.cpus,
-            parent_manifest=f"{state.repository_path}/base/{kind.parent.label}/{MANIFEST}"
-            if kind.parent
-            else None,
+            socket_directory=relay_directory(state) if state.scratch else None,
+            parent_manifest=parent_manifest(state, kind.parent.label) if kind.parent else None,
         ),
         directory=directory,
+        incoming=incoming,
         compress_after=after,
         compression_level=state.config.backup.compression_level,
         discard=tuple(b.label for b in state.catalog.backups if _left_behind(b, label)),
@@ -147,6 +150,18 @@ def make_plan(request: BackupRequest, state: BackupState) -> BackupPlan:
     return plan
 
 
+def parent_manifest(state: BackupState, label: str) -> str:
+    """Where pg_basebackup reads the manifest of the backup that an incremental one is built on."""
+    if state.scratch:
+        return f"{state.scratch}/{label}.manifest"
+    return f"{state.repository_path}/base/{label}/{MANIFEST}"
+
+
+def relay_directory(state: BackupState) -> str:
+    """Where pg_basebackup finds the server when a backup is only passed on; short, as a socket's path must be."""
+    return f"{state.config.state_directory}/relay"
+
+
 def command_line(
     config: ClusterConfig,
     label: str,
@@ -155,6 +170,7 @@ def command_line(
     cpus: int,
     *,
     parent_manifest: str | None = None,
+    socket_directory: str | None = None,
 ) -> tuple[str, ...]:
     """pg_basebackup's command line; it holds no secret. With ``parent_manifest`` only what changed since is sent.
 
@@ -169,7 +185,15 @@ def command_line(
         argv.append(f"--incremental={parent_manifest}")
     if config.backup.max_rate_kbytes:
         argv.append(f"--max-rate={config.backup.max_rate_kbytes}k")
-    return (*argv, "-h", config.socket_directory, "-p", str(config.port), "-U", config.backup_user)
+    return (
+        *argv,
+        "-h",
+        socket_directory or config.socket_directory,
+        "-p",
+        str(config.port),
+        "-U",
+        config.backup_user,
+    )
 
 
 def _workers(cpus: int) -> str:

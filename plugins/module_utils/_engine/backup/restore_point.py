@@ -152,7 +152,7 @@ def _create(
             )
         known: list[KnownPoint] = []
         if config is not None:
-            known = known_points(config, Repository(config.repository, config.cluster), int(system_id))
+            known = known_points(config, config.open_repository(), int(system_id))
         else:
             warnings.append("no cluster was named, so nobody looked whether the name is there already")
         there = plan_restore_point(request, known)

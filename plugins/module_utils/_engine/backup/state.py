@@ -17,7 +17,6 @@ from ..cluster.disks import FileSystem, file_system
 from ..cluster.instance import Instance, InstanceStatus
 from ..cluster.psql import query
 from ..core.clock import utc_now
-from ..core.locks import owner_alive
 from ..repository.catalog import RUNNING, Backup, Catalog, read_catalog
 from ..repository.fetch import stored_fault
 from ..repository.layout import Repository
@@ -134,6 +133,8 @@ class BackupState:
     disk: FileSystem
     repository_path: str
     repository_writable: bool
+    #: Where on this host a backup is only passed on, when the repository is elsewhere; else empty.
+    scratch: str = ""
     same_device: bool = False
     live_owners: frozenset[str] = frozenset()
     ready_segments: int = 0
@@ -150,7 +151,7 @@ def ask_state(config: ClusterConfig, repository: Repository) -> BackupState:
     repository.require(f"take a base backup of cluster {config.cluster}")
     catalog = read_catalog(repository)
     status = Instance(config).status()
-    disk = file_system(repository.base)
+    disk = repository_disk(repository)
     control = read_control_data(config.bin_directory, config.data_directory)
     server = ask_server(config) if status.running and status.ready else None
     return BackupState(
@@ -162,13 +163,14 @@ def ask_state(config: ClusterConfig, repository: Repository) -> BackupState:
         server=server,
         disk=disk,
         repository_path=repository.path,
-        repository_writable=os.access(repository.base, os.W_OK | os.X_OK),
+        repository_writable=repository.writable(),
+        scratch=f"{config.state_directory}/incoming" if repository.elsewhere else "",
         same_device=file_system(config.data_directory).device == disk.device,
         live_owners=frozenset(
             backup.label
             for backup in catalog.backups
             if backup.status == RUNNING
-            and owner_alive(backup.owner)
+            and repository.owner_alive(backup.owner)
             and backup.owner.get("pid") != os.getpid()
         ),
         ready_segments=len(ready_segments(config.data_directory)),
@@ -176,6 +178,16 @@ def ask_state(config: ClusterConfig, repository: Repository) -> BackupState:
         summaries=ask_summaries(config, server.version_num) if server else None,
         can_combine=os.access(config.program("pg_combinebackup"), os.X_OK),
         parent_fault=_parent_fault(repository, catalog, control.system_id),
+    )
+
+
+def repository_disk(repository: Repository) -> FileSystem:
+    """The file system of a repository, also of one elsewhere (it has no device here then: -1)."""
+    if not repository.elsewhere:
+        return file_system(repository.path)
+    facts = repository.space()
+    return FileSystem(
+        repository.path, -1, int(facts["free_bytes"]), int(facts["total_bytes"]), facts["free_inodes"]
     )
 
 

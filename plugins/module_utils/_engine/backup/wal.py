@@ -13,6 +13,7 @@ from ..cluster.config import ClusterConfig
 from ..cluster.psql import query
 from ..core.errors import Failed
 from ..repository.catalog import Backup
+from ..repository.layout import Repository
 from ..repository.manifest import WalRange
 from ..wal.segment import Segment, last_segment_of, segment_name, segment_of
 from .state import ready_segments
@@ -103,20 +104,22 @@ def needed_segments(timeline: int, start_lsn: int, stop_lsn: int, size: int) -> 
 
 def await_wal(
     names: list[str],
-    directory: str,
+    repository: Repository,
+    system_id: int,
     config: ClusterConfig,
     *,
     attempted: str,
     report: Callable[[int], None],
 ) -> None:
-    """See every segment of the backup in ``directory`` of this repository.
+    """See every segment of the backup in this repository.
 
     The server calls them archived; whether they are HERE is another question (an archive_command that goes
     elsewhere, or to /bin/true). Raises :class:`Failed` (``wal-not-in-repository``).
     """
     deadline = time.monotonic() + _ARRIVAL_SECONDS
     while True:
-        missing = [name for name in names if not _stored(directory, name)]
+        there = repository.has_wal(system_id, names)
+        missing = [name for name in names if name not in there]
         report(len(names) - len(missing))
         if not missing:
             return
@@ -127,7 +130,8 @@ def await_wal(
                 attempted=attempted,
                 happened=(
                     f"{len(missing)} of {len(names)} segments that the backup needs, {missing[0]} first, are not in "
-                    f"{directory}" + (", though the server calls them archived" if told else "")
+                    f"{repository.wal(system_id)}"
+                    + (", though the server calls them archived" if told else "")
                 ),
                 remedy=(
                     f"archive_command must go to this repository: '{config.command} archive-push --cluster "
@@ -135,8 +139,4 @@ def await_wal(
                 ),
                 details={"missing": missing[:100]},
             )
-        time.sleep(0.05)
-
-
-def _stored(directory: str, name: str) -> bool:
-    return os.path.exists(f"{directory}/{name}.zst") or os.path.exists(f"{directory}/{name}")
+        time.sleep(0.5 if repository.elsewhere else 0.05)

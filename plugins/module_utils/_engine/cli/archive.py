@@ -30,7 +30,7 @@ def archive_push(arguments: Sequence[str]) -> int:
         import json
 
         from ..repository.archive import push
-        from ..repository.layout import Repository
+        from ..repository.layout import Repository, is_elsewhere
 
         option, value, path = arguments
         if option not in ("--cluster", "--config"):
@@ -39,7 +39,14 @@ def archive_push(arguments: Sequence[str]) -> int:
             value if option == "--config" else f"/etc/dbkeeper/{value}.json", encoding="utf-8"
         ) as handle:
             config = json.load(handle)
-        repository = Repository(config["repository"], config["cluster"])
+        if is_elsewhere(config["repository"]):
+            from ..repository.opening import open_repository
+
+            repository = open_repository(
+                config["repository"], config["cluster"], config["ssh"], config["state_directory"]
+            )
+        else:
+            repository = Repository(config["repository"], config["cluster"])
         level = int(config.get("backup", {}).get("compression_level", 1))
         stored = push(repository, os.path.abspath(path), level=level)
     except Exception as error:
@@ -69,10 +76,14 @@ def _index_aside(repository: Repository, config: dict[str, Any], path: str, stor
             os.dup2(nowhere, descriptor)
         from ..repository.source import stored_wal
         from ..wal.index import WalIndex
+        from ..wal.source import StoredWal
 
         system_id = os.path.basename(os.path.dirname(os.path.dirname(stored["path"])))
         index = WalIndex(repository.index(system_id))
-        found = stored_wal(stored["name"], stored["path"])
+        if "signature" in stored:
+            found = StoredWal(stored["name"], stored["stored_bytes"], stored["signature"], stored["path"])
+        else:
+            found = stored_wal(stored["name"], stored["path"])
         index.add_from_push(path, found, stored["digest"], config["bin_directory"])
     finally:
         os._exit(0)

@@ -128,7 +128,7 @@ def _language_of_environment() -> str:
 
 
 def _repository(config: ClusterConfig) -> Repository:
-    repository = Repository(config.repository, config.cluster)
+    repository = config.open_repository()
     repository.require("use the repository")
     return repository
 

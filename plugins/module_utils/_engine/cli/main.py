@@ -27,6 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .receive import run_receive
 
         return run_receive(arguments[1:])
+    if arguments[:1] == ["door"]:
+        from .door import door
+
+        return door(arguments[1:])
     from .commands import run_command
 
     return run_command(arguments)

@@ -11,10 +11,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 from ..core.errors import Refused
+from ..repository.layout import Repository, is_elsewhere
+from ..repository.opening import open_repository
 from ..retention.policy import Policy
 
 FORMAT = 1
@@ -143,7 +145,13 @@ class ClusterConfig:
     @property
     def repository_is_elsewhere(self) -> bool:
         """Whether the repository is reached by ssh."""
-        return self.repository.startswith("ssh://")
+        return is_elsewhere(self.repository)
+
+    def open_repository(self) -> Repository:
+        """The repository that it names; touches nothing and calls nobody."""
+        return open_repository(
+            self.repository, self.cluster, asdict(self.ssh) if self.ssh else None, self.state_directory
+        )
 
     @property
     def major(self) -> int:

@@ -258,7 +258,7 @@ def _confirmed(config: ClusterConfig, confirm: str | None, verb: str) -> None:
 
 
 def _repository(config: ClusterConfig) -> Repository:
-    repository = Repository(config.repository, config.cluster)
+    repository = config.open_repository()
     repository.require(f"restore cluster {config.cluster}")
     return repository
 

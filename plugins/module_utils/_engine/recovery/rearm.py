@@ -8,7 +8,6 @@ backup of the new timeline has been taken.
 
 from __future__ import annotations
 
-import os
 import time
 
 from ..backup.base import take_backup
@@ -33,10 +32,8 @@ def prove_archiving(plan: RestorePlan, config: ClusterConfig, repository: Reposi
     # An empty segment is not switched: write a record that means nothing first.
     query(config, "SELECT pg_logical_emit_message(false, 'dbkeeper', 'archiving is proven by this segment')")
     name = str(query(config, "SELECT pg_walfile_name(pg_switch_wal())")[0][0])
-    timeline = int(name[:8], 16)
-    stored = f"{repository.timeline(plan.system_id, timeline)}/{name}.zst"
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not os.path.exists(stored):
+    while not repository.has_wal(plan.system_id, [name]):
         if time.monotonic() > deadline:
             rows = query(
                 config, "SELECT last_failed_wal, last_failed_time, failed_count FROM pg_stat_archiver"
@@ -44,7 +41,7 @@ def prove_archiving(plan: RestorePlan, config: ClusterConfig, repository: Reposi
             raise _not_proven(
                 f"{name} did not arrive within {_PATIENCE_SECONDS:.0f} s (archiver: {rows[0]})", config
             )
-        time.sleep(0.05)
+        time.sleep(0.5 if repository.elsewhere else 0.05)
     return name
 
 

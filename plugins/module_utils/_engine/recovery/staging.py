@@ -15,6 +15,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 from ..cluster.config import ClusterConfig
 from ..core.errors import Failed, Refused
@@ -215,6 +216,8 @@ def write_get_plan(plan: RestorePlan, config: ClusterConfig) -> None:
             "format": 1,
             "plan_id": plan.id,
             "repository": config.repository,
+            "ssh": asdict(config.ssh) if config.ssh else None,
+            "state_directory": config.state_directory,
             "cluster": plan.cluster,
             "system_id": plan.system_id,
             "timeline": plan.timeline,

@@ -190,6 +190,6 @@ def ask_state(
         occupied=frozenset(path.rstrip("/") for path in mapped if holds_something(path)),
         real_paths={path: os.path.realpath(path) for path in (config.data_directory, *mapped)},
         disks={path: file_system(path) for path in locations},
-        repository_device=file_system(repository.path).device,
+        repository_device=None if repository.elsewhere else file_system(repository.path).device,
         measured=measured(repository),
     )

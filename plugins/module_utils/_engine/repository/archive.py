@@ -20,7 +20,7 @@ import time
 
 from ..core.errors import Failed, KeeperError, Refused
 from .compressor import Compressor, write_failure
-from .layout import Repository
+from .layout import CONFLICT_PREFIX, Repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SUFFIX = ".zst"
 DEFAULT_LEVEL = 1
-CONFLICT_PREFIX = ".conflict-"
 _TEMPORARY_PREFIX = ".tmp-"
 _PATIENCE_SECONDS = 20.0
 _SMALL_FILE_BYTES = 1 << 20
@@ -87,11 +86,16 @@ def push(
     attempted = f"archive {name}"
     if not name or len(name) > _LONGEST_NAME or not name.replace(".", "").isalnum():
         raise _unknown(name, attempted)
-    repository.require(attempted)
+    if not repository.elsewhere:
+        repository.require(attempted)
     if system_id is None:
         system_id = control_system_id(os.path.dirname(os.path.dirname(path)) or ".")
-    offered = _Offered(name, path, system_id, segment_size, attempted)
+    offered = Offered(name, path, system_id, segment_size, attempted)
     try:
+        if repository.elsewhere:
+            from .remote.push import push_elsewhere
+
+            return push_elsewhere(repository, offered, system_id, level)
         archive = repository.wal(system_id)
         directory = archive if name.endswith(".history") else f"{archive}/{name[:8]}"
         final = f"{directory}/{name}" + ("" if offered.plain else SUFFIX)
@@ -102,7 +106,7 @@ def push(
                 from ..core.files import make_directory
 
                 make_directory(directory)
-            with _Turn(f"{archive}/.push.lock", attempted):
+            with Turn(f"{archive}/.push.lock", attempted):
                 if os.path.lexists(final):
                     return _again(offered, final, level)
                 stored = _store(offered, final, level, watch or _nobody)
@@ -115,17 +119,14 @@ def push(
 
 def conflicts(repository: Repository, system_id: int) -> list[str]:
     """Paths of files that were kept aside because their name was already archived with other content."""
-    found = []
-    for directory, _dummy, names in os.walk(repository.wal(system_id)):
-        found += [os.path.join(directory, name) for name in names if name.startswith(CONFLICT_PREFIX)]
-    return sorted(found)
+    return repository.conflicts(system_id)
 
 
 def _nobody(step: str) -> None:
     """Nobody watches."""
 
 
-class _Offered:
+class Offered:
     """The file that the server offers."""
 
     def __init__(self, name: str, path: str, system_id: int, size: int | None, attempted: str) -> None:
@@ -263,7 +264,7 @@ def _unknown(name: str, attempted: str) -> Refused:
     )
 
 
-class _Turn:
+class Turn:
     """One push at a time for each archive: two must not clean up each other's temporary file."""
 
     def __init__(self, path: str, attempted: str) -> None:
@@ -293,7 +294,7 @@ class _Turn:
         os.close(self._descriptor)
 
 
-def _store(offered: _Offered, final: str, level: int, tell: Watch) -> int:
+def _store(offered: Offered, final: str, level: int, tell: Watch) -> int:
     """Write ``final`` durably if nothing is there; the stored length."""
     directory, name = os.path.split(final)
     temporary = f"{directory}/{_TEMPORARY_PREFIX}{name}"
@@ -324,7 +325,7 @@ def _store(offered: _Offered, final: str, level: int, tell: Watch) -> int:
     return stored
 
 
-def _compress(offered: _Offered, target: int, level: int) -> None:
+def _compress(offered: Offered, target: int, level: int) -> None:
     compressor = Compressor(offered.descriptor, target, level=level, attempted=offered.attempted)
     try:
         offered.mind_signals()
@@ -335,7 +336,7 @@ def _compress(offered: _Offered, target: int, level: int) -> None:
         compressor.abandon()
 
 
-def _copy(offered: _Offered, target: int) -> None:
+def _copy(offered: Offered, target: int) -> None:
     offered.check()
     offered.hash()
     content = os.pread(offered.descriptor, _SMALL_FILE_BYTES, 0)
@@ -343,7 +344,7 @@ def _copy(offered: _Offered, target: int) -> None:
         content = content[os.write(target, content) :]
 
 
-def _again(offered: _Offered, final: str, level: int) -> dict[str, Any]:
+def _again(offered: Offered, final: str, level: int) -> dict[str, Any]:
     """The name is archived already: success if the content is the same, a conflict otherwise."""
     from .compression import Damaged, plain_digest
 

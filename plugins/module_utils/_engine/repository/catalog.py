@@ -8,6 +8,7 @@ known as such and never chosen (fault B22), and no clean-up takes one that is be
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.clock import format_utc, label_time, parse_utc
 from ..core.errors import Failed, KeeperError, Refused
-from ..core.files import make_directory, read_json, write_json
+from ..core.files import make_directory, write_json
 from ..wal.lsn import format_lsn, parse_lsn
 from .chain import KINDS, chain
 from .layout import Repository
@@ -275,10 +276,8 @@ def check_label(label: str) -> str:
 def read_catalog(repository: Repository) -> Catalog:
     """List the backups; damaged entries are listed, not raised. Raises as :meth:`Repository.require`."""
     repository.require("list the backups")
-    backups: list[Backup] = []
-    damaged: list[DamagedEntry] = []
     try:
-        names = sorted(os.listdir(repository.base))
+        found = repository.documents("base")
     except OSError as error:
         raise Failed(
             "repository-unreadable",
@@ -286,11 +285,11 @@ def read_catalog(repository: Repository) -> Catalog:
             happened=f"{repository.base}: {error.strerror}",
             remedy=f"Give the cluster's owner access to {repository.path}, or mend its mount.",
         ) from error
-    for name in names:
-        if name.startswith(".") or not os.path.isdir(repository.backup(name)):
-            continue
+    backups: list[Backup] = []
+    damaged: list[DamagedEntry] = []
+    for name, item in found.items():
         try:
-            backups.append(read_backup(repository, name))
+            backups.append(_entry(repository, check_label(name), item))
         except KeeperError as error:
             damaged.append(DamagedEntry(name, error))
     backups.sort(key=lambda backup: (backup.started_at, backup.label))
@@ -299,21 +298,33 @@ def read_catalog(repository: Repository) -> Catalog:
 
 def read_backup(repository: Repository, label: str) -> Backup:
     """One entry. Raises :class:`Refused` ``backup-unknown``, :class:`Failed` ``backup-entry-damaged``."""
-    path = f"{repository.backup(check_label(label))}/{ENTRY}"
-    attempted = f"read the catalog entry of backup {label}"
+    item: bytes | OSError
     try:
-        value = read_json(path, attempted=attempted)
-    except FileNotFoundError as error:
+        item = repository.document("base", check_label(label))
+    except OSError as error:
+        item = error
+    return _entry(repository, label, item)
+
+
+def _entry(repository: Repository, label: str, item: bytes | OSError) -> Backup:
+    """An entry from its text, or from what was met instead of it."""
+    attempted = f"read the catalog entry of backup {label}"
+    path = f"{repository.backup(label)}/{ENTRY}"
+    if isinstance(item, FileNotFoundError):
         if os.path.isdir(repository.backup(label)):
-            raise _damaged(label, attempted, f"{path} is not there") from error
+            raise _damaged(label, attempted, f"{path} is not there") from item
         raise Refused(
             "backup-unknown",
             attempted=attempted,
             happened=f"{repository.backup(label)} is not there",
             remedy="Choose a backup that dbkeeper info lists.",
-        ) from error
-    except (OSError, Failed) as error:
-        raise _damaged(label, attempted, str(error)) from error
+        ) from item
+    if isinstance(item, OSError):
+        raise _damaged(label, attempted, str(item)) from item
+    try:
+        value = json.loads(item)
+    except ValueError as error:
+        raise _damaged(label, attempted, f"{path} is not valid JSON: {error}") from error
     return Backup.from_dict(value, label=label)
 
 

@@ -11,7 +11,7 @@ from ..wal.source import WalSource
 from .catalog import Catalog, read_catalog
 from .fetch import Contents, Fetched, fetch, look
 from .layout import Repository
-from .source import NativeWalSource
+from .opening import wal_source
 
 Progress = Callable[[int], None]
 
@@ -83,6 +83,6 @@ class NativeEngine:
         """See :func:`fetch`; ``directory`` None."""
         return fetch(self.repository, label, None, tablespace_map={}, progress=progress, durable=False)
 
-    def wal_source(self, system_id: int | str) -> NativeWalSource:
+    def wal_source(self, system_id: int | str) -> WalSource:
         """The native archive."""
-        return NativeWalSource(self.repository, int(system_id))
+        return wal_source(self.repository, int(system_id))

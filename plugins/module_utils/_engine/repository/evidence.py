@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import os
+import json
 from typing import Any
 
-from ..core.errors import Failed, KeeperError
-from ..core.files import make_directory, read_json, write_json
+from ..core.errors import Failed
 from .layout import Repository
 
 
@@ -20,33 +19,41 @@ def write_evidence(repository: Repository, identity: str, record: dict[str, Any]
     """
     if not identity or "/" in identity or identity.startswith("."):
         raise ValueError(f"{identity!r} cannot name evidence")
-    path = f"{repository.evidence}/{identity}.json"
     try:
-        make_directory(repository.evidence)
-        write_json(path, {"format": 1, "id": identity, **record})
+        return repository.keep("evidence", identity, {"format": 1, "id": identity, **record})
     except OSError as error:
         raise Failed(
             "repository-not-writable",
             attempted=f"keep the evidence {identity}",
-            happened=f"{path}: {error.strerror}",
+            happened=f"{repository.evidence}/{identity}.json: {error.strerror}",
             remedy=f"Let the cluster's owner write below {repository.path}, and see that it has space.",
         ) from error
-    return path
 
 
 def list_evidence(repository: Repository) -> list[dict[str, Any]]:
     """All records in order of their ids; one that cannot be read is told as ``{"id", "error"}``."""
     found: list[dict[str, Any]] = []
     try:
-        names = sorted(os.listdir(repository.evidence))
+        documents = repository.documents("evidence")
     except FileNotFoundError:
         return []
-    for name in names:
-        if not name.endswith(".json") or name.startswith("."):
-            continue
-        path = f"{repository.evidence}/{name}"
+    for identity, item in documents.items():
         try:
-            found.append(read_json(path, attempted=f"read the evidence {name}"))
-        except KeeperError as error:
-            found.append({"id": name[: -len(".json")], "error": error.to_dict()})
+            if isinstance(item, OSError):
+                raise item
+            value = json.loads(item)
+            if not isinstance(value, dict):
+                raise ValueError("it is no object")
+            found.append(value)
+        except (ValueError, OSError) as error:
+            found.append({"id": identity, "error": _damaged(identity, error).to_dict()})
     return found
+
+
+def _damaged(identity: str, error: Exception) -> Failed:
+    return Failed(
+        "file-damaged",
+        attempted=f"read the evidence {identity}",
+        happened=f"it is not valid JSON: {error}" if isinstance(error, ValueError) else str(error),
+        remedy="Bring the file back from a copy, or move it aside so that it is made again.",
+    )

@@ -10,16 +10,16 @@ that releases Python's lock. ``pg_control`` gets its name last (D01): before tha
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..core.errors import Failed, Refused
-from ..core.files import digest, fsync_directory, sync_filesystem, write_durable
-from .catalog import ENTRY, MANIFEST, Backup, read_backup
+from ..core.files import fsync_directory, sync_filesystem, write_durable
+from .catalog import MANIFEST, Backup, read_backup
 from .layout import Repository
-from .manifest import Manifest, read_manifest
+from .manifest import Manifest, parse_manifest
 from .tarstream import Member, TarDamaged, safe_name
 from .unpack import Sink, StreamFault, unpack
 
@@ -58,8 +58,8 @@ def look(repository: Repository, label: str) -> Contents:
     """
     attempted = f"look at backup {label}"
     backup = read_backup(repository, label)
-    _check_stored(repository, backup, attempted)
-    manifest = read_manifest(f"{repository.backup(label)}/{MANIFEST}", attempted=attempted)
+    content = _check_stored(repository, backup, attempted)
+    manifest = parse_manifest(content, f"{repository.backup(label)}/{MANIFEST}", attempted=attempted)
     directories = {os.path.dirname(path) for path in manifest.files}
     inodes = dict.fromkeys((0, *(tablespace.oid for tablespace in backup.tablespaces)), _EMPTY_DIRECTORIES)
     for path in (*manifest.files, *directories):
@@ -97,8 +97,8 @@ def fetch(
     backup = read_backup(repository, label)
     if not backup.verified:
         backup.facts()
-    _check_stored(repository, backup, attempted)
-    manifest = read_manifest(f"{repository.backup(label)}/{MANIFEST}", attempted=attempted)
+    content = _check_stored(repository, backup, attempted)
+    manifest = parse_manifest(content, f"{repository.backup(label)}/{MANIFEST}", attempted=attempted)
     targets = _targets(backup, directory, tablespace_map, attempted)
     extraction = Extraction(manifest, attempted, progress)
     digests = {file.name: file.digest for file in backup.files}
@@ -108,12 +108,13 @@ def fetch(
                 os.makedirs(target, 0o700, exist_ok=True)
             name = f"{oid}.tar.zst" if oid else BASE
             extraction.enter(target, f"pg_tblspc/{oid}" if oid else "")
-            unpack(f"{repository.backup(label)}/{name}", extraction, digest=digests[name])
+            path = f"{repository.backup(label)}/{name}"
+            unpack(path, extraction, digest=digests[name], feed=repository.feed(label, name))
         extraction.complete()
         if directory is not None:
             _link_tablespaces(directory, targets, rewrite=not as_link)
             if as_link:
-                shutil.copyfile(f"{repository.backup(label)}/{MANIFEST}", f"{directory}/{MANIFEST}")
+                write_durable(f"{directory}/{MANIFEST}", content, 0o600)
             _name_control(directory, targets, durable)
     except StreamFault as fault:
         raise _fault("backup-file-damaged", attempted, fault.name, fault.text) from fault
@@ -220,15 +221,20 @@ class Extraction(Sink):
         return _fault(code, self._attempted, name, what)
 
 
-def _check_stored(repository: Repository, backup: Backup, attempted: str) -> None:
-    """Names and sizes before the first byte is unpacked: the cheapest faults first."""
+def _check_stored(repository: Repository, backup: Backup, attempted: str) -> bytes:
+    """Names and sizes before the first byte is unpacked: the cheapest faults first. The manifest, by which all
+    that follows is judged."""
     directory = repository.backup(backup.label)
     try:
-        _compare_stored(directory, backup, attempted)
+        _compare_stored(directory, repository.stored_sizes(backup.label), backup, attempted)
+        content = repository.stored_bytes(backup.label, MANIFEST)
     except OSError as error:
         raise _fault(
             "backup-file-unreadable", attempted, error.filename or directory, str(error.strerror)
         ) from error
+    if hashlib.sha256(content).hexdigest() != backup.stored_digest(MANIFEST):
+        raise _fault("backup-file-damaged", attempted, MANIFEST, "it is not the one that the catalog knows")
+    return content
 
 
 def stored_fault(repository: Repository, backup: Backup) -> str | None:
@@ -240,27 +246,22 @@ def stored_fault(repository: Repository, backup: Backup) -> str | None:
     return None
 
 
-def _compare_stored(directory: str, backup: Backup, attempted: str) -> None:
+def _compare_stored(directory: str, present: Mapping[str, int], backup: Backup, attempted: str) -> None:
     wanted = {file.name: file.stored_bytes for file in backup.files}
     needed = {BASE, MANIFEST} | {f"{tablespace.oid}.tar.zst" for tablespace in backup.tablespaces}
-    present = {name for name in os.listdir(directory) if not name.startswith(".")} - {ENTRY}
     for name in sorted(needed - set(wanted)):
         raise _fault("backup-entry-damaged", attempted, name, "backup.json does not list it")
-    for name in sorted(set(wanted) - present):
+    for name in sorted(set(wanted) - set(present)):
         raise _fault("backup-file-missing", attempted, name, f"it is not in {directory}")
-    for name in sorted(present - set(wanted)):
+    for name in sorted(set(present) - set(wanted)):
         raise _fault(
             "backup-file-extra", attempted, name, f"it lies in {directory}, backup.json does not list it"
         )
     for name, size in sorted(wanted.items()):
-        with open(f"{directory}/{name}", "rb", buffering=0) as handle:
-            actual = os.fstat(handle.fileno()).st_size
+        actual = present[name]
         if actual != size:
             what = f"it has {actual} bytes, backup.json says {size}"
             raise _fault("backup-file-damaged", attempted, name, what)
-    # The manifest is small, and all that follows is judged by it.
-    if digest(f"{directory}/{MANIFEST}") != next(one.digest for one in backup.files if one.name == MANIFEST):
-        raise _fault("backup-file-damaged", attempted, MANIFEST, "it is not the one that the catalog knows")
 
 
 def _targets(

@@ -24,7 +24,7 @@ from typing import Any
 from ..core.errors import Failed, KeeperError
 from ..wal.segment import is_history_name, is_segment_name
 from ..wal.source import WalSource
-from .layout import Repository
+from .layout import Repository, is_elsewhere
 from .prefetch import fetch_planned, start_prefetcher
 from .source import NativeWalSource
 from .spool import GetPlan, Spool, load_plan
@@ -61,7 +61,7 @@ def archive_get(plan_path: str, name: str, destination: str, *, source: WalSourc
     """Answer the server: 0 delivered, 1 the plan proves that there is none, 255 everything else (D03, D04).
 
     Never raises. At 255 the cause is in ``<spool>/fault.json`` (``code``, ``text``, ``name``) and on stderr.
-    ``source`` None: the native archive that the plan names.
+    ``source`` None: the archive that the plan names.
     """
     with _signals_as_faults():
         return _get(plan_path, name, destination, source)
@@ -74,8 +74,7 @@ def _get(plan_path: str, name: str, destination: str, source: WalSource | None) 
     try:
         plan = load_plan(plan_path)
         spool = Spool(plan.spool, plan.plan_id)
-        repository = Repository(plan.repository, plan.cluster)
-        origin = source or NativeWalSource(repository, plan.system_id)
+        origin = source or _archive(plan)
         spool.prepare()
         if name in plan.positions:
             return _deliver(plan, spool, origin, plan.positions[name], destination)
@@ -96,6 +95,24 @@ def _get(plan_path: str, name: str, destination: str, source: WalSource | None) 
     except BaseException as error:
         text = f"{type(error).__name__}: {error}"
         return _fault(spool, name, "archive-get-failed", text, text)
+
+
+def _repository(plan: GetPlan) -> Repository:
+    """Where the plan says that it is. Calls nobody yet."""
+    if is_elsewhere(plan.repository):
+        from .opening import open_repository
+
+        return open_repository(plan.repository, plan.cluster, plan.ssh, plan.state_directory)
+    return Repository(plan.repository, plan.cluster)
+
+
+def _archive(plan: GetPlan) -> WalSource:
+    repository = _repository(plan)
+    if repository.elsewhere:
+        from .opening import wal_source
+
+        return wal_source(repository, plan.system_id)
+    return NativeWalSource(repository, plan.system_id)
 
 
 def _deliver(plan: GetPlan, spool: Spool, source: WalSource, position: int, destination: str) -> int:
@@ -201,8 +218,7 @@ def _may_be_taken(plan: GetPlan, timeline: int) -> bool:
         return True
     from .timelines import take_number
 
-    repository = Repository(plan.repository, plan.cluster)
-    return take_number(repository, plan.system_id, timeline, str(plan.holder))
+    return take_number(_repository(plan), plan.system_id, timeline, str(plan.holder))
 
 
 def _proven_absent(plan: GetPlan, name: str) -> bool:

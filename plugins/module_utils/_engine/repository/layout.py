@@ -13,13 +13,30 @@ import os
 from ..core.errors import Failed, Refused
 
 FORMAT = 1
+CONFLICT_PREFIX = ".conflict-"
+_ELSEWHERE = "ssh://"
 MARKER = "repository.json"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .remote.feed import RemoteFeed
+
+
+def is_elsewhere(place: str) -> bool:
+    """Whether a configured place is on another host."""
+    return place.startswith(_ELSEWHERE)
 
 
 class Repository:
     """The repository of one cluster: ``<root>/<cluster>/``. Knows paths; reads nothing but its marker."""
 
     __slots__ = ("cluster", "path", "root")
+
+    #: Whether it is reached by ssh (remote/client.py); paths below it are then for people to read.
+    elsewhere = False
 
     def __init__(self, root: str, cluster: str) -> None:
         self.root = os.path.abspath(root)
@@ -85,6 +102,114 @@ class Repository:
         except FileNotFoundError:
             return []
         return sorted(int(name) for name in names if name.isdigit())
+
+    def has_wal(self, system_id: int | str, wanted: Sequence[str]) -> set[str]:
+        """Which of these segments are stored, packed or plain. Raises OSError, where that cannot be told."""
+        found = set()
+        for name in wanted:
+            path = f"{self.wal(system_id)}/{name[:8]}/{name}"
+            if os.path.exists(f"{path}.zst") or os.path.exists(path):
+                found.add(name)
+        return found
+
+    def conflicts(self, system_id: int | str) -> list[str]:
+        """Paths of files that were kept aside because their name was already archived with other content."""
+        found = []
+        for directory, _dummy, names in os.walk(self.wal(system_id)):
+            found += [os.path.join(directory, name) for name in names if name.startswith(CONFLICT_PREFIX)]
+        return sorted(found)
+
+    def take_timeline(self, system_id: int | str, timeline: int, holder: str) -> bool:
+        """See :func:`.timelines.take_number`."""
+        from .timelines import take_number
+
+        return take_number(self, system_id, timeline, holder)
+
+    def owner_alive(self, owner: dict[str, Any]) -> bool:
+        """Whether who wrote a record still lives; see :func:`core.locks.owner_alive`."""
+        from ..core.locks import owner_alive
+
+        return owner_alive(owner)
+
+    # -- documents: the entry of each backup (``base``), leases, evidence ------------------------------
+
+    def document_path(self, kind: str, name: str) -> str:
+        """Where a document lies."""
+        return f"{self.backup(name)}/backup.json" if kind == "base" else f"{self.path}/{kind}/{name}.json"
+
+    def documents(self, kind: str) -> dict[str, bytes | OSError]:
+        """All documents of a kind by name, in order, or why one cannot be read. Raises OSError for the directory."""
+        found: dict[str, bytes | OSError] = {}
+        for entry in sorted(os.listdir(f"{self.path}/{kind}")):
+            if entry.startswith("."):
+                continue
+            if kind == "base":
+                name = entry if os.path.isdir(f"{self.base}/{entry}") else ""
+            else:
+                name = entry[: -len(".json")] if entry.endswith(".json") else ""
+            if name:
+                try:
+                    found[name] = self.document(kind, name)
+                except OSError as error:
+                    found[name] = error
+        return found
+
+    def document(self, kind: str, name: str) -> bytes:
+        """One document. Raises OSError."""
+        with open(self.document_path(kind, name), "rb") as handle:
+            return handle.read()
+
+    def space(self) -> dict[str, Any]:
+        """``free_bytes``, ``total_bytes``, ``free_inodes`` (None: no limit). Raises OSError."""
+        facts = os.statvfs(self.base)
+        return {
+            "free_bytes": facts.f_bavail * facts.f_frsize,
+            "total_bytes": facts.f_blocks * facts.f_frsize,
+            "free_inodes": facts.f_favail if facts.f_files else None,
+        }
+
+    def writable(self) -> bool:
+        """Whether we may add backups."""
+        return os.access(self.base, os.W_OK | os.X_OK)
+
+    def keep(self, kind: str, name: str, value: dict[str, Any]) -> str:
+        """Write a lease or a record of evidence durably; where it is. Raises OSError."""
+        from ..core.files import make_directory, write_json
+
+        path = self.document_path(kind, name)
+        make_directory(os.path.dirname(path))
+        write_json(path, value)
+        return path
+
+    def release(self, name: str) -> None:
+        """Remove a lease; no effect when it is not there."""
+        from ..core.files import fsync_directory
+
+        try:
+            os.unlink(self.document_path("leases", name))
+        except FileNotFoundError:
+            return
+        fsync_directory(self.leases)
+
+    def stored_sizes(self, label: str) -> dict[str, int]:
+        """The files of a backup beside its entry, with their lengths. Raises OSError."""
+        directory = self.backup(label)
+        names = (name for name in os.listdir(directory) if not name.startswith(".") and name != "backup.json")
+        found = {}
+        for name in names:
+            # Opened, not only looked at: one that may not be read must be known before anything begins.
+            with open(f"{directory}/{name}", "rb", buffering=0) as handle:
+                found[name] = os.fstat(handle.fileno()).st_size
+        return found
+
+    def stored_bytes(self, label: str, name: str) -> bytes:
+        """The whole of a small file of a backup. Raises OSError."""
+        with open(f"{self.backup(label)}/{name}", "rb") as handle:
+            return handle.read()
+
+    def feed(self, label: str, name: str) -> RemoteFeed | None:
+        """Where the bytes of a stored archive come from when no file here has them; None: from the file."""
+        return None
 
     def exists(self) -> bool:
         """Whether the marker is there; OSError when that cannot be told (stale mount, no permission)."""

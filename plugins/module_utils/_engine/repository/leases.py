@@ -8,13 +8,11 @@ gave no ``keep`` is no longer believed.
 
 from __future__ import annotations
 
-import contextlib
-import os
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..core.errors import Failed, KeeperError
-from ..core.files import fsync_directory, make_directory, read_json, write_json
+from ..core.errors import Failed
 from ..core.locks import owner_alive, owner_record
 from .layout import Repository
 
@@ -65,8 +63,7 @@ def take_lease(
     value = asdict(lease)
     del value["damaged"]
     try:
-        make_directory(repository.leases)
-        write_json(_path(repository, identity), value)
+        repository.keep("leases", _checked(identity), value)
     except OSError as error:
         raise Failed(
             "repository-not-writable",
@@ -79,33 +76,29 @@ def take_lease(
 
 def release_lease(repository: Repository, identity: str) -> None:
     """Give a lease back; no effect when it is not there."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_path(repository, identity))
-        fsync_directory(repository.leases)
+    repository.release(_checked(identity))
 
 
 def list_leases(repository: Repository) -> list[Lease]:
     """All leases, active or not, in order of their ids."""
     found: list[Lease] = []
     try:
-        names = sorted(os.listdir(repository.leases))
+        documents = repository.documents("leases")
     except FileNotFoundError:
         return []
-    for name in names:
-        if not name.endswith(".json") or name.startswith("."):
-            continue
-        identity = name[: -len(".json")]
+    for identity, item in documents.items():
         try:
-            value = read_json(_path(repository, identity), attempted=f"read the lease {identity}")
-            found.append(Lease(**value))
+            if isinstance(item, OSError):
+                raise item
+            found.append(Lease(**json.loads(item)))
         except FileNotFoundError:
             continue
-        except (KeeperError, TypeError, OSError) as error:
+        except (TypeError, ValueError, OSError) as error:
             found.append(Lease(identity, "unknown", None, None, None, True, {}, damaged=str(error)))
     return found
 
 
-def _path(repository: Repository, identity: str) -> str:
+def _checked(identity: str) -> str:
     if not identity or "/" in identity or identity.startswith("."):
         raise ValueError(f"{identity!r} cannot name a lease")
-    return f"{repository.leases}/{identity}.json"
+    return identity

@@ -14,9 +14,8 @@ from typing import Any
 
 from ..core.files import TEMPORARY_PREFIX
 from ..wal.segment import is_backup_name, is_history_name, is_partial_name, is_segment_name
-from .archive import CONFLICT_PREFIX
 from .catalog import read_catalog
-from .layout import Repository
+from .layout import CONFLICT_PREFIX, Repository
 
 _SUFFIXES = ("", ".zst", ".gz", ".lz4", ".xz")
 _LOCKS = (".lock",)

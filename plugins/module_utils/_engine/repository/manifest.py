@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core.errors import Failed
 from ..wal.lsn import parse_lsn
+from .layout import Repository
 
 _ALGORITHMS = {"SHA224": "sha224", "SHA256": "sha256", "SHA384": "sha384", "SHA512": "sha512"}
 
@@ -91,13 +92,22 @@ def read_manifest(path: str, *, attempted: str) -> Manifest:
         with open(path, "rb") as handle:
             content = handle.read()
     except OSError as error:
-        raise Failed(
-            "backup-file-missing" if isinstance(error, FileNotFoundError) else "backup-file-unreadable",
-            attempted=attempted,
-            happened=f"{path}: {error.strerror}",
-            remedy="Bring the file back from a copy of the repository, or choose another backup.",
-            details={"file": os.path.basename(path)},
-        ) from error
+        raise _unread(path, attempted, error) from error
+    return parse_manifest(content, path, attempted=attempted)
+
+
+def stored_manifest(repository: Repository, label: str, *, attempted: str) -> Manifest:
+    """That of a stored backup, wherever the repository is."""
+    path = f"{repository.backup(label)}/backup_manifest"
+    try:
+        content = repository.stored_bytes(label, "backup_manifest")
+    except OSError as error:
+        raise _unread(path, attempted, error) from error
+    return parse_manifest(content, path, attempted=attempted)
+
+
+def parse_manifest(content: bytes, path: str, *, attempted: str) -> Manifest:
+    """The same from its bytes; ``path`` is for messages."""
     # The last line holds the checksum of everything before it.
     body = content[: content.rstrip(b"\n").rfind(b"\n") + 1]
     try:
@@ -135,6 +145,16 @@ def _file(item: dict[str, Any], path: str, attempted: str) -> ManifestFile:
         int(item["Size"]),
         _ALGORITHMS[algorithm] if algorithm else None,
         str(item["Checksum"]).lower() if algorithm else None,
+    )
+
+
+def _unread(path: str, attempted: str, error: OSError) -> Failed:
+    return Failed(
+        "backup-file-missing" if isinstance(error, FileNotFoundError) else "backup-file-unreadable",
+        attempted=attempted,
+        happened=f"{path}: {error.strerror}",
+        remedy="Bring the file back from a copy of the repository, or choose another backup.",
+        details={"file": os.path.basename(path)},
     )
 
 

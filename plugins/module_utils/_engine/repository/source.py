@@ -64,7 +64,7 @@ class NativeWalSource:
         :class:`Failed` ``segment-write-failed`` when the target takes no more bytes.
         """
         attempted = f"read {name} from the archive"
-        paths = [path for path in self._candidates(name) if os.path.lexists(path)]
+        paths = self.paths(name)
         if not paths:
             raise self._missing(name, attempted)
         digest = self._read(name, paths[0], target_path, attempted)
@@ -112,6 +112,10 @@ class NativeWalSource:
                 remedy="Give the cluster's owner access to the file, or mend the repository's mount.",
                 details={"name": name},
             ) from error
+
+    def paths(self, name: str) -> list[str]:
+        """Where ``name`` is stored: in one form, as it should be, in several, or not at all."""
+        return [path for path in self._candidates(name) if os.path.lexists(path)]
 
     def _candidates(self, name: str) -> list[str]:
         directory = self._directory if is_history_name(name) else f"{self._directory}/{name[:8]}"

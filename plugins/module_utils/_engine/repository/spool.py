@@ -39,6 +39,8 @@ class GetPlan:
         "repository",
         "segment_size",
         "spool",
+        "ssh",
+        "state_directory",
         "system_id",
         "taken",
     )
@@ -63,6 +65,9 @@ class GetPlan:
         self.holder = value.get("holder")
         self.spool = str(value["spool"])
         self.prefetch = int(value["prefetch"])
+        #: How a repository elsewhere is reached.
+        self.ssh: dict[str, Any] = dict(value.get("ssh") or {})
+        self.state_directory = str(value.get("state_directory", ""))
         if value["format"] != 1 or not self.names or len(self.positions) != len(self.names):
             raise ValueError("it is of another format, or its segments are none or not distinct")
         timelines = [int(name[:8], 16) for name in self.names]

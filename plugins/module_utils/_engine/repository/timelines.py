@@ -28,6 +28,8 @@ def take_number(repository: Repository, system_id: int | str, timeline: int, hol
     back: the data directory of a restore that was undone may still be started by somebody.
     Raises :class:`Failed` ``repository-not-writable``, and ``file-damaged`` for a reservation that cannot be read.
     """
+    if repository.elsewhere:
+        return repository.take_timeline(system_id, timeline, holder)
     directory = repository.timelines(system_id)
     attempted = f"reserve the number of timeline {timeline}"
     try:
@@ -47,6 +49,12 @@ def take_number(repository: Repository, system_id: int | str, timeline: int, hol
             happened=f"{error.filename or directory}: {error.strerror}",
             remedy=f"Let the cluster's owner write below {repository.path}, and see that it has space.",
         ) from error
+
+
+def highest(repository: Repository, system_id: int | str) -> int:
+    """The highest number that is taken."""
+    reserved = _numbers(repository.timelines(system_id), ".json")
+    return max(_archived(repository, system_id) | reserved, default=0)
 
 
 def _archived(repository: Repository, system_id: int | str) -> set[int]:

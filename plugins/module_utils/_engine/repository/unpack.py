@@ -9,11 +9,14 @@ import os
 import queue
 import threading
 from dataclasses import dataclass, field
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from ..core.run import start, stop_group
 from .compression import widen, write_all
 from .tarstream import Member, Piece, TarCutter
+
+if TYPE_CHECKING:
+    from .remote.feed import RemoteFeed
 
 _BLOCK = 1 << 20
 _BLOCKS = 8
@@ -113,17 +116,18 @@ class _StoredDigest(threading.Thread):
             self.error = error
 
 
-def unpack(path: str, sink: Sink, *, digest: str) -> None:
+def unpack(path: str, sink: Sink, *, digest: str, feed: RemoteFeed | None = None) -> None:
     """Give all members of the archive at ``path`` to ``sink``; its stored bytes must have ``digest``.
 
-    Raises :class:`StreamFault`, TarDamaged, what the sink raises, and OSError from writing.
+    ``feed`` brings the bytes when no file at ``path`` has them. Raises :class:`StreamFault`, TarDamaged, what the
+    sink raises, and OSError from writing.
     """
     name = os.path.basename(path)
     try:
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        source = feed.source if feed else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise StreamFault(name, f"it cannot be read: {error.strerror}") from error
-    stored = _StoredDigest(path)
+    stored = feed or _StoredDigest(path)
     try:
         program = start(["zstd", "-q", "-d", "-c"], stdin=source, stdout=-1, stderr=-1)
     finally:
@@ -149,7 +153,7 @@ def unpack(path: str, sink: Sink, *, digest: str) -> None:
         stored.join()
 
 
-def _judge(program: Any, stored: _StoredDigest, name: str, digest: str, *, wait: bool) -> None:
+def _judge(program: Any, stored: _StoredDigest | RemoteFeed, name: str, digest: str, *, wait: bool) -> None:
     if not wait:
         program.stdout.close()
     words = program.stderr.read().decode(errors="replace").strip()
