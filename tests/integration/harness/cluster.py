@@ -63,10 +63,8 @@ class Cluster:
         origin: Cluster | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> None:
-        """``disk`` holds the data directory and what is staged beside it, or (``disk_holds``) the repository.
-
-        ``elsewhere`` keeps the repository. ``origin`` is a stopped cluster to be copied, repository included.
-        """
+        """``disk`` holds the data directory and what is staged beside it, or (``disk_holds``) the repository; a copy
+        of ``origin``, a stopped cluster, has its repository, too. ``elsewhere`` is another host with the repository."""
         self.sandbox = sandbox
         self.name = name
         self.installation = installation or default_installation()
