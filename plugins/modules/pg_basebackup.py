@@ -41,6 +41,13 @@ options:
     description:
       - Do nothing when a verified backup is no older than this, such as V(36h), V(7d) or V(any).
     type: str
+  kind:
+    description:
+      - V(auto) takes an incremental backup where the server can (PostgreSQL 17 and later, C(summarize_wal) on) and
+        nothing speaks against it; RV(plan.reason) says why it is full otherwise. V(incremental) is refused then.
+      - If not set, it is what the cluster's description says.
+    type: str
+    choices: [auto, full, incremental]
   wait_seconds:
     description:
       - How long to wait for a backup that runs already, before this one looks whether it is still needed.
@@ -70,10 +77,26 @@ plan:
       type: str
       sample: 20261121T031500Z-full
     reason:
-      description: Why it is taken, or why none is.
+      description: Why it is taken, or why none is; and why it is full or incremental.
       returned: always
       type: str
-      sample: there is no verified backup
+      sample: a backup was asked for; full, because there is no verified backup to build on
+    kind:
+      description: V(full) or V(incremental).
+      returned: always
+      type: str
+      sample: full
+    parent:
+      description: The backup that an incremental one is built on.
+      returned: always
+      type: str
+      sample: null
+    chain:
+      description: All backups that an incremental one needs, the full one first.
+      returned: always
+      type: list
+      elements: str
+      sample: []
     steps:
       description: What is done, in words. Empty when nothing is.
       returned: always
@@ -129,6 +152,7 @@ def main() -> None:
             **CLUSTER_OPTIONS,
             "label": {"type": "str"},
             "max_age": {"type": "str"},
+            "kind": {"type": "str", "choices": ["auto", "full", "incremental"]},
             "wait_seconds": {"type": "int", "default": 86400},
         },
         mutually_exclusive=[("label", "max_age")],
@@ -139,7 +163,8 @@ def main() -> None:
         config = load_config(module.params)
         become_owner(config)
         age = max_age_seconds(module.params["max_age"])
-        request = BackupRequest(label=module.params["label"], max_age_seconds=age)
+        given = {name: module.params[name] for name in ("label", "kind")}
+        request = BackupRequest(max_age_seconds=age, **given)
         repository = config.open_repository()
         result = backup(config, repository, request, check=module.check_mode)
         after = {"steps": result["plan"]["steps"]} if result["changed"] else {}

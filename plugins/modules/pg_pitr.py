@@ -106,6 +106,18 @@ options:
     description: Whether a restore that has been done already is done once more.
     type: bool
     default: false
+  accept_page_faults:
+    description:
+      - Whether a backup in which the server found damaged pages may be started from. What lies on those pages is
+        lost. Without it such a backup is passed over, and refused where O(backup) names it.
+    type: bool
+    default: false
+  verify_amcheck:
+    description:
+      - Whether every table and index of the restored copy is checked by C(pg_amcheck) before it takes the live
+        cluster's place. What is found stops the restore, and nothing is swapped.
+    type: bool
+    default: false
   skip_backup:
     description: Whether the new base backup at the end is left out.
     type: bool
@@ -202,8 +214,8 @@ from ..module_utils._module import (
     serve,
 )
 
-ACCEPTS = ("collation_change", "missing_libraries", "other_system", "unarchived")
-FLAGS = ("again", "skip_backup", "use_partial", *(f"accept_{name}" for name in ACCEPTS))
+ACCEPTS = ("collation_change", "missing_libraries", "other_system", "page_faults", "unarchived")
+FLAGS = ("again", "skip_backup", "use_partial", "verify_amcheck", *(f"accept_{name}" for name in ACCEPTS))
 PLAIN = ("backup", "tablespace_map", *FLAGS)
 TARGETS = ("target_time", "target_lsn", "target_xid", "target_name", "target")
 
