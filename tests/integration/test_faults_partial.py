@@ -103,8 +103,15 @@ def notes(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_unfinished_segment_is_told_and_used_only_with_consent(lost: Lost) -> None:
+    """B15."""
+    told(lost)
+    damaged(lost)
+    used(lost)
+
+
+def told(lost: Lost) -> None:
+    """Without consent it is not used, and never without a word; with it the plan says what it gains."""
     cluster, partial = lost.cluster, lost.stored.name
-    # Without consent it is not used, and never without a word.
     without = lost.plan("--latest")
     assert any(partial in warning and "use_partial" in warning for warning in without["proof"]["warnings"])
     assert without["proof"]["wal"]["unfinished"] == []
@@ -125,14 +132,10 @@ def test_an_unfinished_segment_is_told_and_used_only_with_consent(lost: Lost) ->
     said = notes(plan)["note_unfinished"]
     assert (said["name"], said["commits"]) == (partial, len(gained))
     assert said["newest_commit"] == plan["proof"]["last_commit"]["time"]
-    # All that was acknowledged comes back, and the new timeline is archived beside the unfinished one.
-    cluster.keeper("restore", "--latest", "--use-partial", *CONFIRM).expect(0)
-    assert recovered_rows(cluster.dsn()) == lost.acknowledged > lost.archived
-    assert cluster.keeper("info").expect(0)["conflicts"] == []
 
 
-def test_a_damaged_unfinished_segment_ends_before_the_damage_and_says_so(lost: Lost) -> None:
-    """Nothing tells its damage from its end but what follows; a whole copy of it makes good."""
+def damaged(lost: Lost) -> None:
+    """It ends before the damage. Nothing tells that from its end but what follows, and that is said."""
     sound = lost.plan("--latest", "--use-partial")["proof"]
     content = lost.stored.read_bytes()
     begin = int(lost.name[16:], 16) * SEGMENT_BYTES
@@ -162,8 +165,14 @@ def test_a_damaged_unfinished_segment_ends_before_the_damage_and_says_so(lost: L
     running.wait().failed("segment-changed", lost.name, "nothing was swapped")
     assert not cluster.data_directory.exists()
     lost.stored.write_bytes(content)
+
+
+def used(lost: Lost) -> None:
+    """All that was acknowledged comes back, and the new timeline is archived beside the unfinished one."""
+    cluster = lost.cluster
     cluster.keeper("restore", "--latest", "--use-partial", *CONFIRM).expect(0)
-    assert recovered_rows(cluster.dsn()) == lost.acknowledged
+    assert recovered_rows(cluster.dsn()) == lost.acknowledged > lost.archived
+    assert cluster.keeper("info").expect(0)["conflicts"] == []
 
 
 @pytest.mark.matrix
@@ -173,6 +182,36 @@ def test_every_major_takes_in_an_unfinished_segment(
 ) -> None:
     cell(fault="B15", major=installation.major)
     test_an_unfinished_segment_is_told_and_used_only_with_consent(Lost(sandbox, installation))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+def test_what_a_promoted_server_leaves_of_its_old_timeline(
+    sandbox: Sandbox, installation: Installation, cell: Callable[..., None]
+) -> None:
+    """Its archive command was given the unfinished segment; the child repeats what is in it, up to the fork."""
+    cluster = Cluster(sandbox, settings=SETTINGS, installation=installation).start()
+    world = World.begin(cluster).work().backup().work().finish()
+    archived = world.all_rows()
+    world.work()
+    world.ends = server_commits(cluster, world.since)
+    cluster.crash()
+    (cluster.data_directory / "standby.signal").touch()
+    cluster.start()
+    cluster.program("pg_ctl", "promote", "-w", "-s", "-D", str(cluster.data_directory))
+    cluster.archive_all()
+    [partial] = cluster.timeline_directory(1).glob("*.partial.zst")
+    name = partial.name.removesuffix(".zst")
+    options = ("--latest", "--timeline", "1")
+    with cluster.unchanged():
+        plan = cluster.keeper("plan", *options).expect(0)["plan"]
+        assert any(name in warning for warning in plan["proof"]["warnings"])
+        last = [end for end in world.ends if end.committed][-1]
+        plan = cluster.keeper("plan", *options, "--use-partial").expect(0)["plan"]
+        assert plan["proof"]["last_commit"]["xid"] == last.xid
+    cluster.keeper("restore", *options, "--use-partial", *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == world.all_rows() > archived
+    cell(fault="B15", major=installation.major, promoted=True)
 
 
 @pytest.mark.matrix
