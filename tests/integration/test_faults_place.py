@@ -10,17 +10,27 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from .harness.cluster import Cluster
 from .harness.disk import SmallDisk
 from .harness.sandbox import Sandbox
+from .harness.template import SUPERUSER
 from .harness.waiting import wait_for
 from .harness.workload import recovered_rows
 from .harness.world import SETTINGS, World
 
 CONFIRM = ("--confirm", "main")
 TARGET = ("--target-name", "beta")
+QUIET = {
+    "listen_addresses": "",
+    "archive_command": "",
+    "max_logical_replication_workers": "0",
+    "primary_conninfo": "",
+    "shared_preload_libraries": "",
+    "huge_pages": "off",
+}
 
 
 def small_past(cluster: Cluster) -> World:
@@ -193,7 +203,10 @@ def test_files_that_the_copied_configuration_includes_need_not_be_there(world: W
 
 
 def test_a_copy_that_archives_is_never_swapped_in(world: World) -> None:
-    """C14: its timeline in the archive would mislead the next restore. Somebody gave it a command."""
+    """C14: its timeline in the archive would mislead the next restore. Somebody gave it a command.
+
+    While it stands there: it has no network and no workers (C15), no second signal (C17), no huge pages (C19).
+    """
     cluster = world.cluster
     before = recovered_rows(cluster.dsn())
     with cluster.unchanged("beside: data.dbkeeper-"):
@@ -203,6 +216,12 @@ def test_a_copy_that_archives_is_never_swapped_in(world: World) -> None:
         # Promoted, and nothing has left it: what is new waits.
         status = work / "data" / "pg_wal" / "archive_status"
         assert (status / "00000002.history.ready").exists()
+        assert not (work / "data" / "standby.signal").exists()
+        dsn = f"host={work}/socket port={cluster.port} dbname=postgres user={SUPERUSER}"
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+            for name, value in QUIET.items():
+                [[found]] = connection.execute("SELECT current_setting(%s)", [name]).fetchall()
+                assert found == value, name
         with open(work / "staged.conf", "a") as handle:
             handle.write("archive_command = '/bin/true'\n")
         os.kill(int((work / "data" / "postmaster.pid").read_text().split("\n", 1)[0]), signal.SIGHUP)

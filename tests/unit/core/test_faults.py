@@ -192,3 +192,30 @@ def test_the_ids_that_the_code_speaks_of_are_those_of_the_list() -> None:
         for identity in re.findall(r"\b[A-D]\d\d\b", path.read_text(encoding="utf-8"))
     }
     assert spoken <= {fault.id for fault in FAULTS}
+
+
+def named_in(text: str) -> set[str]:
+    """The ids that a text speaks of; "B01 to B04" and "B01-B04" speak of all between."""
+    found = set(re.findall(r"\b[A-D]\d\d\b", text))
+    for first, last in re.findall(r"\b([A-D]\d\d)(?: to |-)([A-D]\d\d)\b", text):
+        found |= {f"{first[0]}{number:02}" for number in range(int(first[1:]), int(last[1:]) + 1)}
+    return found
+
+
+@cache
+def named_by_engine_and_tests() -> tuple[set[str], set[str]]:
+    """The ids that the engine's code names, and those that tests on real servers do."""
+    tests = CHECKOUT.glob("tests/integration/test_*.py")
+    engine, tried = (
+        "\n".join(path.read_text(encoding="utf-8") for path in paths) for paths in (sources(), tests)
+    )
+    return named_in(engine), named_in(tried)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_every_fault_is_answered_by_code_that_names_it_and_tried_on_a_real_server(fault: Fault) -> None:
+    """Who changes that code finds the fault by its id, and so does who looks for the proof that it is answered."""
+    engine, tried = named_by_engine_and_tests()
+    if fault.status != "open":
+        assert fault.id in engine
+        assert fault.id in tried

@@ -186,7 +186,7 @@ def staged_pid(plan: RestorePlan) -> int | None:
 
 
 def configure(plan: RestorePlan, config: ClusterConfig) -> None:
-    """Write the staged server's whole configuration, the plan for archive-get, and the recovery signal."""
+    """Write the staged server's whole configuration, the plan for archive-get, and one signal: recovery's (C17)."""
     work, staging = plan.work_directory, plan.staging
     for directory in (f"{work}/spool", socket_directory(plan)):
         make_directory(directory, 0o700)
@@ -242,9 +242,10 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
     ``archive_mode=on`` with an empty command keeps the new timeline's files as .ready until the swapped cluster
     archives them (C14). ``fsync=off``: the copy is made durable as a whole before the swap, and staged again after a
     reboot. ``hot_standby=off``: nobody can look at a half-recovered database, and none of the primary's limits bind.
-    A socket of its own and no port: whoever has the live one is not disturbed (C06). Nothing is included (C10).
     ``recovery_target_action=promote``: a pause would end in a shutdown (D06) or, with a hot standby that never becomes
     active, in a promotion (D07), and a shutdown would come again at the next start (D08).
+    A socket of its own and no port: whoever has the live one is not disturbed (C06), and with neither network nor
+    workers it talks to nobody (C15). Nothing is included (C10), little memory and no huge pages are asked for (C19).
     """
     command = restore_command(
         [config.command], f"{plan.work_directory}/plan.json", f"{plan.work_directory}/spool"
