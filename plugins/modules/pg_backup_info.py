@@ -127,6 +127,11 @@ archiver:
   returned: success
   type: dict
   sample: {}
+streaming:
+  description: The replication slot of C(dbkeeper receive), empty where WAL is not streamed or no server answers.
+  returned: success
+  type: dict
+  sample: {}
 disk:
   description: Size and free space of the repository's file system.
   returned: success

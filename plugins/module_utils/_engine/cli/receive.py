@@ -63,6 +63,14 @@ def _without_configuration(options: argparse.Namespace) -> tuple[ReceiveRequest,
 
 def _configured(options: argparse.Namespace) -> tuple[ReceiveRequest, Repository]:
     config = ClusterConfig.load(options.config or f"/etc/dbkeeper/{options.cluster or 'main'}.json")
+    if config.repository_is_elsewhere:
+        raise Refused(
+            "repository-elsewhere",
+            attempted=_ATTEMPTED,
+            happened=f"the repository is {config.repository}; what streams fsyncs into it and must be where it is",
+            remedy="Run it on the repository's host: dbkeeper receive --root DIRECTORY --cluster "
+            f"{config.cluster} --bin-directory … --connection 'host=… user={config.backup_user}'",
+        )
     settings = config.receive or ReceiveSettings()
     connection = options.connection or settings.connection
     words = (

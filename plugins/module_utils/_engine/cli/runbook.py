@@ -34,7 +34,10 @@ def runbook_facts(config: ClusterConfig, repository: Repository, config_path: st
         config=config,
         config_path=path,
         configuration=read_json(path, attempted="read the configuration for the runbook"),
-        repository_path=repository.path,
+        # Of one that is elsewhere the directory on that host.
+        repository_path="/" + repository.path.split("://", 1)[1].partition("/")[2]
+        if config.repository_is_elsewhere
+        else repository.path,
         owner=owner.name,
         group=grp.getgrgid(owner.gid).gr_name,
         made_at=format_utc(utc_now()),
@@ -52,7 +55,7 @@ def runbook_result(
     """The text; with ``keep`` also what lies in the repository is brought up to date."""
     facts = runbook_facts(config, repository, config_path)
     lines = runbook(facts, language)
-    kept = keep_rescue(config, repository, facts) if keep else None
+    kept = keep_rescue(config, repository, facts) if keep and not config.repository_is_elsewhere else None
     result = {
         "changed": bool(kept),
         "text": "\n".join(lines) + "\n",

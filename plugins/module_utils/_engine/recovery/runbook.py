@@ -125,7 +125,7 @@ class _Page:
         }
 
     def whole(self) -> list[str]:
-        self.lines += [f"# {self.text('title')}", "", self.text("intro"), ""]
+        self.lines += [f"# {self.text('title')}", "", self.text("intro", copy=self.copy()), ""]
         parts = (
             self.section_facts,
             self.section_look,
@@ -140,6 +140,10 @@ class _Page:
             self.lines += [f'<a id="{name}"></a>', "", f"## {self.text(name + '_title')}", ""]
             part()
         return self.lines
+
+    def copy(self) -> str:
+        """Where else this text is."""
+        return "" if self.facts.config.repository_is_elsewhere else self.text("copy")
 
     # -- pieces --------------------------------------------------------------------------------------------
 
@@ -247,11 +251,14 @@ class _Page:
             f"chown {facts.owner}:{facts.group} {shlex.quote(facts.config_path)}",
             f"chmod 0640 {shlex.quote(facts.config_path)}",
         )
-        self.say("elsewhere_program")
-        self.code(
-            f"test -d {self.folder} || install -d -m 0755 {self.folder}",
-            f"install -m 0755 {shlex.quote(f'{facts.rescue}/{PROGRAM}')} {self.keeper}",
-        )
+        if config.repository_is_elsewhere:
+            self.say("program_elsewhere")
+        else:
+            self.say("elsewhere_program")
+            self.code(
+                f"test -d {self.folder} || install -d -m 0755 {self.folder}",
+                f"install -m 0755 {shlex.quote(f'{facts.rescue}/{PROGRAM}')} {self.keeper}",
+            )
         self.say("elsewhere_server_file" if config.config_file else "elsewhere_server_inside")
         self.say("elsewhere_restore")
         self.target()
@@ -262,6 +269,9 @@ class _Page:
 
     def section_program(self) -> None:
         facts, config = self.facts, self.facts.config
+        if config.repository_is_elsewhere:
+            self.say("program_elsewhere")
+            return
         self.say("program")
         program = shlex.quote(f"{facts.rescue}/{PROGRAM}")
         self.code(

@@ -14,11 +14,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "intro": (
         "Made on {host} at {made_at} from {config_path} and the repository. Every command is complete and is pasted as "
         "it stands, as root unless said otherwise. Nothing is downloaded. Print this, or keep it where it survives the "
-        "host: a copy is in `{rescue}`.",
+        "host{copy}.",
         "{host} で {made_at} に {config_path} とリポジトリから作成。コマンドはそのまま貼り付けて実行できます "
-        "(特記のない限り root)。何もダウンロードしません。印刷するか、ホストを失っても残る場所に保管してください。"
-        "写しは `{rescue}` にあります。",
+        "(特記のない限り root)。何もダウンロードしません。印刷するか、"
+        "ホストを失っても残る場所に保管してください{copy}。",
     ),
+    "copy": (": a copy is in `{rescue}`", " (写しは `{rescue}` にあります)"),
     "fact": ("What", "項目"),
     "value": ("Where", "値"),
     "facts_title": ("Where everything is", "場所の一覧"),
@@ -113,11 +114,9 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "elsewhere_repository_ssh": (
         "The repository is reached as {repository}. The host needs a key of its own that is let in there: run the role "
-        "backup against it, or on the repository's host add its public key as the role's line shows. The files that "
-        "are named below as `{rescue}` are on the repository's host: bring them with your own account.",
+        "backup against it, or on the repository's host add its public key as the role's line shows.",
         "リポジトリは {repository} で接続します。このホスト専用の鍵を登録してください (role backup を実行するか、"
-        "リポジトリのホストで公開鍵を追加)。以下の `{rescue}` はリポジトリのホストにあります。"
-        "自分のアカウントで複製してください。",
+        "リポジトリのホストで公開鍵を追加)。",
     ),
     "elsewhere_directories": ("Directories:", "ディレクトリ:"),
     "elsewhere_configuration": ("The configuration of dbkeeper:", "dbkeeper の設定:"),
@@ -157,6 +156,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "Python only.",
         "バックアップのたびにプログラム、設定、この文書をリポジトリに保存します。一つのファイルで、"
         "Python だけで動作します。",
+    ),
+    "program_elsewhere": (
+        "The program is one file and needs Python only: bring it with your own account from any host that has it, such "
+        "as the repository's, to `{command}` (mode 0755).",
+        "プログラムは一つのファイルで、Python だけで動作します。リポジトリのホストなど、導入済みのホストから"
+        "自分のアカウントで `{command}` (モード 0755) に複製してください。",
     ),
     "plain_title": ("With PostgreSQL's own programs only", "PostgreSQL のプログラムだけを使う場合"),
     "plain_nothing": (
