@@ -26,6 +26,7 @@ ORDER = (
     "pooling",
     "backup",
     "recovery",
+    "standby",
     "cli",
 )
 #: The only places where the engine may leave the standard library.

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Standbys of a restored primary: they stream its new timeline, by following or by being made anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed, Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.standby import execute
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.standby.execute import make_standby
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.standby.request import StandbyRequest
+
+from .harness.cluster import Cluster
+from .harness.sandbox import Sandbox
+from .harness.spare import spare_for
+from .harness.template import BACKUP_USER
+from .harness.waiting import wait_for
+from .harness.workload import recovered_rows
+from .harness.world import Frozen
+
+CONFIRM = ("--confirm", "main")
+KILLED = """
+import os, signal, sys, json
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core import journal
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.standby.execute import make_standby
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.standby.request import StandbyRequest
+path, primary, step, moment = sys.argv[1:]
+def kill(name, status):
+    if (name, status) == (step, moment):
+        os.kill(os.getpid(), signal.SIGKILL)
+journal.add_hook(kill)
+make_standby(ClusterConfig.load(path), StandbyRequest(json.loads(primary), slot="second"), check=False)
+"""
+
+
+def request_of(primary: Cluster, **more: Any) -> StandbyRequest:
+    place = {"host": str(primary.socket_directory), "port": str(primary.port), "user": BACKUP_USER}
+    return StandbyRequest(place, slot="second", timeout_seconds=60, **more)
+
+
+def config_of(cluster: Cluster) -> ClusterConfig:
+    return ClusterConfig.load(str(cluster.config_path))
+
+
+def stream(standby: Cluster, primary: Cluster, *, check: bool = False, **options: Any) -> dict[str, Any]:
+    confirm = options.pop("confirm", None)
+    return make_standby(config_of(standby), request_of(primary, **options), confirm=confirm, check=check)
+
+
+def same_rows(standby: Cluster, primary: Cluster) -> bool:
+    primary.sql("SELECT pg_switch_wal()")
+    end = primary.value("SELECT pg_current_wal_flush_lsn()::text")
+    wait_for(
+        lambda: standby.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", end),
+        "the standby has caught up",
+    )
+    return recovered_rows(standby.dsn()) == recovered_rows(primary.dsn())
+
+
+@pytest.fixture
+def pair(frozen: Frozen, sandbox: Sandbox) -> tuple[Cluster, Cluster]:
+    """A primary with a backup and an archive, and a host that is to be its standby."""
+    world = frozen.thaw(sandbox)
+    standby = spare_for(world.cluster, sandbox, archiving=False)
+    return world.cluster, standby
+
+
+def test_from_nothing_to_streaming_and_after_a_restore_again(pair: tuple[Cluster, Cluster]) -> None:
+    primary, standby = pair
+    foreseen = stream(standby, primary, check=True)
+    assert (foreseen["plan"]["action"], foreseen["executed"]) == ("rebuild", False)
+    assert not standby.data_directory.exists()
+    made = stream(standby, primary)
+    assert made["changed"] and made["kept_directory"] is None
+    assert made["standby"]["streaming"] == 1 and same_rows(standby, primary)
+    with standby.unchanged("postgresql.auto.conf"):
+        again = stream(standby, primary)
+    assert (again["changed"], again["plan"]["action"]) == (False, "none")
+
+    # The primary goes back to an earlier moment: the standby has what the primary no longer has.
+    primary.sql("SELECT pg_create_restore_point('before')")
+    primary.sql("CREATE TABLE lost AS SELECT 1 AS n")
+    assert same_rows(standby, primary) and standby.value("SELECT n FROM lost") == 1
+    primary.keeper("restore", "--target-name", "before", *CONFIRM).expect(0)
+    foreseen = stream(standby, primary, check=True)
+    assert foreseen["plan"]["action"] == "rebuild"
+    assert "which the primary left at" in foreseen["plan"]["reason"]
+    assert standby.value("SELECT n FROM lost") == 1
+    rebuilt = stream(standby, primary)
+    assert rebuilt["standby"]["streaming"] == rebuilt["primary"]["timeline"] == 2
+    assert same_rows(standby, primary)
+    assert standby.value("SELECT to_regclass('lost') IS NULL") is True
+    kept = Path(rebuilt["kept_directory"])
+    assert (kept / "PG_VERSION").exists() and (kept / "standby.signal").exists()
+    slots = primary.sql("SELECT slot_name, active FROM pg_replication_slots")
+    assert ("second", True) in slots
+    assert stream(standby, primary)["changed"] is False
+
+
+def test_one_that_is_behind_the_fork_follows_by_itself(pair: tuple[Cluster, Cluster]) -> None:
+    primary, standby = pair
+    stream(standby, primary)
+    assert same_rows(standby, primary)
+    standby.stop()
+    primary.sql("SELECT pg_create_restore_point('later')")
+    primary.sql("CREATE TABLE lost AS SELECT 1 AS n")
+    primary.sql("SELECT pg_switch_wal()")
+    primary.keeper("restore", "--target-name", "later", *CONFIRM).expect(0)
+    inode = standby.data_directory.stat().st_ino
+    answer = stream(standby, primary)
+    assert answer["plan"]["action"] == "follow", answer
+    assert standby.data_directory.stat().st_ino == inode
+    assert answer["standby"]["streaming"] == 2 and same_rows(standby, primary)
+
+
+def test_what_is_no_standby_is_put_aside_only_by_name(
+    pair: tuple[Cluster, Cluster], sandbox: Sandbox
+) -> None:
+    primary, _standby = pair
+    other = Cluster(
+        sandbox, "main", root=sandbox.root / "other", archiving=False, external_config=True
+    ).start()
+    with other.unchanged(), pytest.raises(Refused) as error:
+        stream(other, primary)
+    assert error.value.code == "standby-is-primary"
+    assert "runs as a server of its own" in error.value.happened and "(main)" in error.value.remedy
+    answer = stream(other, primary, confirm="main")
+    assert answer["standby"]["streaming"] == 1 and answer["kept_directory"]
+
+
+def test_a_primary_that_does_not_answer_costs_nothing(pair: tuple[Cluster, Cluster]) -> None:
+    primary, standby = pair
+    stream(standby, primary)
+    primary.stop()
+    with standby.unchanged(), pytest.raises(Failed) as error:
+        stream(standby, primary)
+    assert error.value.code == "primary-unreachable"
+    assert "Nothing was changed" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"primary": {"host": "db1"}}, "primary-incomplete"),
+        ({"primary": {"host": "db1", "user": "u", "password": "secret"}}, "standby-secret-given"),
+        ({"primary": {"host": "db1", "user": "u"}, "slot": "Odd-Name"}, "slot-name-invalid"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(given: dict[str, Any], code: str) -> None:
+    with pytest.raises(Refused) as error:
+        StandbyRequest(**given)
+    assert error.value.code == code
+    assert "secret" not in error.value.happened
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(step, marks=() if step in (execute.KEEP_OLD, execute.STAGE) else pytest.mark.matrix)
+        for step in execute.STEPS
+    ],
+)
+def test_killed_at_any_step_it_is_finished_by_the_next_run(pair: tuple[Cluster, Cluster], step: str) -> None:
+    primary, standby = pair
+    stream(standby, primary)
+    primary.sql("SELECT pg_create_restore_point('before')")
+    primary.sql("CREATE TABLE lost AS SELECT 1 AS n")
+    assert same_rows(standby, primary)
+    primary.keeper("restore", "--target-name", "before", *CONFIRM).expect(0)
+    argv = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(standby.config_path),
+        json.dumps(dict(request_of(primary).primary)),
+    ]
+    for moment in ("begun", "done"):
+        done = subprocess.run([*argv, step, moment], capture_output=True, timeout=120, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        if step == execute.PROVE:
+            break
+    answer = stream(standby, primary)
+    assert answer["standby"]["streaming"] == 2 and same_rows(standby, primary)
+    names = sorted(os.listdir(standby.parent))
+    assert names[0] == "data" and len(names) == 2 and names[1].startswith("data.replaced-")
