@@ -33,6 +33,7 @@ SIZES_MB = (1, 16, 64)
 ZONES = ("UTC", "America/New_York", "Asia/Tokyo")
 SHAPES = ("one timeline", "fork", "fork of fork")
 HIGH = "timelines 0A and 0B"
+SIBLINGS = "two forks of one"
 IN_SEQUENCE = 8
 IN_SLICE = 3
 
@@ -51,11 +52,12 @@ class Cell:
 
 
 def all_cells() -> Iterator[Cell]:
-    """Every combination; timelines beyond 9 with every version and size, the zones in turn."""
+    """Every combination; timelines beyond 9, and siblings, with every version and size, the zones in turn."""
     for major, size, zone, shape in product(installations(), SIZES_MB, ZONES, SHAPES):
         yield Cell(major, size, zone, shape)
     for number, (major, size) in enumerate(product(installations(), SIZES_MB)):
         yield Cell(major, size, ZONES[number % len(ZONES)], HIGH)
+        yield Cell(major, size, ZONES[(number + 1) % len(ZONES)], SIBLINGS)
 
 
 def slice_of_cells() -> Iterator[Cell]:
@@ -72,7 +74,7 @@ def one_timeline(world: World) -> list[World]:
 
 def fork(world: World) -> list[World]:
     """A restore in the middle: timeline 1 goes on beside timeline 2."""
-    return _restored([world.backup().work(8).point("fork 1").work(8).finish()])
+    return _restored([world.backup().work(4).point("early").work(4).point("fork 1").work(8).finish()])
 
 
 def fork_of_fork(world: World) -> list[World]:
@@ -92,10 +94,16 @@ def high(world: World) -> list[World]:
     return _restored([first, last])
 
 
-def _restored(worlds: list[World]) -> list[World]:
-    """All worlds, and the one that follows from restoring the last to its fork."""
-    last = worlds[-1]
-    name = f"fork {last.timeline}"
+def siblings(world: World) -> list[World]:
+    """Timelines 2 and 3 both leave 1: the second must not take the number of the first."""
+    worlds = fork(world)
+    return _restored(worlds, worlds[0], "early")
+
+
+def _restored(worlds: list[World], origin: World | None = None, point: str = "") -> list[World]:
+    """All worlds, and the one that follows from restoring one of them (the last) to a point (its fork)."""
+    last = origin or worlds[-1]
+    name = point or f"fork {last.timeline}"
     options = (
         "--target-name",
         name,
@@ -106,7 +114,7 @@ def _restored(worlds: list[World]) -> list[World]:
         "main",
     )
     last.cluster.keeper("restore", *options).expect(0)
-    after = World.after_restore(last, last.points[name])
+    after = World.after_restore(last, last.points[name], worlds[-1].timeline + 1)
     return [*worlds, after.work(8).point(f"fork {after.timeline}").work(8).finish()]
 
 
@@ -119,7 +127,7 @@ def promote(cluster: Cluster) -> None:
 
 
 MAKERS: dict[str, Callable[[World], list[World]]] = dict(
-    zip((*SHAPES, HIGH), (one_timeline, fork, fork_of_fork, high))
+    zip((*SHAPES, HIGH, SIBLINGS), (one_timeline, fork, fork_of_fork, high, siblings))
 )
 
 

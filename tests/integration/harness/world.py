@@ -78,12 +78,12 @@ class World:
         return world
 
     @classmethod
-    def after_restore(cls, earlier: World, stop: int) -> World:
+    def after_restore(cls, earlier: World, stop: int, number: int = 0) -> World:
         """The world on the new timeline of a cluster that was restored to a position, with a book of its own.
 
         (Transaction ids are used a second time, so one book cannot hold both.)
         """
-        cluster, number = earlier.cluster, earlier.timeline + 1
+        cluster, number = earlier.cluster, number or earlier.timeline + 1
         world = cls(cluster, Workload.found(cluster, f"ledger-{number}.jsonl"))
         world.timeline, world.inherited = number, earlier.rows_before(stop)
         world.backups = [backup for backup in earlier.backups if backup.stop_lsn <= stop]
