@@ -137,6 +137,13 @@ disk:
   returned: success
   type: dict
   sample: {free_bytes: 70000000000}
+retention:
+  description: >-
+    What is kept (C(policy)), the C(oldest) moment that can be restored, what the C(last) expiry did and what
+    blocked it, backups that are C(pinned), and the C(leases) that hold now.
+  returned: success
+  type: dict
+  sample: {policy: {full_count: 2, window_seconds: 1209600, wal_seconds: null}, pinned: [], leases: []}
 last_restore:
   description: The evidence of the last restore, empty when there was none.
   returned: success

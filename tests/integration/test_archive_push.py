@@ -20,6 +20,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors i
     Refused,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.archive import (
+    STEPS,
     conflicts,
     control_system_id,
     push,
@@ -35,7 +36,6 @@ from .harness.sandbox import Sandbox
 from .harness.waiting import wait_for
 from .stored import ENGINE, Wal, engine_process, make_repository, make_wal
 
-STEPS = ("directories", "temporary", "write", "fsync", "link", "unlink", "fsync-directory", "done")
 PUSH = f"""
 import os, signal, sys
 from {ENGINE}.core.errors import KeeperError
@@ -313,6 +313,12 @@ def test_kill_at_every_step_and_push_again(
         if name.startswith(".tmp-")
     ]
     assert left == []
+
+
+def test_the_steps_are_all_that_a_push_tells(repository: Repository, wal: Wal) -> None:
+    told: list[str] = []
+    push(repository, str(wal.segments[0]), system_id=wal.system_id, watch=told.append)
+    assert tuple(told) == STEPS
 
 
 def slow_zstd(place: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup import base as engine
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup import wal
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup import steps, wal
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
@@ -23,8 +23,9 @@ from .harness.disk import SmallDisk
 from .harness.sandbox import Sandbox
 from .harness.template import Kind
 from .harness.waiting import wait_for
+from .slices import points, sliced
 
-STEPS = ("discard", "register", "copy", "wal", "seal")
+DANGEROUS = ((steps.COPY, "done"), (steps.WAL, "begun"), (steps.SEAL, "begun"), (steps.SEAL, "done"))
 
 
 def refused(cluster: Cluster, code: str, *words: str) -> None:
@@ -152,8 +153,7 @@ def test_the_disk_is_full_in_the_middle(sandbox: Sandbox) -> None:
         disk.close()
 
 
-@pytest.mark.parametrize("when", ["begun", "done"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "when"), sliced(points(steps.BACKUP), DANGEROUS, 3))
 def test_killed_at_every_step_and_run_again(cluster: Cluster, step: str, when: str) -> None:
     assert cluster.keeper("backup", kill_at=f"{step}:{when}").status == -signal.SIGKILL
     left = statuses(cluster)

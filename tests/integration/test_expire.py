@@ -88,6 +88,9 @@ def test_leases_and_pins_are_respected_and_said(world: World) -> None:
     cluster.keeper("plan", "--backup", old, "--latest").refused("segment-missing")
     cluster.keeper("unpin", old).expect(0)
     leases = cluster.repository / cluster.name / "leases"
+    told = cluster.keeper("info").expect(0)["retention"]
+    assert (told["pinned"], told["leases"]) == ([], [])
+    assert told["last"]["deleted"]["backups"] == [middle]
     lease = {
         "id": "a-restore",
         "purpose": "restore",
@@ -101,6 +104,10 @@ def test_leases_and_pins_are_respected_and_said(world: World) -> None:
     held = cluster.keeper("expire", "--full-count", "1").expect(0)
     assert held["changed"] is False
     assert held["plan"]["blocked"] == [{"what": old, "why": "leased", "by": ["a-restore"]}]
+    told = cluster.keeper("info").expect(0)["retention"]
+    assert [one["id"] for one in told["leases"]] == ["a-restore"]
+    said = {one["name"]: one for one in cluster.keeper("check").data["checks"]}
+    assert said["expiry"]["state"] == "warning" and old in said["expiry"]["text"]
     (leases / "a-restore.json").unlink()
     assert cluster.keeper("expire", "--full-count", "1").expect(0)["deleted"]["backups"] == [old]
     cluster.keeper("plan", "--latest").expect(0)

@@ -10,20 +10,34 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery import steps
+
 from .harness.cluster import kill_postmaster, postmaster_pid
 from .harness.keeper import Answer
 from .harness.waiting import wait_for
 from .harness.workload import recovered_rows
 from .harness.world import World
+from .slices import points, sliced
 
 CONFIRM = ("--confirm", "main")
 RESTORE = ("restore", "--target-name", "beta", *CONFIRM)
 
-#: Before these, the live cluster serves as if nothing happened.
-LIVE = ("lease", "stage", "configure", "replay", "verify", "settle")
-#: Here it is down, or the restored one is in its place.
-SWAP = ("stop-live", "keep-old", "place-new", "start-new")
-AFTER = ("prove-archiving", "backup", "clean-up")
+#: Before these, the live cluster serves as if nothing happened; then it is down, or the restored one is in its place.
+LIVE = steps.RESTORE[: steps.RESTORE.index(steps.STOP_LIVE)]
+
+#: Where most can go wrong; the other moments come by turns, and all of them in the matrix.
+DANGEROUS = (
+    (steps.STAGE, "begun"),
+    (steps.REPLAY, "begun"),
+    (steps.VERIFY, "done"),
+    (steps.STOP_LIVE, "done"),
+    (steps.KEEP_OLD, "begun"),
+    (steps.KEEP_OLD, "done"),
+    (steps.PLACE_NEW, "begun"),
+    (steps.PLACE_NEW, "done"),
+    (steps.START_NEW, "done"),
+    (steps.CLEAN_UP, "begun"),
+)
 
 
 def killed(answer: Answer) -> None:
@@ -56,8 +70,7 @@ def _is_postmaster(pid: int) -> bool:
     return argv[0].endswith(b"/postgres") and b"-D" in argv
 
 
-@pytest.mark.parametrize("status", ["begun", "done"])
-@pytest.mark.parametrize("step", [*LIVE, *SWAP, *AFTER])
+@pytest.mark.parametrize(("step", "status"), sliced(points(steps.RESTORE), DANGEROUS, 5))
 def test_a_restore_killed_at_any_step_is_finished_by_the_next_run(
     world: World, step: str, status: str
 ) -> None:
@@ -94,14 +107,19 @@ def test_a_restore_killed_at_any_step_can_be_taken_back(world: World, step: str)
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
 
 
-@pytest.mark.parametrize(
-    "step", ["undo-stop", "undo-put-aside", "undo-put-back", "undo-start", "undo-clean-up"]
+UNDO_DANGEROUS = (
+    (steps.UNDO_PUT_ASIDE, "begun"),
+    (steps.UNDO_PUT_ASIDE, "done"),
+    (steps.UNDO_PUT_BACK, "begun"),
 )
-def test_a_killed_undo_is_finished_by_the_next_run(world: World, step: str) -> None:
+
+
+@pytest.mark.parametrize(("step", "status"), sliced(points(steps.UNDO), UNDO_DANGEROUS, 4))
+def test_a_killed_undo_is_finished_by_the_next_run(world: World, step: str, status: str) -> None:
     cluster = world.cluster
     before = recovered_rows(cluster.dsn())
     cluster.keeper(*RESTORE).expect(0)
-    killed(cluster.keeper("undo", *CONFIRM, kill_at=f"{step}:begun"))
+    killed(cluster.keeper("undo", *CONFIRM, kill_at=f"{step}:{status}"))
     cluster.keeper(*RESTORE).refused("undo-unfinished", "dbkeeper undo")
     cluster.keeper("undo", *CONFIRM).expect(0)
     assert recovered_rows(cluster.dsn()) == before

@@ -36,6 +36,7 @@ from ..repository.catalog import (
 from ..repository.layout import Repository
 from ..repository.manifest import Manifest, combined_bytes, read_manifest, stored_manifest
 from ..repository.parts import INCOMING, SUFFIX, remove_data
+from . import steps
 from .copy import Follower, copy, full, stop_strangers
 from .facts import restore_facts
 from .funnel import Funnel
@@ -73,12 +74,12 @@ class Execution:
 
         But for ``page-checksum-failed`` (fault B19): such a backup is kept, and no restore takes it by itself.
         """
-        self.journal.step("discard", self._discard)
-        self.journal.step("register", self._register)
+        self.journal.step(steps.DISCARD, self._discard)
+        self.journal.step(steps.REGISTER, self._register)
         try:
-            self._step("copy", self._copy)
-            self._step("wal", self._wal)
-            self._step("seal", self._seal)
+            self._step(steps.COPY, self._copy)
+            self._step(steps.WAL, self._wal)
+            self._step(steps.SEAL, self._seal)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -310,6 +311,9 @@ def _first_entry(plan: BackupPlan, state: BackupState) -> Backup:
         major=state.config.major,
         version=state.server.version if state.server else "",
         wal_segment_size=state.control.wal_segment_size,
+        # Not yet its start, but nothing before it is needed: expiry respects that while the copy runs.
+        timeline=state.control.timeline,
+        start_lsn=state.control.redo_lsn,
         owner=owner_record(f"base backup {plan.label}"),
         settings=dict(state.control.settings),
     )

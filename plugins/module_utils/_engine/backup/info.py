@@ -26,6 +26,7 @@ from ..settings.health import settings_checks
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from .health import Facts, judge
+from .kept import expiry_check, retention_facts
 from .pages import describe
 from .state import ask_server, ready_segments, repository_disk
 from .streaming import ask_streaming, streaming_check
@@ -40,7 +41,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
     other content), ``leftovers`` (files that nobody uses, with their age, B16), ``newest_commit`` (last archived),
     ``freshness``, ``server``, ``archiver`` (None when no server answers), ``streaming`` (None where WAL is not to
-    be streamed), ``disk``, ``progress``, ``last_restore``, ``objectives``.
+    be streamed), ``disk``, ``retention``, ``progress``, ``last_restore``, ``objectives``.
     Brings the WAL index up to date. Raises :class:`Refused` (``repository-missing``), :class:`Failed`
     (``repository-unreadable``).
     """
@@ -84,6 +85,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "archiver": archiver,
         "streaming": streaming,
         "disk": repository_disk(repository).to_dict(),
+        "retention": retention_facts(config, repository, catalog, found),
         "progress": read_progress(f"{config.state_directory}/progress.json"),
         "last_restore": max(evidence, key=lambda item: str(item.get("ended", "")), default=None),
         "objectives": {
@@ -101,6 +103,7 @@ def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     """
     known = information(config, repository)
     checks = [item.to_dict() for item in judge(_facts(known))]
+    checks.append(expiry_check(known["retention"], utc_now()).to_dict())
     if known["streaming"]:
         checks.append(streaming_check(known["streaming"]).to_dict())
     checks += settings_checks(config) + certificate_checks(config)

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from ..backup.base import BackupRequest, backup
 from ..backup.info import check, information
+from ..backup.kept import expiry_lines
 from ..cluster.config import BACKUP_KINDS, ClusterConfig
 from ..cluster.disks import nearest_existing
 from ..core import privilege
@@ -135,7 +136,7 @@ def _repository(config: ClusterConfig) -> Repository:
 
 def _info(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     result = information(config, _repository(config))
-    return result, show.information(result)
+    return result, show.information(result) + expiry_lines(result["retention"], language)
 
 
 def _check(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:

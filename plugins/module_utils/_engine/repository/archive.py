@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".zst"
 DEFAULT_LEVEL = 1
+#: What ``watch`` is told, in order; a kill before any of them leaves nothing that the next push does not clear up.
+STEPS = ("directories", "temporary", "write", "fsync", "link", "unlink", "fsync-directory", "done")
 _TEMPORARY_PREFIX = ".tmp-"
 _PATIENCE_SECONDS = 20.0
 _SMALL_FILE_BYTES = 1 << 20

@@ -11,7 +11,7 @@ from typing import Any
 from ..core.clock import format_utc, utc_now
 from ..core.errors import EXIT_DONE, EXIT_FAILED, Refused
 from ..core.journal import Journal
-from ..core.locks import locked
+from ..core.locks import locked, owner_record
 from ..repository.catalog import VERIFIED, read_backup, write_backup
 from ..repository.layout import Repository
 from .execute import Execution, Watch
@@ -62,7 +62,8 @@ def expire(
         if not plan.changes:
             _note(path, plan, {})
             return _result(plan)
-        journal = Journal.begin(path, "expire", format_utc(moment), {"plan": _short(plan)})
+        data = {"plan": _short(plan), "owner": owner_record("expiry")}
+        journal = Journal.begin(path, "expire", format_utc(moment), data)
         done = Execution(
             plan,
             repository,
@@ -108,6 +109,7 @@ def last_expiry(repository: Repository) -> dict[str, Any] | None:
     return {
         "at": journal.record.get("ended") or journal.record.get("begun"),
         "state": journal.state,
+        "owner": journal.data.get("owner", {}),
         "policy": plan.get("policy"),
         "since": plan.get("since"),
         "oldest": plan.get("oldest"),

@@ -61,6 +61,10 @@ _WORDS: dict[str, tuple[str, str]] = {
         "backup {label} is pinned: it stays until it is unpinned",
         "バックアップ {label} を固定しました。解除 (unpin) するまで残ります",
     ),
+    "oldest": ("can be restored from {oldest} on", "復元できる最も古い時点: {oldest}"),
+    "last": ("last expiry: {at}", "前回の期限切れ処理: {at}"),
+    "blocked": ("kept beyond the policy: {what} ({why})", "保持方針を超えて残っているもの: {what} ({why})"),
+    "lease": ("in use by {purpose}, lease {id}", "{purpose} が使用中 (リース {id})"),
     "unpin": ("backup {label} is not pinned", "バックアップ {label} の固定を解除しました"),
 }
 
