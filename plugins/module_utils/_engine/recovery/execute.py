@@ -14,7 +14,7 @@ from ..cluster.config import ClusterConfig
 from ..cluster.controldata import read_control_data
 from ..cluster.psql import query
 from ..core.clock import format_utc, label_time, parse_utc, utc_now
-from ..core.errors import Failed, KeeperError
+from ..core.errors import Failed, KeeperError, Refused
 from ..core.journal import Journal
 from ..core.progress import Progress
 from ..repository.engine import BackupEngine
@@ -48,6 +48,17 @@ def boot_id() -> str:
         return handle.read().strip()
 
 
+def _on_the_way(error: Refused) -> Failed:
+    """A refusal of one step, as a failure of the whole."""
+    return Failed(
+        error.code,
+        attempted=error.attempted,
+        happened=error.happened,
+        remedy=f"{error.remedy} Then run the same restore again: it goes on from there.",
+        details=error.details,
+    )
+
+
 class Execution:
     """One restore on its way, from its first step or from where a killed run left it."""
 
@@ -74,6 +85,9 @@ class Execution:
         except KeeperError as error:
             self._doubt(error)
             self._evidence("failed", error)
+            if isinstance(error, Refused) and self.journal.status(steps.STOP_LIVE) is not None:
+                # What a later step refuses touches nothing by itself, but the restore has.
+                raise _on_the_way(error) from error
             raise
         return self._evidence("restored")
 
