@@ -59,7 +59,11 @@ def expiry_check(facts: dict[str, Any], now: datetime) -> Check:
         text = f"lease {damaged[0]} cannot be read, and so nothing expires: see whose it was, then remove its file"
         return Check("expiry", FAILED, text)
     if last is None:
-        text = "no policy is set, nothing ever expires" if policy is None else "nothing has been expired yet"
+        text = (
+            "no policy is set, nothing ever expires"
+            if policy is None
+            else "nothing has been expired from here yet"
+        )
         return Check("expiry", OK, text)
     age = (now - parse_utc(last["at"])).total_seconds()
     if last["held"]:

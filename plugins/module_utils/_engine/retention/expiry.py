@@ -102,6 +102,9 @@ def pin(repository: Repository, label: str, *, pinned: bool) -> dict[str, Any]:
 
 def last_expiry(repository: Repository) -> dict[str, Any] | None:
     """What the last expiry did; ``state`` is ``running`` while it runs, and when it was killed."""
+    if repository.elsewhere:
+        # Only its own host knows.
+        return None
     journal = Journal.load(f"{repository.path}/{JOURNAL}", attempted="read the journal of the last expiry")
     if journal is None:
         return None
