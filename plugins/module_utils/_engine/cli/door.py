@@ -53,8 +53,9 @@ def door(arguments: Sequence[str]) -> int:
     )
     wanted = os.environ.get("SSH_ORIGINAL_COMMAND")
     if wanted:
-        # Told, never run: whatever the client wanted to start, it gets the door.
-        log.note("command ignored", bad=True, command=wanted)
+        # Told, never run. Ours comes without a command; another program would only wait for its own words.
+        log.note("command", bad=True, command=wanted)
+        return _wrong("this key opens the door of a repository, and runs no commands")
     # Standard output is the conversation: nothing else may ever be written there.
     target = os.dup(1)
     os.dup2(2, 1)

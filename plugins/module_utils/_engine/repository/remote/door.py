@@ -33,7 +33,7 @@ ACCESS = (APPEND, READ)
 #: How long nobody need ask anything, and how long a client may be silent in the middle of something.
 IDLE_SECONDS = 3600.0
 STALL_SECONDS = 300.0
-_HELLO_SECONDS = 60.0
+_HELLO_SECONDS = 30.0
 _ALLOWED_TO_READ = frozenset(
     (
         "list",
