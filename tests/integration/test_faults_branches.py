@@ -146,6 +146,7 @@ def test_a13_a_backup_of_the_other_branch_does_not_lead_there(calm: Cluster, bra
     )
 
 
+@pytest.mark.matrix
 def test_a13_latest_is_the_branch_of_the_backup_where_no_cluster_tells_its_own(
     branches: Branches, sandbox: Sandbox
 ) -> None:
@@ -181,6 +182,7 @@ def test_a14_latest_of_several_branches_needs_a_timeline(branches: Branches, san
         assert [line[0] for line in history(cluster, new)] == [str(one) for one in range(1, number + 1)]
 
 
+@pytest.mark.matrix
 def test_a14_latest_of_a_living_cluster_is_its_own_branch(branches: Branches, sandbox: Sandbox) -> None:
     cluster = branches.copy(sandbox)
     answer = cluster.keeper("restore", "--latest", *CONFIRM)
@@ -221,6 +223,7 @@ def reservations(cluster: Cluster) -> dict[int, str]:
     return {int(path.stem, 16): json.loads(path.read_text())["holder"] for path in directory.glob("*.json")}
 
 
+@pytest.mark.matrix
 def test_d13_two_restores_from_one_branch_one_after_another(branches: Branches, sandbox: Sandbox) -> None:
     cluster = branches.copy(sandbox)
     beta = ("restore", "--target-name", "beta", *CONFIRM, "--skip-backup")

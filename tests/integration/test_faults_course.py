@@ -83,7 +83,13 @@ def stop_without_the_record(path: Path, lsn: str) -> str:
     return f"recovery stopped before LSN {lsn}"
 
 
-@pytest.mark.parametrize("bend", [stop_before, stop_at_once, stop_without_the_record])
+@pytest.mark.parametrize(
+    "bend",
+    [
+        stop_before,
+        *(pytest.param(one, marks=pytest.mark.matrix) for one in (stop_at_once, stop_without_the_record)),
+    ],
+)
 def test_d11_a_promotion_elsewhere_is_not_the_target(world: World, bend: Callable[[Path, str], str]) -> None:
     cluster = world.cluster
     with cluster.unchanged(*ITS_OWN):
@@ -149,6 +155,7 @@ def test_d11_a_copy_that_archived_something_is_unfit(world: World) -> None:
     finished(world, cluster.keeper(*RESTORE))
 
 
+@pytest.mark.matrix
 def test_d11_a_copy_whose_server_dies_before_it_is_verified_is_verified_again(world: World) -> None:
     cluster = world.cluster
     with cluster.unchanged(*ITS_OWN):
@@ -185,6 +192,7 @@ def test_d09_replay_without_progress_is_given_up_and_goes_on_later(world: World)
     assert cluster.steps().count("stage:done") == 1
 
 
+@pytest.mark.matrix
 def test_d09_replay_that_is_slow_is_not_given_up(world: World) -> None:
     """Longer than the limit as a whole; never so long without a byte."""
     cluster = world.cluster
@@ -256,7 +264,7 @@ def _catches(pid: int, number: signal.Signals) -> bool:
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
-        (signal.SIGKILL, "replay-server-died", "signal 9"),
+        pytest.param(signal.SIGKILL, "replay-server-died", "signal 9", marks=pytest.mark.matrix),
         (signal.SIGTERM, "archive-get-failed", "signal 15"),
     ],
     ids=["KILL", "TERM"],
@@ -281,6 +289,7 @@ def test_d04_a_restore_command_that_is_killed_ends_nothing_silently(
     assert cluster.steps().count("stage:done") == 1
 
 
+@pytest.mark.matrix
 def test_d04_a_restore_command_that_is_ended_before_it_can_answer(world: World) -> None:
     """As by a host that shuts down: PostgreSQL ends with status 1 and says nothing of it."""
     cluster = world.cluster

@@ -21,7 +21,11 @@ from .restore_help import ITS_OWN, RESTORE, finished, nothing_swapped, paused, s
 
 @pytest.mark.parametrize(
     ("action", "identity"),
-    [("pause", "D06"), ("shutdown", "D08"), ("pause, hot", "D07")],
+    [
+        pytest.param("pause", "D06", marks=pytest.mark.matrix),
+        pytest.param("shutdown", "D08", marks=pytest.mark.matrix),
+        ("pause, hot", "D07"),
+    ],
     ids=["pause", "shutdown", "pause with a hot standby"],
 )
 def test_what_the_backup_says_of_the_targets_end_is_not_believed(

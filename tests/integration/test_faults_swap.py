@@ -15,8 +15,15 @@ from .harness.world import World
 from .restore_help import CONFIRM, ITS_OWN, RESTORE, finished, journal, paused
 
 
-@pytest.mark.parametrize("rename", [1, 2])
-@pytest.mark.parametrize("way", ["finish", "go back"])
+@pytest.mark.parametrize(
+    ("rename", "way"),
+    [
+        (1, "finish"),
+        pytest.param(1, "go back", marks=pytest.mark.matrix),
+        pytest.param(2, "finish", marks=pytest.mark.matrix),
+        (2, "go back"),
+    ],
+)
 def test_d12_killed_right_after_a_rename(world: World, rename: int, way: str) -> None:
     """Neither the journal nor the disk has heard of the rename: what lies there must tell."""
     cluster = world.cluster
@@ -32,6 +39,7 @@ def test_d12_killed_right_after_a_rename(world: World, rename: int, way: str) ->
     assert names == (["data"] if rename == 1 else ["data", "data.undone"])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("rename", [1, 2])
 def test_d12_an_undo_killed_right_after_a_rename(world: World, rename: int) -> None:
     cluster = world.cluster
@@ -45,7 +53,9 @@ def test_d12_an_undo_killed_right_after_a_rename(world: World, rename: int) -> N
     assert names == ["data", "data.undone"]
 
 
-@pytest.mark.parametrize("step", ["stop-live:begun", "keep-old:begun"])
+@pytest.mark.parametrize(
+    "step", [pytest.param("stop-live:begun", marks=pytest.mark.matrix), "keep-old:begun"]
+)
 def test_d12_something_in_the_way_of_the_swap(world: World, step: str) -> None:
     """Seen before the live cluster stops; made while it is down, it costs seconds, and the old one serves again."""
     cluster = world.cluster
@@ -71,6 +81,7 @@ def test_d12_something_in_the_way_of_the_swap(world: World, step: str) -> None:
     finished(world, cluster.keeper(*RESTORE))
 
 
+@pytest.mark.matrix
 def test_d12_something_in_the_place_of_the_live_directory(world: World) -> None:
     """Between the two renames: nothing is put over it, and both data directories wait under their names."""
     cluster = world.cluster
