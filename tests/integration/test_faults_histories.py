@@ -89,8 +89,16 @@ HISTORIES: list[tuple[str, Hurt, str, str]] = [
 ]
 
 
+#: One of each kind is tried at every run.
+RARE = ("B13 no text", "B13 its own parent")
+
+
 @pytest.mark.parametrize(
-    ("hurt", "code", "word"), [case[1:] for case in HISTORIES], ids=[case[0] for case in HISTORIES]
+    ("hurt", "code", "word"),
+    [
+        pytest.param(*case[1:], id=case[0], marks=[pytest.mark.matrix] if case[0] in RARE else [])
+        for case in HISTORIES
+    ],
 )
 def test_without_its_history_a_timeline_is_neither_followed_nor_ignored(
     world: World, hurt: Hurt, code: str, word: str
@@ -152,7 +160,13 @@ def test_a_history_that_is_lost_after_the_plan_stops_replay(
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["late"])
 
 
-@pytest.mark.parametrize("hurt", [damage.delete, bytes_that_are_no_text], ids=["missing", "no text"])
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        pytest.param(damage.delete, id="missing"),
+        pytest.param(bytes_that_are_no_text, id="no text", marks=pytest.mark.matrix),
+    ],
+)
 def test_a_timeline_that_lost_its_history_keeps_its_number(
     forked: Frozen, sandbox: Sandbox, hurt: Hurt
 ) -> None:

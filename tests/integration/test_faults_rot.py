@@ -126,11 +126,16 @@ def no_permission(world: World, path: Path) -> None:
 @pytest.mark.parametrize(
     ("hurt", "code", "words"),
     [
-        (fails_to_read, "segment-unreadable", ("Input/output error",)),
-        (gone, "repository-missing", ("not mounted",)),
-        (no_permission, "segment-unreadable", ("Permission denied",)),
+        pytest.param(fails_to_read, "segment-unreadable", ("Input/output error",), id="read error"),
+        pytest.param(gone, "repository-missing", ("not mounted",), id="mount gone"),
+        pytest.param(
+            no_permission,
+            "segment-unreadable",
+            ("Permission denied",),
+            id="no permission",
+            marks=pytest.mark.matrix,
+        ),
     ],
-    ids=["read error", "mount gone", "no permission"],
 )
 def test_what_cannot_be_read_in_the_middle_of_replay_stops_it(
     world: World, hurt: Callable[[World, Path], None], code: str, words: tuple[str, ...]
