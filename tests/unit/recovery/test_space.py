@@ -1,51 +1,51 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Room for a restore: bytes and inodes on each file system (C08)."""
+"""What a chain needs at the worst moment: its links, and what is made of them (fault C08)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.host import tablespace_moves
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.space import disk_needs
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.catalog import Backup
 
-from . import world
+from .world import SEGMENT, backup, disk, proof, state
 
-HERE, FAST = "/var/lib/postgresql/15", "/mnt/fast"
-OID = 16400
-
-
-def needs(
-    here: int | None, fast: int | None, inodes: dict[int, int], *, devices: tuple[int, int] = (1, 2)
-) -> list[int]:
-    """The inodes needed where so many are free: of the data directory's file system, then of the tablespace's."""
-    backup = world.with_tablespace()
-    disks = {
-        HERE: replace(world.disk(HERE, device=devices[0]), free_inodes=here),
-        FAST: replace(world.disk(FAST, device=devices[1]), free_inodes=fast),
-    }
-    state = world.state(backup, disks=disks)
-    found = disk_needs([backup], world.proof(), tablespace_moves(backup, {}, "0" * 12), state, inodes)
-    return [item["needed_inodes"] for item in found]
+MB = 1 << 20
 
 
-def test_inodes_are_counted_where_the_files_go() -> None:
-    # By hand: 1000 files, 4 segments, 8 fetched ahead, 64 of our own; 10 % more. The tablespace's lie elsewhere.
-    assert needs(10**6, 10**6, {0: 1000, OID: 500}) == [round(1076 * 1.1), round(500 * 1.1)]
-    assert needs(10**6, 10**6, {0: 1000, OID: 500}, devices=(1, 1)) == [round(1076 * 1.1) + round(500 * 1.1)]
+def chain(major: int) -> list[Backup]:
+    """1000 MB, and 50 MB on it: 1050 MB when they are combined, of which 200 MB are put together from both."""
+    full = backup(label="full", major=major, plain_bytes=1000 * MB, tablespaces=())
+    sizes = {"plain_bytes": 50 * MB, "restored_bytes": 1050 * MB, "rebuilt_bytes": 200 * MB}
+    return [full, replace(full, label="child", kind="incremental", parent="full", **sizes)]
 
 
-@pytest.mark.parametrize(("here", "fast", "path"), [(1183, 10**6, world.DATA), (10**6, 549, f"{FAST}/space")])
-def test_too_few_inodes_are_told_with_the_place(here: int, fast: int, path: str) -> None:
+def needed(links: Sequence[Backup]) -> int:
+    """Without the margin of a tenth."""
+    found = disk_needs(links, proof(wal_bytes=0), [], state(links[-1]), {})
+    return round(int(found[0]["needed_bytes"]) / 1.1)
+
+
+def test_copied_links_go_before_wal_comes() -> None:
+    links = chain(17)
+    wal = 12 * SEGMENT
+    assert abs(needed(links[:1]) - (1000 * MB + wal)) < 2
+    assert abs(needed(links) - (1050 * MB + 1050 * MB)) < 2
+
+
+def test_of_linked_ones_only_what_is_put_together_is_written_again() -> None:
+    assert abs(needed(chain(18)) - (1050 * MB + 200 * MB + 12 * SEGMENT)) < 2
+
+
+def test_too_little_is_refused() -> None:
+    links = chain(17)
+    small = state(links[-1])
+    small = replace(small, disks={path: disk(path, free=2000 * MB) for path in small.disks})
     with pytest.raises(Refused) as caught:
-        needs(here, fast, {0: 1000, OID: 500})
-    assert caught.value.code == "inodes-too-few"
-    assert path in caught.value.happened and str(min(here, fast)) in caught.value.happened
-    assert needs(1184, 550, {0: 1000, OID: 500})
-
-
-def test_a_file_system_without_a_fixed_number_of_inodes_has_enough() -> None:
-    assert needs(None, None, {0: 10**9, OID: 10**9})
+        disk_needs(links, proof(wal_bytes=0), [], small, {})
+    assert caught.value.code == "disk-too-small"

@@ -55,30 +55,33 @@ class Manifest:
 
 
 INCREMENTAL_PREFIX = "INCREMENTAL."
+#: A file of which no block changed: its head alone (PostgreSQL source, GetIncrementalHeaderSize).
+_UNCHANGED_BYTES = 12
 
 
 def combined_bytes(chain: Sequence[Manifest]) -> dict[int, tuple[int, int]]:
     """How large what a chain (the full backup first) gives can become: tablespace -> (all bytes, rebuilt bytes).
 
-    0 stands for the data directory itself. Rebuilt are files of which the last link has but the changed blocks; such
-    a one is no larger than all its parts together.
+    0 stands for the data directory itself. Rebuilt are files that have to be put together from several links; such a
+    one is no larger than all its parts.
     """
     sums: dict[int, tuple[int, int]] = {}
     for path, file in chain[-1].files.items():
         directory, slash, name = path.rpartition("/")
-        size, rebuilt = file.size_bytes, 0
-        if name.startswith(INCREMENTAL_PREFIX):
+        size, changed = file.size_bytes, file.size_bytes > _UNCHANGED_BYTES
+        incremental = name.startswith(INCREMENTAL_PREFIX)
+        if incremental:
             plain = f"{directory}{slash}{name[len(INCREMENTAL_PREFIX) :]}"
             for manifest in reversed(chain[:-1]):
                 whole, part = manifest.files.get(plain), manifest.files.get(path)
                 size += whole.size_bytes if whole else part.size_bytes if part else 0
                 if whole:
                     break
-            rebuilt = size
+                changed = changed or (part is not None and part.size_bytes > _UNCHANGED_BYTES)
         parts = path.split("/", 2)
         oid = int(parts[1]) if parts[0] == "pg_tblspc" and len(parts) == 3 else 0
         before = sums.get(oid, (0, 0))
-        sums[oid] = (before[0] + size, before[1] + rebuilt)
+        sums[oid] = (before[0] + size, before[1] + (size if incremental and changed else 0))
     return sums
 
 
