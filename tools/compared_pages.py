@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -76,7 +77,6 @@ JAPANESE = (
     ("promotes: ", "昇格: "),
     ("promotes; ", "昇格: "),
     (" rows too many", " 行が余分"),
-    (" rows lost", " 行が失われる"),
     ("refused: ", "拒否: "),
     ("stopped: ", "停止: "),
     ("ends: ", "終了: "),
@@ -123,7 +123,8 @@ def _said(members: list[dict[str, Any]], key: str, majors: list[int], number: in
     by_text: dict[str, list[int]] = defaultdict(list)
     shown: dict[str, str] = {}
     for cell in sorted(members, key=lambda cell: int(cell["major"])):
-        text = str(cell[key])
+        # Where it was does not matter here, and differs.
+        text = re.sub(r" at [0-9A-F]+/[0-9A-F]+", "", str(cell[key]))
         kind = "".join(sign for sign in text if not sign.isdigit())
         shown.setdefault(kind, text)
         by_text[kind].append(cell["major"])
@@ -131,6 +132,7 @@ def _said(members: list[dict[str, Any]], key: str, majors: list[int], number: in
     for kind, versions in by_text.items():
         text = shown[kind].replace("|", "\\|")
         if number:
+            text = re.sub(r"(\d+) of (\d+) rows lost", r"\2 行中 \1 行が失われる", text)
             for english, japanese in JAPANESE:
                 text = text.replace(english, japanese)
         words.append(text if len(by_text) == 1 else f"{', '.join(map(str, versions))}: {text}")

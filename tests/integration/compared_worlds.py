@@ -251,9 +251,11 @@ class Pair:
                 try:
                     psycopg.connect(dsn, connect_timeout=5).close()
                 except psycopg.OperationalError as error:
-                    starting = any(word in str(error) for word in ("not accepting", "starting up", "not yet"))
-                    # Anything else is a database that cannot be entered; reading it will tell.
-                    return "" if starting else "promoted"
+                    # Only what a server that is up answers counts: a database that cannot be entered. Without a socket,
+                    # or with a connection that is cut, it is on its way up or down; the postmaster's end will tell.
+                    waiting = ("not accepting", "starting up", "not yet", "shutting down", "in recovery")
+                    answered = "FATAL:" in str(error) and not any(words in str(error) for words in waiting)
+                    return "promoted" if answered else ""
                 return "promoted"
 
             yield dsn, wait_for(promoted, "promotion or the end", timeout=90) == "promoted", words

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -124,7 +125,7 @@ def twice(pair: Pair) -> None:
     """A second place, looked into first, has other bytes."""
     name = middle(pair)
     content = bytearray((pair.plain / name).read_bytes())
-    content[len(content) // 4 :] = bytes(len(content) - len(content) // 4)
+    content[8192:] = bytes(len(content) - 8192)
     (pair.plain / "second").mkdir()
     (pair.plain / "second" / name).write_bytes(content)
     pair.ours(name).with_suffix("").write_bytes(content)
@@ -378,8 +379,9 @@ def compare(sandbox: Sandbox, major: int, trials: list[Trial], cell: Callable[..
 @pytest.mark.matrix
 @pytest.mark.parametrize("major", sorted(installations()))
 def test_no_fault_loses_rows_in_silence(sandbox: Sandbox, major: int, cell: Callable[..., None]) -> None:
-    """All of them on this version; what plain PostgreSQL does stands beside it in the report."""
-    wrong = compare(sandbox, major, TRIALS, cell)
+    """All of them on this version, or those that DBKEEPER_TEST_FAULTS names (B01 B02)."""
+    only = os.environ.get("DBKEEPER_TEST_FAULTS", "").split()
+    wrong = compare(sandbox, major, [trial for trial in TRIALS if not only or trial.fault in only], cell)
     assert not wrong, "\n".join(wrong)
 
 
