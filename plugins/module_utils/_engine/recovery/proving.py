@@ -16,8 +16,9 @@ from ..repository.archive import push
 from ..repository.catalog import Backup, read_catalog
 from ..repository.engine import NativeEngine
 from ..repository.layout import Repository
-from ..wal.facts import Target
+from ..wal.facts import Proof, Target
 from ..wal.index import WalIndex
+from ..wal.lsn import format_lsn
 from ..wal.proof import prove
 from .amcheck import require_amcheck
 from .choice import candidate_backups
@@ -60,9 +61,40 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
         live_timeline=state.live.control.timeline if state.live.control else None,
         use_partial=request.use_partial,
     )
+    _reaches_live(request, proof, state)
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
     state = replace(state, target=look_at_target(config, *needs(chosen)))
     return make_plan(request, proof, chosen, state, _look(engine, state, chosen))
+
+
+def _reaches_live(request: RestoreRequest, proof: Proof, state: HostState) -> None:
+    """The end of the archive must not lie before what the live cluster is known to have written.
+
+    An archive that lost its last segments looks like one that ends there; only the live cluster's pg_control knows
+    better: every segment before that of its last checkpoint was finished. Raises :class:`Refused`
+    (``live-wal-not-archived``).
+    """
+    control = state.live.control
+    kind = proof.target.kind
+    at_the_end = kind == "latest" or (kind == "time" and proof.inclusive)
+    if control is None or proof.branch != control.timeline or not at_the_end:
+        return
+    finished = control.checkpoint_lsn - control.checkpoint_lsn % control.wal_segment_size
+    if state.live.ready_segments or request.accept_unarchived or proof.end_lsn >= finished:
+        return
+    raise Refused(
+        "live-wal-not-archived",
+        attempted=f"prove that a restore reaches {proof.target.describe()}",
+        happened=(
+            f"the archive ends at {format_lsn(proof.end_lsn)}, and the live cluster finished its WAL up to "
+            f"{format_lsn(finished)}: the archive has lost its end, and commits in it would be lost"
+        ),
+        remedy=(
+            "Bring the last segments back from pg_wal of the live cluster or from a copy of the archive; or ask for "
+            "an LSN in what is archived, or repeat with accept_unarchived (--accept-unarchived) and lose the rest."
+        ),
+        details={"archive_end_lsn": format_lsn(proof.end_lsn), "live_lsn": format_lsn(finished)},
+    )
 
 
 def _look(engine: NativeEngine, state: HostState, chosen: Backup) -> dict[int, int]:
