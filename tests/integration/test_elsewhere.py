@@ -4,13 +4,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.opening import wal_source
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.elsewhere import Elsewhere
 from tests.integration.harness.sandbox import Sandbox
+from tests.integration.harness.waiting import wait_for
 from tests.integration.harness.workload import recovered_rows
 from tests.integration.harness.world import SETTINGS, World
 
@@ -41,3 +50,95 @@ def test_push_backup_plan_and_restore_are_the_same_through_the_door(away: Cluste
     away.keeper("plan", "--target-name", "alpha").expect(0)
     away.keeper("restore", "--target-name", "alpha", "--confirm", "main").expect(0)
     assert recovered_rows(away.dsn()) == world.rows_before(world.points["alpha"])
+
+
+def test_a_key_and_an_address_are_told_when_they_are_wrong(away: Cluster, vault: Elsewhere) -> None:
+    """Nobody answers, the wrong key, another host's key: three different things to do."""
+    path = str(away.data_directory / "pg_wal" / away.switch_wal())
+    right = dict(away.config["ssh"])
+    away.write_config(ssh={**right, "identity_file": str(vault.root / "stranger")})
+    away.keeper("info").failed("repository-unreachable", "does not take the key", "stranger")
+    wrong = vault.root / "wrong_hosts"
+    wrong.write_text(vault.known_hosts.read_text()[:-20] + "AAAAAAAAAAAAAAAAAAA\n")
+    away.write_config(ssh={**right, "known_hosts_file": str(wrong)})
+    away.keeper("info").failed("repository-unreachable", "its key is not the one")
+    away.write_config(ssh=right)
+    vault.stop()
+    away.keeper("info").failed("repository-unreachable", "nothing listens there")
+    argv = [str(away.command), "archive-push", "--config", str(away.config_path), path]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+    assert 1 <= done.returncode <= 125 and "repository-unreachable" in done.stderr
+    vault.start()
+
+
+def test_the_server_keeps_its_wal_while_the_host_is_away(away: Cluster, vault: Elsewhere) -> None:
+    vault.stop()
+    name = away.switch_wal()
+    query = "SELECT failed_count > 0 FROM pg_stat_archiver"
+    wait_for(lambda: away.value(query), "the archiver's failure")
+    vault.start()
+    # A new segment wakes the archiver.
+    away.switch_wal()
+    away.archive_all()
+    assert list((vault.archive / "wal").rglob(f"{name}.zst"))
+
+
+@pytest.mark.parametrize("whom", ["door", "sshd"])
+def test_a_backup_whose_way_is_cut_is_failed_and_the_next_one_is_whole(
+    away: Cluster, vault: Elsewhere, whom: str
+) -> None:
+    away.sql(
+        "CREATE TABLE big AS SELECT i, repeat(md5(i::text), 20) AS t FROM generate_series(1, 60000) AS i"
+    )
+    away.write_config(backup={"compression_level": 1, "max_rate_kbytes": 1024})
+    running = away.keeper_start("backup", "--label", "cut")
+    incoming = vault.archive / "base" / "cut" / ".incoming"
+    wait_for(lambda: any(path.stat().st_size for path in incoming.glob("*")), "the first bytes", timeout=60)
+    for pid in vault.doors() if whom == "door" else vault.sessions():
+        os.kill(pid, 9)
+    answer = running.wait()
+    assert answer.status == 3 and answer.error["code"] == "repository-unreachable", str(answer)
+    assert not list((away.state_directory / "incoming").iterdir())
+    away.write_config(backup={"compression_level": 1, "max_rate_kbytes": None})
+    away.keeper("backup", "--label", "cut").expect(0)
+    entry = json.loads((vault.archive / "base" / "cut" / "backup.json").read_text())
+    assert entry["status"] == "verified"
+    for file in entry["files"]:
+        content = (vault.archive / "base" / "cut" / file["name"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == file["digest"]
+
+
+def test_the_keeper_killed_in_a_backup_leaves_a_failed_entry(away: Cluster, vault: Elsewhere) -> None:
+    assert away.keeper("backup", "--label", "dead", kill_at="wal:begun").status == -9
+    entry = vault.archive / "base" / "dead" / "backup.json"
+    wait_for(lambda: json.loads(entry.read_text())["status"] == "failed", "the door's giving up")
+    assert [path.name for path in entry.parent.iterdir()] == ["backup.json"]
+    away.keeper("backup", "--label", "dead").expect(0)
+
+
+def test_fetching_ahead_hides_the_way(away: Cluster, vault: Elsewhere, sandbox: Sandbox) -> None:
+    """Eight at a time against one at a time, with 200 ms for each answer (a delay around the door)."""
+    for _dummy in range(16):
+        away.sql("SELECT pg_logical_emit_message(false, 'test', 'x')")
+        away.switch_wal()
+    away.archive_all()
+    vault.delay(0.2)
+    config = ClusterConfig.load(str(away.config_path))
+    system_id = int(next((vault.archive / "wal").iterdir()).name)
+    names = sorted(path.name[:24] for path in (vault.archive / "wal").rglob("*.zst"))[:16]
+
+    def fetch(at_once: int) -> float:
+        repository = config.open_repository()
+        source = wal_source(repository, system_id)
+        source.read_history(7)
+        begun = time.monotonic()
+        with ThreadPoolExecutor(at_once) as pool:
+            digests = list(pool.map(lambda name: source.fetch(name, str(sandbox.root / name)), names))
+        assert len(digests) == len(names)
+        seconds = time.monotonic() - begun
+        repository.line.close()
+        return seconds
+
+    alone, ahead = fetch(1), fetch(8)
+    print(f"one at a time {alone:.2f} s, eight {ahead:.2f} s: {alone / ahead:.1f} x")
+    assert alone >= 3 * ahead

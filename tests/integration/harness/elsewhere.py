@@ -93,6 +93,9 @@ class Elsewhere:
         self.around = f"/usr/bin/python3 {script} {seconds} "
         for key in ("append", "read"):
             self.admit(key, key)
+        # A connection that is there goes on with what its key was good for when it came.
+        for pid in self.sessions():
+            _end(pid)
 
     def start(self) -> Elsewhere:
         """Start sshd."""
@@ -130,8 +133,8 @@ class Elsewhere:
 
     def sessions(self) -> list[int]:
         """sshd's processes for connections, newest last."""
-        children = Path(f"/proc/{self.sshd.pid}/task/{self.sshd.pid}/children").read_text().split()
-        return [int(pid) for pid in children]
+        children = Path(f"/proc/{self.sshd.pid}/task/{self.sshd.pid}/children")
+        return [int(pid) for pid in children.read_text().split()] if children.exists() else []
 
     def doors(self) -> list[int]:
         """Processes of the door."""

@@ -107,8 +107,7 @@ class RemoteRepository(Repository):
 
     def documents(self, kind: str) -> dict[str, bytes | OSError]:
         """See :meth:`Repository.documents`."""
-        texts: list[bytes] = []
-        answer, _end = self.line.fetch("list", texts.append, attempted=f"list {kind}", kind=kind)
+        answer, texts, _end = self.line.collect("list", attempted=f"list {kind}", kind=kind)
         found: dict[str, bytes | OSError] = dict(zip(answer["names"], texts))
         found.update((name, OSError(text)) for name, text in answer["broken"].items())
         return dict(sorted(found.items()))
@@ -142,11 +141,8 @@ class RemoteRepository(Repository):
 
     def stored_bytes(self, label: str, name: str) -> bytes:
         """See :meth:`Repository.stored_bytes`."""
-        parts: list[bytes] = []
         attempted = f"read {name} of backup {label}"
-        _answer, end = self.line.fetch(
-            "backup-get", parts.append, attempted=attempted, label=label, name=name
-        )
+        _answer, parts, end = self.line.collect("backup-get", attempted=attempted, label=label, name=name)
         if end.get("fault"):
             raise OSError(5, str(end["fault"]), name)
         return b"".join(parts)

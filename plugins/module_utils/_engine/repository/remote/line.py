@@ -12,13 +12,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from ...core.errors import KeeperError
 from .frames import DATA
 from .ssh import Conversation, Way
 
 Take = Callable[[bytes], None]
+_Found = TypeVar("_Found")
 _UNREACHABLE = "repository-unreachable"
 _PAUSE_SECONDS = 1.0
 
@@ -66,7 +67,7 @@ class Line:
         return self._tried(tries, lambda: self._exchange({"verb": verb, **values}, attempted, None)[0])
 
     def fetch(
-        self, verb: str, take: Take, *, attempted: str, begin: Take | None = None, **values: Any
+        self, verb: str, take: Take, *, attempted: str, **values: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """A request whose answer is followed by pieces: each is given to ``take``; answer and end are returned."""
         return self._exchange({"verb": verb, **values}, attempted, take)
@@ -107,7 +108,19 @@ class Line:
             if self._talk is not None:
                 self._drop(self._talk)
 
-    def _tried(self, tries: int, action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def collect(
+        self, verb: str, *, attempted: str, tries: int = 3, **values: Any
+    ) -> tuple[dict[str, Any], list[bytes], dict[str, Any]]:
+        """As :meth:`fetch`, for what fits into memory and may be asked again: answer, pieces and end."""
+
+        def once() -> tuple[dict[str, Any], list[bytes], dict[str, Any]]:
+            pieces: list[bytes] = []
+            answer, end = self._exchange({"verb": verb, **values}, attempted, pieces.append)
+            return answer, pieces, end
+
+        return self._tried(tries, once)
+
+    def _tried(self, tries: int, action: Callable[[], _Found]) -> _Found:
         while True:
             tries -= 1
             try:

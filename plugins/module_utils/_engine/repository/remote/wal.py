@@ -36,10 +36,10 @@ class RemoteWalSource:
 
     def list_files(self) -> Iterator[StoredWal]:
         """See :meth:`NativeWalSource.list_files`."""
-        parts: list[bytes] = []
         attempted = "list the WAL archive"
-        self.repository.line.fetch(
-            "wal-list", parts.append, attempted=attempted, system_id=str(self.system_id)
+        system_id = str(self.system_id)
+        _answer, parts, _end = self.repository.line.collect(
+            "wal-list", attempted=attempted, system_id=system_id
         )
         for line in b"".join(parts).decode().splitlines():
             name, size, signature, location = line.split("\t")
@@ -67,11 +67,9 @@ class RemoteWalSource:
     def read_history(self, timeline: int) -> str | None:
         """See :meth:`NativeWalSource.read_history`."""
         name = history_name(timeline)
-        parts: list[bytes] = []
         attempted = f"read {name} from the archive"
-        system_id = str(self.system_id)
-        answer, end = self.repository.line.fetch(
-            "wal-get", parts.append, attempted=attempted, system_id=system_id, name=name
+        answer, parts, end = self.repository.line.collect(
+            "wal-get", attempted=attempted, system_id=str(self.system_id), name=name
         )
         if not answer["forms"]:
             return None
