@@ -227,7 +227,7 @@ def test_a_lost_host_costs_nothing_that_was_acknowledged(cluster: Cluster, sandb
 
 @pytest.mark.matrix
 def test_what_an_asynchronous_receiver_costs(
-    cluster: Cluster, sandbox: Sandbox, record_property: Callable[[str, object], None]
+    cluster: Cluster, sandbox: Sandbox, cell: Callable[..., None]
 ) -> None:
     """Every acknowledged transaction up to the last streamed one is there; how much was behind it is measured."""
     workload = lost_under_load(cluster)
@@ -248,8 +248,7 @@ def test_what_an_asynchronous_receiver_costs(
     assert streamed and streamed <= there
     times = {xid: datetime.fromisoformat(line["committed_at"]) for xid, line in known.items()}
     lost = max(times.values()) - max(times[xid] for xid in there & times.keys())
-    record_property("rpo_seconds", max(0.0, lost.total_seconds()))
-    record_property("lost_transactions", len(acknowledged) - len(there))
+    cell(rpo_seconds=max(0.0, lost.total_seconds()), lost_transactions=len(acknowledged) - len(there))
     assert lost.total_seconds() < 5
 
 
