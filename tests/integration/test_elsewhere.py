@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.engine import NativeEngine
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.opening import wal_source
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.elsewhere import Elsewhere
+from tests.integration.harness.installation import Installation, installations
 from tests.integration.harness.sandbox import Sandbox
 from tests.integration.harness.waiting import wait_for
 from tests.integration.harness.workload import recovered_rows
@@ -142,3 +144,32 @@ def test_fetching_ahead_hides_the_way(away: Cluster, vault: Elsewhere, sandbox: 
     alone, ahead = fetch(1), fetch(8)
     print(f"one at a time {alone:.2f} s, eight {ahead:.2f} s: {alone / ahead:.1f} x")
     assert alone >= 3 * ahead
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+def test_backups_of_every_version_with_a_tablespace(
+    make_cluster: Callable[..., Cluster], vault: Elsewhere, installation: Installation
+) -> None:
+    """Below 15 they are compressed on the way; from 17 on an incremental one follows."""
+    summaries = {"summarize_wal": "on"} if installation.major >= 17 else {}
+    cluster = make_cluster(installation=installation, elsewhere=vault, settings=SETTINGS | summaries)
+    place = cluster.root / "space"
+    place.mkdir()
+    cluster.sql(f"CREATE TABLESPACE away LOCATION '{place}'")
+    cluster.sql("CREATE TABLE there TABLESPACE away AS SELECT generate_series(1, 1000) AS i")
+    cluster.keeper("backup", "--label", "whole").expect(0)
+    labels = ["whole"]
+    if summaries:
+        cluster.sql("INSERT INTO there SELECT generate_series(1001, 2000)")
+        cluster.keeper("backup", "--label", "after", "--kind", "incremental").expect(0)
+        labels.append("after")
+    assert not list((cluster.state_directory / "incoming").iterdir())
+    for label in labels:
+        directory = vault.archive / "base" / label
+        entry = json.loads((directory / "backup.json").read_text())
+        assert entry["status"] == "verified" and len(entry["files"]) == 3 and len(entry["tablespaces"]) == 1
+        for file in entry["files"]:
+            assert hashlib.sha256((directory / file["name"]).read_bytes()).hexdigest() == file["digest"]
+        engine = NativeEngine(ClusterConfig.load(str(cluster.config_path)).open_repository())
+        assert engine.verify_backup(label).files == entry["manifest"]["files"]
