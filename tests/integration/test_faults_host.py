@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery import steps
+
 from .harness.cluster import Cluster
 from .harness.disk import SmallDisk
 from .harness.sandbox import Sandbox
@@ -20,6 +22,7 @@ from .harness.template import Kind
 from .harness.waiting import wait_for
 from .harness.workload import recovered_rows
 from .harness.world import SETTINGS, World
+from .slices import sliced
 
 CONFIRM = ("--confirm", "main")
 TARGET = ("--target-name", "beta")
@@ -314,6 +317,31 @@ def test_a_disk_that_is_really_full_in_the_middle(small: Callable[[int], Small],
     assert recovered_rows(cluster.dsn()) == before
     ballast.unlink()
     cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+@pytest.mark.parametrize("step", sliced([(step,) for step in steps.RESTORE], (), 100))
+def test_a_disk_that_is_full_from_any_step_on(small: Callable[[int], Small], step: str) -> None:
+    """C08, D10: with room again the same command goes to its end."""
+    place = small(300)
+    cluster, world = place.cluster, place.world
+    before = recovered_rows(cluster.dsn())
+    running = cluster.keeper_start("restore", *TARGET, *CONFIRM, pause_at=f"{step}:begun")
+    running.wait_paused()
+    ballast = place.disk.fill(leave_bytes=0)
+    running.resume()
+    answer = running.wait()
+    assert answer.status in (0, 3), str(answer)
+    live = step in steps.RESTORE[: steps.RESTORE.index(steps.STOP_LIVE)]
+    if answer.status and live:
+        assert cluster.running and recovered_rows(cluster.dsn()) == before
+    ballast.unlink()
+    again = cluster.keeper("restore", *TARGET, *CONFIRM)
+    if again.status:
+        # A server that could not write its WAL is down, and is started by whoever made room.
+        assert again.status == 3 and not live and not cluster.running, str(again)
+        cluster.start()
+        cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
 
 

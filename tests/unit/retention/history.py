@@ -12,6 +12,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.ca
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.leases import Lease
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.policy import Policy
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.entry import Entry, Mark
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.records import skip_header
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.waldump import time_text
 
 SIZE = 1 << 20
@@ -364,5 +365,16 @@ class Life:
                 mark,
                 mark.time if mark else None,
                 mark.time if mark else None,
+                switches=self._switches(timeline, number),
             )
         return found
+
+    def _switches(self, timeline: int, number: int) -> tuple[tuple[int, int, int], ...]:
+        """The records with which timelines begin in a segment, as far as they are on its line."""
+        found = []
+        for child, end in reversed(self.ancestry(timeline)):
+            if child in self.forks:
+                parent, position = self.forks[child]
+                if position < end and position // SIZE == number:
+                    found.append((skip_header(position, SIZE), child, parent))
+        return tuple(found)
