@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,8 @@ def run(
 def test_what_changed_and_what_was_said_and_nothing_else(tmp_path: Path) -> None:
     status, out = run(tmp_path)
     assert status == 0, out
-    lines = [line.strip() for line in out.splitlines() if line.strip()]
+    # On a busy machine anything may take a second, which is said then.
+    lines = [re.sub(r" \(\d+ s\)$", "", line.strip()) for line in out.splitlines() if line.strip()]
     assert lines[:-1] == ["The play", "+ A task that changes something", "first line", "second: line"], out
     assert lines[-1].endswith(" s"), out
 
