@@ -9,13 +9,13 @@ calls the command for every segment.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import io
 import os
 import pkgutil
 import py_compile
+import re
 import stat
 import sys
 import tempfile
@@ -33,6 +33,9 @@ INTERPRETER = "/usr/bin/python3"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MEMBER = "dbkeeper_engine"
+# Parsing the whole engine would take a second of every run of the role backup.
+_IMPORT = re.compile(r"^[ \t]*from (\.+)([\w.]*) import (\([^)]*\)|[^\n]*)", re.M)
+_NAME = re.compile(r"\w+")
 _START = f"{_MEMBER}/cli/main.py"
 _STAMP = "stamp"
 _MAIN = f"from {_MEMBER}.cli.main import main\nraise SystemExit(main())\n"
@@ -65,12 +68,10 @@ def _reached(sources: dict[str, str]) -> set[str]:
         reached.add(path)
         folders = path.split("/")[:-1]
         found = {"/".join([*folders[:depth], "__init__.py"]) for depth in range(1, len(folders) + 1)}
-        for node in ast.walk(ast.parse(sources[path])):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                place = [*folders[: len(folders) - node.level + 1], *(node.module or "").split(".")]
-                base = "/".join(filter(None, place))
-                # What is imported from a package may be a module of it.
-                found |= {f"{base}.py", *(f"{base}/{name.name}.py" for name in node.names)}
+        for dots, module, names in _IMPORT.findall(sources[path]):
+            base = "/".join(filter(None, [*folders[: len(folders) - len(dots) + 1], *module.split(".")]))
+            # What is imported from a package may be a module of it.
+            found |= {f"{base}.py", *(f"{base}/{name}.py" for name in _NAME.findall(names))}
         pending |= (found & set(sources)) - reached
     return reached
 
