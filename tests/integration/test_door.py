@@ -122,7 +122,7 @@ def vault() -> Iterator[Elsewhere]:
     cluster.switch_wal()
     cluster.archive_all()
     cluster.stop()
-    system_id = next((made.archive / "wal").iterdir()).name
+    [system_id] = [path.name for path in (made.archive / "wal").iterdir()]
     (made.archive / "wal" / system_id / "00000002.history").write_text("1\t0/5000000\tno recovery target\n")
     (made.archive / "evidence" / "old.json").write_text("{}\n")
     lease = {"id": "theirs", "purpose": "restore", "label": "good", "system_id": system_id}

@@ -168,7 +168,7 @@ def test_a_configuration_that_does_not_start_is_seen_before_the_swap(world: Worl
     running.resume()
     answer = running.wait()
     answer.failed("restored-configuration-unfit", "not_installed", "nothing was swapped")
-    assert cluster.pid == pid is not None
+    assert pid is not None and cluster.pid == pid
     cluster.settings.pop("shared_preload_libraries")
     cluster.set()
     cluster.keeper("restore", *TARGET, *CONFIRM).expect(0)

@@ -71,11 +71,11 @@ NOBODY = LiveCluster(False, InstanceStatus(running=False), None)
 
 
 def look(
-    *, host: TargetHost = HOST, database: Any = None, build: Any = BUILD, live: Any = NOBODY, **accepted: bool
+    *, host: TargetHost = HOST, database: Any = None, build: Any = "its own", live: Any = NOBODY, **accepted: bool
 ) -> list[str]:
     """The keys of the notes."""
     settings = {**world.SETTINGS, "databases": [database or DATABASE], "subscriptions": []}
-    settings |= {"build": build} if build else {}
+    settings |= {"build": BUILD if build == "its own" else build} if build else {}
     state = world.state(target=host, live=live)
     found = fitness(replace(world.request(), **accepted), world.backup(settings=settings), state)
     return [note["key"] for note in found]
