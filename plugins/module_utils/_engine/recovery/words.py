@@ -180,7 +180,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "new_backup": ("New base backup", "新しいベースバックアップ"),
     "evidence": ("Evidence", "証跡"),
     "undo": ("To undo", "元に戻すには"),
-    "failed_title": ("RESTORE NOT FINISHED · {code}", "リストア未完了 · {code}"),
+    "failed_title": ("NOT FINISHED · {code}", "未完了 · {code}"),
     "refused_title": ("REFUSED, NOTHING WAS TOUCHED · {code}", "拒否 · 何も変更していません · {code}"),
     "attempted": ("Attempted", "試みたこと"),
     "happened": ("Happened", "起きたこと"),
