@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
             returncode=2,
         )
 
+    # A process under nohup passes on that SIGHUP is ignored; the commands started here meet it as from a terminal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.pluginmanager.register(Matrix(config), "dbkeeper-matrix")
 
 

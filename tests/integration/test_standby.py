@@ -124,6 +124,26 @@ def test_one_that_is_behind_the_fork_follows_by_itself(pair: tuple[Cluster, Clus
     assert answer["standby"]["streaming"] == 2 and same_rows(standby, primary)
 
 
+def test_one_that_receives_and_cannot_replay_is_no_standby(pair: tuple[Cluster, Cluster]) -> None:
+    """Its limit is below the primary's: the walreceiver goes on, replay stands still for ever."""
+    primary, standby = pair
+    stream(standby, primary)
+    assert same_rows(standby, primary)
+    primary.set(max_connections="45")
+    primary.restart()
+    primary.sql("SELECT pg_switch_wal()")
+    wait_for(
+        lambda: standby.value("SELECT pg_get_wal_replay_pause_state()") == "paused",
+        "replay of the standby stands",
+    )
+    with standby.unchanged(), pytest.raises(Failed) as error:
+        stream(standby, primary, patience_seconds=1)
+    assert error.value.code == "standby-does-not-stream" and "has replayed up to" in error.value.happened
+    standby.set(max_connections="45")
+    standby.restart()
+    assert stream(standby, primary)["changed"] is False and same_rows(standby, primary)
+
+
 def test_what_is_no_standby_is_put_aside_only_by_name(
     pair: tuple[Cluster, Cluster], sandbox: Sandbox
 ) -> None:

@@ -231,8 +231,11 @@ def standard_past(cluster: Cluster) -> World:
         world.work(6)
         cluster.switch_wal()
     world.point("beta").work()
-    cluster.switch_wal()  # the last segment is never the one that holds beta
-    return world.point("twice").point("twice").work().finish()
+    # More than one segment follows the one that holds beta.
+    cluster.switch_wal()
+    world.point("twice").point("twice").work()
+    cluster.switch_wal()
+    return world.work(6).finish()
 
 
 def record_positions(cluster: Cluster, since: str, timeline: int = 1) -> list[int]:

@@ -71,7 +71,12 @@ NOBODY = LiveCluster(False, InstanceStatus(running=False), None)
 
 
 def look(
-    *, host: TargetHost = HOST, database: Any = None, build: Any = "its own", live: Any = NOBODY, **accepted: bool
+    *,
+    host: TargetHost = HOST,
+    database: Any = None,
+    build: Any = "its own",
+    live: Any = NOBODY,
+    **accepted: bool,
 ) -> list[str]:
     """The keys of the notes."""
     settings = {**world.SETTINGS, "databases": [database or DATABASE], "subscriptions": []}

@@ -174,14 +174,16 @@ def _there(name: str, directory: str) -> bool:
     return os.path.exists(path) or os.path.exists(f"{path}.so")
 
 
-def host_settings(config: ClusterConfig) -> tuple[dict[str, str] | None, str | None]:
+def host_settings(
+    config: ClusterConfig, names: Iterable[str] = SETTINGS
+) -> tuple[dict[str, str] | None, str | None]:
     """The settings of the server's own configuration on this host, by its own program; second, why not."""
     inside = f"{config.data_directory}/postgresql.conf"
     path = config.config_file or (inside if os.path.isfile(inside) else None)
     if path is None or os.geteuid() == 0:
         return None, None
     try:
-        return {name: setting(config, path, name) for name in SETTINGS}, None
+        return {name: setting(config, path, name) for name in names}, None
     except Failed as error:
         return None, error.happened
 

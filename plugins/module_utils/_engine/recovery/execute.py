@@ -29,7 +29,17 @@ from .amcheck import amcheck, evidence
 from .combine import combine
 from .plan import RestorePlan
 from .preflight import preflight
-from .replay import Reached, StagedServer, abandon, archived_by, cut_short, promoted, reached, replay
+from .replay import (
+    NoRoomForPrepared,
+    Reached,
+    StagedServer,
+    abandon,
+    archived_by,
+    cut_short,
+    promoted,
+    reached,
+    replay,
+)
 from .swap import swap
 
 JOURNAL = "restore.journal.json"
@@ -173,6 +183,13 @@ class Execution:
             journal.reset(steps.REPLAY, steps.VERIFY)
         elif journal.status(steps.REPLAY) == "begun":
             self._note_reached(reached(self.plan))
+        try:
+            self._with_server()
+        except NoRoomForPrepared:
+            staging.make_room(self.plan)
+            self._with_server()
+
+    def _with_server(self) -> None:
         with StagedServer(self.plan, self.config) as server:
             self._do(steps.REPLAY, lambda: self._replay(server), total=self.plan.wal_bytes)
             self._do(steps.VERIFY, lambda: self._verify(server))

@@ -31,6 +31,7 @@ KEPT_MARKER = ".before-"
 _DEFAULT_STAGE_RATE = 150e6
 _DEFAULT_REPLAY_RATE = 60e6
 _DEFAULT_DOWNTIME = 3.0
+#: What a server writes into WAL when it differs from what the control file says (record XLOG_PARAMETER_CHANGE).
 TEMPLATE_SETTINGS = (
     "max_connections",
     "max_worker_processes",

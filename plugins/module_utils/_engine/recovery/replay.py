@@ -25,7 +25,7 @@ from ..wal.history import parse_history
 from ..wal.lsn import format_lsn, parse_lsn
 from ..wal.segment import first_lsn, is_history_name, parse_segment
 from .plan import RestorePlan
-from .staging import log_path, socket_directory, stop_left_behind
+from .staging import has_room, log_path, socket_directory, stop_left_behind
 
 Report = Callable[[int, str], None]
 _STOPPED = re.compile(r"^(before|after) LSN ([0-9A-F]{1,8}/[0-9A-F]{1,8})$")
@@ -35,6 +35,7 @@ _WORKERS = re.compile(r":\s*(startup|checkpointer)\b")
 _BYTES = re.compile(r"^[rw]char: (\d+)$", re.MULTILINE)
 _POLL_SECONDS = 0.05
 _NO_SPACE = "No space left on device"
+_NO_ROOM = "maximum number of prepared transactions reached"
 _FULL_BELOW_BYTES = 1 << 20
 
 
@@ -55,6 +56,10 @@ class Reached:
     immediate: bool
     end_lsn: int
     new_timeline: int
+
+
+class NoRoomForPrepared(Exception):
+    """Replay met more prepared transactions than ``max_prepared_transactions`` of the staged server (fault C12)."""
 
 
 class StagedServer:
@@ -149,7 +154,8 @@ def replay(plan: RestorePlan, server: StagedServer, report: Report, *, stalled_a
 
     However long it takes: only ``stalled_after`` seconds in which it neither reads nor writes end it (fault D09).
     Raises :class:`Failed`: the fault that archive-get left (a planned segment could not be delivered),
-    ``replay-server-died`` (D04), ``disk-full`` (D10), ``replay-stalled`` (D09), ``target-not-reached`` (D11).
+    ``replay-server-died`` (D04), ``disk-full`` (D10), ``replay-stalled`` (D09), ``target-not-reached`` (D11);
+    :class:`NoRoomForPrepared`.
     """
     order = {segment[0]: position for position, segment in enumerate(plan.segments)}
     seen = Activity(None, 0)
@@ -278,6 +284,8 @@ def _died(plan: RestorePlan, status: int) -> Failed:
             details={"fault": fault},
         )
     words = _last_words(plan)
+    if _NO_ROOM in words and not has_room(plan):
+        raise NoRoomForPrepared
     if _NO_SPACE in words or _free_bytes(plan) < _FULL_BELOW_BYTES:
         return Failed(
             "disk-full",

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from ..cluster.config import ClusterConfig
+from ..cluster.target import host_settings
 from ..core.errors import Failed, Refused
 from ..core.files import (
     fsync_directory,
@@ -35,7 +36,7 @@ from ..repository.prefetch import stop_prefetcher
 from ..repository.spool import Spool
 from .host import RESTORED_MARKER
 from .links import discard_links, fetch_links
-from .plan import WORK_MARKER, RestorePlan
+from .plan import TEMPLATE_SETTINGS, WORK_MARKER, RestorePlan
 from .space import PREFETCH_SEGMENTS, STAGED_MAX_WAL_BYTES
 from .state import holds_something
 
@@ -47,7 +48,9 @@ _RECOVERY_SETTING = re.compile(
     re.IGNORECASE,
 )
 _LOG = "server.log"
-_PREPARED_TRANSACTIONS = 256
+#: Of the server's configuration: what its promotion would otherwise turn off, and tell its standbys.
+_KEPT_SETTINGS = ("wal_level", "wal_log_hints", "track_commit_timestamp")
+_ROOM = b"max_prepared_transactions = 1024\n"
 _CLAIMED = "tablespaces.json"
 
 
@@ -298,12 +301,39 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
         "min_wal_size": f"{max(2 * plan.wal_segment_size, 32 << 20) >> 20}MB",
         "maintenance_io_concurrency": 64,
         **prefetching(int(config.version), plan.staged_bytes, available),
-        **plan.settings,
-        # The primary may have raised it after the backup; replay ends with FATAL where it is too small (fault C12).
-        "max_prepared_transactions": max(
-            _PREPARED_TRANSACTIONS, int(plan.settings.get("max_prepared_transactions", 0))
-        ),
+        **life_settings(plan, config),
     }
+
+
+def life_settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str]:
+    """Those that a promotion writes into WAL: as the cluster will live with them, the backup's where nobody knows.
+
+    A standby that follows through the promotion stops for ever at a limit above its own (seen on 15.18: it goes on
+    receiving, and replays nothing). With ``hot_standby=off`` replay itself asks for none of them but room for prepared
+    transactions, see :func:`make_room`.
+    """
+    found, _error = host_settings(config, (*TEMPLATE_SETTINGS, *_KEPT_SETTINGS))
+    if found is None:
+        return {name: str(value) for name, value in plan.settings.items()}
+    # archive_mode asks for more than minimal.
+    return {**found, "wal_level": "replica"} if found["wal_level"] == "minimal" else found
+
+
+def make_room(plan: RestorePlan) -> None:
+    """For a replay that ended because the primary had more prepared transactions than this host has room for (C12).
+
+    The primary may have raised the limit after the backup. Whether the copy can live with them is seen before the swap.
+    """
+    path = f"{plan.work_directory}/staged.conf"
+    with open(path, "rb") as handle:
+        text = handle.read()
+    write_durable(path, text + _ROOM, 0o600)
+
+
+def has_room(plan: RestorePlan) -> bool:
+    """Whether that was done already."""
+    with open(f"{plan.work_directory}/staged.conf", "rb") as handle:
+        return handle.read().endswith(_ROOM)
 
 
 def settle(plan: RestorePlan, config: ClusterConfig) -> list[str]:

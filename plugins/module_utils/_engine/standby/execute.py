@@ -66,6 +66,8 @@ def make_standby(
             plan = make_plan(config.cluster, request, primary, look_here(config), confirm=confirm)
         before = time.monotonic()
         kept = None
+        if plan.action == "none":
+            _prove(config, primary, request.patience_seconds)
         if plan.action == "follow":
             plan = _follow(config, request, primary, plan)
         if plan.action == "rebuild":
@@ -205,18 +207,27 @@ def _ensure_slot(config: ClusterConfig, request: StandbyRequest) -> None:
 
 
 def _prove(config: ClusterConfig, primary: Primary, patience: float) -> None:
-    """It streams the primary's timeline, and has received as far as the primary was when it was asked."""
-    deadline = time.monotonic() + patience
+    """It streams the primary's timeline, and has replayed as far as the primary was when it was asked.
+
+    Received is not enough: a standby whose limits are below its primary's goes on receiving for ever and replays
+    nothing (manual, "Administrator's Overview" of hot standby). ``patience``: seconds in which nothing moves.
+    """
+    deadline, seen = time.monotonic() + patience, (0, 0)
     while True:
         local = look_here(config)
-        if local.streaming == primary.timeline and local.received_lsn >= primary.lsn:
+        there = local.received_lsn if local.delayed else min(local.received_lsn, local.replayed_lsn)
+        if local.streaming == primary.timeline and there >= primary.lsn:
             return
+        if (local.received_lsn, local.replayed_lsn) > seen:
+            deadline, seen = time.monotonic() + patience, (local.received_lsn, local.replayed_lsn)
         if time.monotonic() > deadline:
             raise Failed(
                 "standby-does-not-stream",
                 attempted="see that the standby streams from its primary",
                 happened=_how(local, primary, patience),
-                remedy="Its log says why; most often the primary does not let it in, or its WAL is gone there.",
+                remedy="Its log says why; most often the primary does not let it in, or its WAL is gone there. What is "
+                "received and not replayed: replay was paused, or a limit (max_connections and its like) is below "
+                "the primary's.",
                 details=local.to_dict(),
             )
         time.sleep(_POLL_SECONDS)
@@ -225,7 +236,10 @@ def _prove(config: ClusterConfig, primary: Primary, patience: float) -> None:
 def _how(local: Local, primary: Primary, patience: float) -> str:
     state = "it does not run" if not local.running else "it receives nothing"
     if local.streaming is not None:
-        state = f"it receives timeline {local.streaming} up to {format_lsn(local.received_lsn)}"
+        state = (
+            f"it receives timeline {local.streaming} up to {format_lsn(local.received_lsn)}, "
+            f"and has replayed up to {format_lsn(local.replayed_lsn)}"
+        )
     return f"after {patience:g} s {state}; the primary is at {format_lsn(primary.lsn)} of timeline {primary.timeline}"
 
 

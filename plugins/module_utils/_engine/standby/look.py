@@ -34,6 +34,7 @@ class Local:
     """What is on this host. ``end_lsn``: as far as its WAL is known to go, on ``timeline``.
 
     ``streaming``: the timeline that it receives right now from ``sender`` (host, port), None when it receives none.
+    ``delayed``: it replays later than it receives by somebody's wish (``recovery_min_apply_delay``).
     """
 
     exists: bool
@@ -44,6 +45,8 @@ class Local:
     end_lsn: int = 0
     streaming: int | None = None
     received_lsn: int = 0
+    replayed_lsn: int = 0
+    delayed: bool = False
     sender: tuple[str, str] | None = None
     slot: str | None = None
 
@@ -140,6 +143,8 @@ def look_here(config: ClusterConfig) -> Local:
         max(end, received, parse_lsn(str(row[6])) if row[6] else 0),
         int(str(row[1])) if receiving else None,
         received,
+        parse_lsn(str(row[6])) if row[6] else 0,
+        row[8] == "t",
         (str(row[3]), str(row[4])) if receiving else None,
         row[7] or None,
     )
@@ -147,6 +152,7 @@ def look_here(config: ClusterConfig) -> Local:
 
 _STREAM = """
 SELECT r.status, r.received_tli, r.flushed_lsn, r.sender_host, r.sender_port,
-       (SELECT timeline_id FROM pg_control_checkpoint()), pg_last_wal_replay_lsn(), r.slot_name
+       (SELECT timeline_id FROM pg_control_checkpoint()), pg_last_wal_replay_lsn(), r.slot_name,
+       (SELECT setting <> '0' FROM pg_settings WHERE name = 'recovery_min_apply_delay')
   FROM (SELECT 1) one LEFT JOIN pg_stat_wal_receiver r ON true
 """
