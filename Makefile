@@ -62,7 +62,7 @@ test-integration: venv ## the engine against real servers, as an ordinary user
 	@tools/setup.sh packages integration
 	@DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)} \
 	  DBKEEPER_TEST_PGBOUNCER=$${DBKEEPER_TEST_PGBOUNCER:-$$(python tools/fetch_pgbouncer.py)} \
-	  tools/as_test_user.sh python -m pytest -q -n 2 $(or $(TESTS),tests/integration) $(PYTEST_ARGS)
+	  tools/as_test_user.sh python -m pytest -q -n 4 $(or $(TESTS),tests/integration) $(PYTEST_ARGS)
 
 # Everything else that this machine does makes it slower; the report says how long it took.
 .PHONY: test-matrix
@@ -70,7 +70,7 @@ test-matrix: venv ## all versions x sizes x zones x timelines, and the long swee
 	@tools/setup.sh packages integration
 	@begun=$$SECONDS; status=0; \
 	  DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)} \
-	  tools/as_test_user.sh python -m pytest -q -n 2 -m matrix $(or $(TESTS),tests/integration tests/unit/retention) $(PYTEST_ARGS) \
+	  tools/as_test_user.sh python -m pytest -q -n 4 -m matrix $(or $(TESTS),tests/integration tests/unit/retention) $(PYTEST_ARGS) \
 	  || status=$$?; \
 	  echo "test-matrix: $$((SECONDS - begun)) s; build/reports/matrix.json and matrix.txt have the cells"; exit $$status
 

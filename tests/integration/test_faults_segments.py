@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,14 +122,24 @@ BREAKS: list[tuple[str, Break, str]] = [
 ]
 
 
+def breaks(*every_run: str) -> list[Any]:
+    """Parameters: all ways, of which those not named belong to the matrix."""
+    return [
+        pytest.param(*case[1:], id=case[0], marks=() if case[0] in every_run else pytest.mark.matrix)
+        for case in BREAKS
+    ]
+
+
 def neighbour(archive: Archive, path: Path) -> Path:
     """The segment before."""
     segments = archive.world.cluster.archived_segments()
     return segments[segments.index(path) - 1]
 
 
-@pytest.mark.parametrize(("hurt", "code"), [case[1:] for case in BREAKS], ids=[case[0] for case in BREAKS])
-@pytest.mark.parametrize("indexed", [True, False], ids=["known to the index", "index lost"])
+@pytest.mark.parametrize(("hurt", "code"), breaks(*(case[0] for case in BREAKS)))
+@pytest.mark.parametrize(
+    "indexed", [True, pytest.param(False, marks=pytest.mark.matrix)], ids=["known to the index", "index lost"]
+)
 def test_the_plan_names_the_segment_and_the_last_reachable_commit(
     archive: Archive, hurt: Break, code: str, indexed: bool
 ) -> None:
@@ -224,7 +235,9 @@ def test_an_archive_that_holds_nothing_is_told_by_the_first_segment(archive: Arc
             cluster.keeper(*command).refused("segment-missing", first.name.partition(".")[0], "Bring it back")
 
 
-@pytest.mark.parametrize(("hurt", "code"), [case[1:] for case in BREAKS], ids=[case[0] for case in BREAKS])
+@pytest.mark.parametrize(
+    ("hurt", "code"), breaks("missing", "zeros inside", "half stored", "swapped", "bit stored")
+)
 def test_damage_after_the_plan_stops_replay_and_swaps_nothing(alone: Archive, hurt: Break, code: str) -> None:
     """B01 to B08 and B14 once more, in the middle: archive-get says 255, which is no end of recovery (D03, D05)."""
     cluster, world = alone.world.cluster, alone.world

@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -93,11 +94,16 @@ PASTS += [Past("restored", restored), Past("mixed, 16 MB", mixed, Kind(segment_m
 PASTS += [Past("mixed, 4 MB, no checksums", mixed, Kind(segment_mb=4, checksums=False))]
 
 
-def _cases() -> Iterator[tuple[Past, Installation]]:
+#: As many at every run, each with a version of its own; the others belong to the matrix.
+EVERY_RUN = (1, 2, 3, 4)
+
+
+def _cases() -> Iterator[Any]:
     found = list(installations().values())
     for number in range(len(PASTS) + 2):
         # The pasts go round slower than the majors, so that in time each meets each.
-        yield PASTS[number % len(PASTS)], found[number % len(found)]
+        marks = () if number in EVERY_RUN else pytest.mark.matrix
+        yield pytest.param(PASTS[number % len(PASTS)], found[number % len(found)], marks=marks)
 
 
 @pytest.mark.slow

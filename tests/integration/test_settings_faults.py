@@ -24,7 +24,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.requ
 )
 
 from .harness.cluster import Cluster
-from .harness.installation import installations
+from .harness.installation import each_major, installations
 from .harness.waiting import wait_for
 from .settings_help import HBA, Configured
 
@@ -63,7 +63,7 @@ def refused(
     return found[0]
 
 
-@pytest.mark.parametrize("major", installations())
+@pytest.mark.parametrize("major", each_major())
 def test_an_unknown_setting(make_cluster: Callable[..., Cluster], major: int) -> None:
     configured = Configured(make_cluster(installation=installations()[major]))
     configured.apply(GOOD, HBA)
@@ -78,7 +78,7 @@ def test_an_unknown_setting(make_cluster: Callable[..., Cluster], major: int) ->
     assert (error.details["file"], error.details["line"]) == (str(configured.settings), 3)
 
 
-@pytest.mark.parametrize("major", installations())
+@pytest.mark.parametrize("major", each_major())
 @pytest.mark.parametrize(
     ("line", "name"),
     [
@@ -194,7 +194,7 @@ def test_what_parses_and_cannot_start_is_refused_while_the_server_runs(
     assert error.details["words"]
 
 
-@pytest.mark.parametrize("major", installations())
+@pytest.mark.parametrize("major", each_major())
 def test_a_stopped_server_that_does_not_start_gets_its_old_files_back(
     make_cluster: Callable[..., Cluster], major: int
 ) -> None:

@@ -10,6 +10,9 @@ import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 #: Folders that hold one installation a major: ``<folder>/<major>/bin/postgres``.
 SEARCHED = ("/usr/lib/postgresql", "/var/cache/dbkeeper-test/postgresql")
@@ -54,6 +57,14 @@ def installations() -> dict[int, Installation]:
                 major = _major(bin_directory)
                 found.setdefault(major, Installation(major, bin_directory))
     return dict(sorted(found.items()))
+
+
+def each_major(*every_run: int) -> list[Any]:
+    """Parameters of a test: all majors in the matrix, at every run those named (the default one and the newest)."""
+    chosen = every_run or (default_installation().major, max(installations()))
+    return [
+        pytest.param(major, marks=() if major in chosen else pytest.mark.matrix) for major in installations()
+    ]
 
 
 def _names(place: str) -> list[str]:
