@@ -27,6 +27,9 @@ ORDER = (
     "backup",
     "recovery",
     "standby",
+    "logical",
+    "copies",
+    "watch",
     "cli",
 )
 #: The only places where the engine may leave the standard library.
