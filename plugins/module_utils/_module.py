@@ -17,6 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ._engine.cluster.config import ClusterConfig
 from ._engine.core.errors import KeeperError, Refused, unexpected
 from ._engine.core.privilege import assume, owner_of, started_as_root
+from ._engine.watch.record import MODULES, recording
 
 CONFIG_DIRECTORY = "/etc/dbkeeper"
 _POLL_SECONDS = 0.5
@@ -127,7 +128,7 @@ def serve(
     ``explain`` makes more results from an error's data.
     """
     try:
-        result = _patiently(operation, wait_seconds)
+        result = _kept(module, lambda: _patiently(operation, wait_seconds))
     except KeeperError as error:
         _back_to_root()
         data = error.to_dict()
@@ -142,6 +143,38 @@ def serve(
     if not module._diff:
         result.pop("diff", None)
     module.exit_json(**result)
+
+
+def _kept(module: AnsibleModule, operation: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do it, and keep in the history what it did, where the module does what is worth that."""
+    name = MODULES.get(str(module._name).rpartition(".")[2])
+    if name is None or module.check_mode:
+        return operation()
+    try:
+        directory = _history_directory(module.params)
+    except (KeeperError, OSError, KeyError):
+        # The operation says it itself, with all its parts.
+        return operation()
+    with recording(
+        directory,
+        "undo" if module.params.get("state") == "undone" else name,
+        door="ansible",
+        complain=module.warn,
+    ) as run:
+        result = operation()
+        run.done(result)
+    return result
+
+
+def _history_directory(params: dict[str, Any]) -> str:
+    """Where runs are kept, as whom they are; on a repository's host that is the repository."""
+    if params.get("root"):
+        directory = f"{params['root']}/{params['cluster']}"
+        assume(owner_of(directory))
+        return directory
+    config = load_config(params)
+    become_owner(config)
+    return config.state_directory
 
 
 def _patiently(operation: Callable[[], dict[str, Any]], wait_seconds: int) -> dict[str, Any]:

@@ -22,6 +22,12 @@ extends_documentation_fragment:
   - dbkeeper.ops._attributes.info
   - dbkeeper.ops._attributes.action_group
   - dbkeeper.ops._cluster
+options:
+  history:
+    description:
+      - How many of the newest runs of backups, dumps, restores and the like are told as RV(history).
+    type: int
+    default: 0
 seealso:
   - module: dbkeeper.ops.pg_basebackup
   - module: dbkeeper.ops.pg_pitr
@@ -31,6 +37,12 @@ EXAMPLES = r"""
 - name: See what can be restored
   dbkeeper.ops.pg_backup_info:
     cluster: main
+  register: __backups
+
+- name: See how the last twenty runs ended, and what is usual
+  dbkeeper.ops.pg_backup_info:
+    cluster: main
+    history: 20
   register: __backups
 """
 
@@ -144,6 +156,18 @@ retention:
   returned: success
   type: dict
   sample: {policy: {full_count: 2, window_seconds: 1209600, wal_seconds: null}, pinned: [], leases: []}
+history:
+  description:
+    - The newest C(runs), oldest first, each with its C(operation), C(who), C(began_at), C(seconds), C(result)
+      (V(ok), V(unchanged), V(refused), V(failed), V(interrupted) or V(running)), C(code), C(error) and C(facts).
+    - C(trends) has, for each kind of run, the duration and size of the newest beside the median of those before it.
+  returned: success and O(history) is above 0
+  type: dict
+  sample:
+    runs:
+      - {operation: backup, result: ok, seconds: 41.2, facts: {label: 20261121T031500Z-full, stored_bytes: 104857600}}
+    trends:
+      backup/full: {runs: 10, seconds: {newest: 41.2, median: 40.1, factor: 1.027}}
 last_restore:
   description: The evidence of the last restore, empty when there was none.
   returned: success
@@ -154,6 +178,7 @@ last_restore:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.backup.info import information
+from ..module_utils._engine.watch.known import history_of
 from ..module_utils._module import (
     CLUSTER_OPTIONS,
     become_owner,
@@ -163,14 +188,18 @@ from ..module_utils._module import (
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=dict(CLUSTER_OPTIONS), supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**CLUSTER_OPTIONS, "history": {"type": "int", "default": 0}}, supports_check_mode=True
+    )
 
     def operation() -> dict[str, object]:
         config = load_config(module.params)
         become_owner(config)
         repository = config.open_repository()
         repository.require("list the backups")
-        return {"changed": False, **information(config, repository)}
+        last = max(0, module.params["history"])
+        history = {"history": history_of(config.state_directory, last=last)} if last else {}
+        return {"changed": False, **information(config, repository), **history}
 
     serve(module, operation)
 

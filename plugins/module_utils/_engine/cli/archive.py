@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 PUSH_FAILED = 1
 GET_FAILED = 255
 _SEGMENT_NAME_LENGTH = 24
+#: As :mod:`watch.pushes` names it; importing that for every segment would cost more than looking.
+FAILING_FILE = "archive-push.failing.json"
 
 
 def archive_push(arguments: Sequence[str]) -> int:
     """``archive-push --cluster NAME|--config FILE PATH``; the path is relative to the data directory."""
+    state_directory = ""
     try:
         import json
 
@@ -39,6 +42,7 @@ def archive_push(arguments: Sequence[str]) -> int:
             value if option == "--config" else f"/etc/dbkeeper/{value}.json", encoding="utf-8"
         ) as handle:
             config = json.load(handle)
+        state_directory = config.get("state_directory") or f"/var/lib/dbkeeper/state/{config['cluster']}"
         if is_elsewhere(config["repository"]):
             from ..repository.opening import open_repository
 
@@ -52,7 +56,15 @@ def archive_push(arguments: Sequence[str]) -> int:
     except Exception as error:
         text = error.to_text() if isinstance(error, KeeperError) else f"{type(error).__name__}: {error}"
         sys.stderr.write(f"archive-push: {text}\n")
+        if state_directory:
+            from ..watch.pushes import push_failed
+
+            push_failed(state_directory, getattr(error, "code", type(error).__name__), text)
         return PUSH_FAILED
+    if os.path.exists(f"{state_directory}/{FAILING_FILE}"):
+        from ..watch.pushes import push_succeeded
+
+        push_succeeded(state_directory)
     if stored["outcome"] == "archived" and len(stored["name"]) == _SEGMENT_NAME_LENGTH:
         _index_aside(repository, config, os.path.abspath(path), stored)
     return 0

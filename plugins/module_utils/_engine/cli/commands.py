@@ -26,8 +26,10 @@ from ..recovery.request import RestoreRequest, target_from
 from ..repository.engine import NativeEngine
 from ..repository.layout import Repository
 from ..wal.index import WalIndex
+from ..watch.record import OPERATIONS, recording
 from . import show
 from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
+from .history import add_history, history_command
 from .runbook import after_backup, runbook_result
 from .tune import add_options as add_tune_options
 from .tune import tune_command
@@ -70,9 +72,24 @@ def _foreseen(
     language: str,
 ) -> Outcome:
     try:
-        return command(options, config, language)
+        return _kept(lambda: command(options, config, language), options, config.state_directory)
     except OSError as error:
         raise unexpected(error, f"run dbkeeper for cluster {config.cluster}") from error
+
+
+def _kept(command: Callable[[], Outcome], options: argparse.Namespace, directory: str) -> Outcome:
+    """Run it, and keep in the history what it did; what only looks is not worth a line."""
+    looks = getattr(options, "check", False) or getattr(options, "dry_run", False)
+    if options.operation not in OPERATIONS or looks:
+        return command()
+    with recording(directory, options.operation, door="command", complain=_complain) as run:
+        outcome = command()
+        run.done(outcome[0])
+    return outcome
+
+
+def _complain(text: str) -> None:
+    _say(f"dbkeeper: {text}", sys.stderr)
 
 
 def _on_repository(options: argparse.Namespace, language: str) -> Outcome:
@@ -82,7 +99,7 @@ def _on_repository(options: argparse.Namespace, language: str) -> Outcome:
     command: Callable[[argparse.Namespace, Repository, str], Outcome] = options.on_repository
     try:
         privilege.assume(privilege.owner_of(repository.path))
-        return command(options, repository, language)
+        return _kept(lambda: command(options, repository, language), options, repository.path)
     except OSError as error:
         raise unexpected(error, f"run dbkeeper for repository {repository.path}") from error
 
@@ -245,12 +262,15 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, command: Callable[..., Outcome], text: str, parents: Sequence[Any] = ()) -> Any:
         sub = commands.add_parser(name, help=text, description=text, parents=[common, *parents])
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=command, operation=name)
         return sub
 
     target = _target_options()
     add("info", _info, "show backups, recovery windows, gaps, and what is running")
     add("check", _check, "hold the facts against the objectives; exit 3 when they are not met")
+    add_history(
+        add("history", history_command, "show which runs there were, how each ended, and what is usual")
+    )
     sub = add("backup", _backup, "take a base backup")
     sub.add_argument("--label", help="a name of your own; done when a verified backup has it")
     sub.add_argument(

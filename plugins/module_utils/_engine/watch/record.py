@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The hook in both doors: whatever runs there leaves its mark in the history, and nothing fails because of that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..core.clock import format_utc, utc_now
+from ..core.errors import EXIT_DONE, KeeperError, Refused
+from ..core.locks import owner_record
+from .history import FAILED, INTERRUPTED, OK, REFUSED, RUNNING, UNCHANGED, append
+
+#: Commands whose runs are kept, by the names that the host command gives them.
+OPERATIONS = ("backup", "dump", "load", "copy", "verify", "trial", "expire", "restore", "undo")
+#: Modules that do the same.
+MODULES = {
+    "pg_basebackup": "backup",
+    "pg_dump": "dump",
+    "pg_restore": "load",
+    "pg_backup_copy": "copy",
+    "pg_backup_verify": "verify",
+    "pg_backup_expire": "expire",
+    "pg_pitr": "restore",
+}
+#: The only names whose values are taken from a result: what was made, how big, from where to where.
+FACTS = (
+    "label",
+    "kind",
+    "parent",
+    "database",
+    "name",
+    "content",
+    "format",
+    "to",
+    "plain_bytes",
+    "stored_bytes",
+    "bytes",
+    "freed_bytes",
+    "wal_bytes",
+    "staged_bytes",
+    "start_lsn",
+    "stop_lsn",
+    "lsn",
+    "timeline",
+    "rows",
+    "tables",
+    "objects",
+    "errors",
+    "segments",
+    "files",
+    "downtime_seconds",
+    "kept_directory",
+    "thorough",
+)
+#: Parts of a result that hold them, the most telling last.
+_PARTS = (
+    "plan",
+    "proof",
+    "deleted",
+    "reached",
+    "evidence",
+    "backup",
+    "dump",
+    "load",
+    "copy",
+    "verification",
+    "trial",
+)
+_LONGEST = 2000
+_SECRET = re.compile(
+    r"(://[^/\s:@]*:)[^@\s]+(@)|((?:password|passwd|secret|token)\s*[=:]\s*)\S+", re.IGNORECASE
+)
+
+
+class Run:
+    """One run, while it is going on."""
+
+    def __init__(self, directory: str, line: dict[str, Any], complain: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._complain = complain
+        self._began = time.monotonic()
+        self.line = line
+
+    def done(self, result: Mapping[str, Any]) -> None:
+        """It came to its end with a result; one that says itself that all is not well counts as failed."""
+        error = result.get("error")
+        bad = int(result.get("exit_status", EXIT_DONE)) != EXIT_DONE
+        self.line |= {
+            "result": FAILED if bad else OK if result.get("changed") else UNCHANGED,
+            "changed": bool(result.get("changed")),
+            "facts": facts_of(result),
+        }
+        if bad:
+            told = dict(error) if isinstance(error, Mapping) else {}
+            self.line["code"] = str(told.get("code") or f"exit-{result['exit_status']}")
+            if told:
+                self.line["error"] = _error(told)
+
+    def broke(self, error: BaseException) -> None:
+        """It did not."""
+        if isinstance(error, KeeperError):
+            self.line |= {
+                "result": REFUSED if isinstance(error, Refused) else FAILED,
+                "code": error.code,
+                "error": _error(error.to_dict()),
+            }
+        elif isinstance(error, OSError):
+            self.line |= {"result": FAILED, "code": "system-error"}
+            self.line["error"] = {"code": "system-error", "happened": clean(str(error))}
+        else:
+            self.line |= {"result": INTERRUPTED, "code": INTERRUPTED}
+            self.line["error"] = {"code": INTERRUPTED, "happened": type(error).__name__}
+
+    def write(self) -> None:
+        """Keep the line; a history that cannot be written is a complaint, no failure."""
+        if self.line["result"] != RUNNING:
+            self.line["seconds"] = round(time.monotonic() - self._began, 3)
+        try:
+            append(self._directory, self.line)
+        except OSError as error:
+            self._complain(f"the history of runs cannot be written: {error.filename}: {error.strerror}")
+
+
+@contextlib.contextmanager
+def recording(
+    directory: str,
+    operation: str,
+    *,
+    door: str,
+    complain: Callable[[str], None],
+    scheduled: bool = False,
+) -> Iterator[Run]:
+    """Keep what the block does: ``done`` is to be called with its result; an exception is kept and goes on."""
+    line = {
+        "id": uuid.uuid4().hex[:16],
+        "operation": operation,
+        "who": {**owner_record(operation), "user": _user(), "door": door},
+        "scheduled": scheduled,
+        "began_at": format_utc(utc_now()),
+        "result": RUNNING,
+        "code": None,
+        "changed": False,
+        "facts": {},
+    }
+    run = Run(directory, line, complain)
+    run.write()
+    try:
+        yield run
+        if run.line["result"] == RUNNING:
+            run.done({})
+    except BaseException as error:
+        run.broke(error)
+        raise
+    finally:
+        run.write()
+
+
+def facts_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a result is worth keeping: numbers and short texts by their names, and no others."""
+    found: dict[str, Any] = {}
+    for part in (result, *(result.get(name) for name in _PARTS), result.get("history")):
+        if isinstance(part, Mapping):
+            nested = part.get("proof")
+            for source in (nested, part) if isinstance(nested, Mapping) else (part,):
+                found |= {name: _short(source[name]) for name in FACTS if _plain(source.get(name))}
+    seconds = (
+        (result.get("backup") or {}).get("seconds") if isinstance(result.get("backup"), Mapping) else None
+    )
+    if isinstance(seconds, Mapping):
+        found["seconds"] = {str(name): value for name, value in seconds.items()}
+    return found
+
+
+def _plain(value: Any) -> bool:
+    return value is not None and isinstance(value, (str, int, float, bool))
+
+
+def _short(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) else value
+
+
+def clean(text: str) -> str:
+    """Errors hold no secrets; what looks like one all the same is not kept."""
+    text = _SECRET.sub(lambda found: f"{found[1] or found[3]}***{found[2] or ''}", text)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def _error(data: Mapping[str, Any]) -> dict[str, str]:
+    parts = ("code", "attempted", "happened", "remedy")
+    return {name: clean(str(data[name])) for name in parts if data.get(name) is not None}
+
+
+def _user() -> str:
+    """Who started it: behind sudo, the person."""
+    known = os.environ.get("SUDO_USER")
+    if known:
+        return clean(known)
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
