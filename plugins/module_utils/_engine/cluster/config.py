@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 from ..core.errors import Refused
 from ..repository.layout import Repository, is_elsewhere
 from ..repository.opening import open_repository
 from ..retention.policy import Policy
+from .reader import Reader, as_object, invalid
 
 FORMAT = 1
 DIRECTORY = "/etc/dbkeeper"
@@ -25,7 +25,6 @@ MANAGERS = ("systemd", "pg_ctlcluster", "pg_ctl")
 LANGUAGES = ("en", "ja")
 BACKUP_KINDS = ("auto", "full", "incremental")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_URL = re.compile(r"ssh://[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9_][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.-]+)+")
 #: What PostgreSQL allows (manual, "Replication Slots").
 _SLOT = re.compile(r"[a-z0-9_]{1,63}")
 _ROLE = re.compile(r"[^\x00-\x1f]{1,63}")
@@ -199,7 +198,7 @@ class ClusterConfig:
     @classmethod
     def from_dict(cls, value: Any, *, source: str) -> ClusterConfig:
         """Make sure of every key. Raises :class:`Refused` as :meth:`load` does."""
-        data = _object(value, source, "the description")
+        data = as_object(value, source, "the description")
         if data.pop("format", None) != FORMAT:
             raise Refused(
                 "config-malformed",
@@ -207,12 +206,14 @@ class ClusterConfig:
                 happened=f"its format is {value.get('format')!r}, this version knows {FORMAT} only",
                 remedy="Use the version of dbkeeper that wrote it, or run the backup role again to write it anew.",
             )
-        read = _Reader(data, source)
+        read = Reader(data, source)
         cluster = read.text("cluster", pattern=_NAME)
-        service = _Reader(_object(data.pop("service", None), source, "service"), source, "service.")
-        objectives = _Reader(_object(data.pop("objectives", {}), source, "objectives"), source, "objectives.")
-        backup = _Reader(_object(data.pop("backup", {}), source, "backup"), source, "backup.")
-        restore = _Reader(_object(data.pop("restore", {}), source, "restore"), source, "restore.")
+        service = Reader(as_object(data.pop("service", None), source, "service"), source, "service.")
+        objectives = Reader(
+            as_object(data.pop("objectives", {}), source, "objectives"), source, "objectives."
+        )
+        backup = Reader(as_object(data.pop("backup", {}), source, "backup"), source, "backup.")
+        restore = Reader(as_object(data.pop("restore", {}), source, "restore"), source, "restore.")
         config = cls(
             cluster=cluster,
             retention=read.optional(lambda key: _policy(data.pop(key), source), "retention"),
@@ -260,14 +261,14 @@ class ClusterConfig:
         for part in (read, service, objectives, backup, restore):
             part.finish()
         if config.repository_is_elsewhere != (config.ssh is not None):
-            raise _invalid(source, "a repository elsewhere (ssh://) and ssh go together")
+            raise invalid(source, "a repository elsewhere (ssh://) and ssh go together")
         if config.service.manager == "systemd" and not config.service.unit:
-            raise _invalid(source, "service.unit is missing, and the manager is systemd")
+            raise invalid(source, "service.unit is missing, and the manager is systemd")
         return config
 
 
 def _receive(value: Any, source: str) -> ReceiveSettings:
-    read = _Reader(_object(value, source, "receive"), source, "receive.")
+    read = Reader(as_object(value, source, "receive"), source, "receive.")
     settings = ReceiveSettings(
         slot=read.text("slot", pattern=_SLOT, default=ReceiveSettings.slot),
         connection=read.optional(read.text, "connection"),
@@ -277,7 +278,7 @@ def _receive(value: Any, source: str) -> ReceiveSettings:
 
 
 def _policy(value: Any, source: str) -> Policy:
-    read = _Reader(_object(value, source, "retention"), source, "retention.")
+    read = Reader(as_object(value, source, "retention"), source, "retention.")
     policy = Policy(
         full_count=read.number("full_count", 1, default=Policy.full_count),
         window_seconds=read.optional(lambda key: read.number(key, 0), "window_seconds"),
@@ -287,94 +288,14 @@ def _policy(value: Any, source: str) -> Policy:
     return policy
 
 
-class _Reader:
-    """Takes keys out of an object one by one; what is left over at the end is unknown."""
-
-    def __init__(self, data: dict[str, Any], source: str, prefix: str = "") -> None:
-        self._data = data
-        self._source = source
-        self._prefix = prefix
-
-    def _take(self, key: str, default: Any) -> Any:
-        value = self._data.pop(key, None)
-        if value is not None:
-            return value
-        if default is None:
-            raise _invalid(self._source, f"{self._prefix}{key} is missing")
-        return default
-
-    def _wrong(self, key: str, value: Any, wanted: str) -> Refused:
-        return _invalid(self._source, f"{self._prefix}{key} is {value!r}; it must be {wanted}")
-
-    def text(
-        self, key: str, *, pattern: re.Pattern[str] = re.compile(r".+"), default: str | None = None
-    ) -> str:
-        value = self._take(key, default)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise self._wrong(key, value, f"a text like {pattern.pattern}")
-        return value
-
-    def path(self, key: str, *, default: str | None = None) -> str:
-        value = self._take(key, default)
-        if not isinstance(value, str) or not os.path.isabs(value) or os.path.normpath(value) == "/":
-            raise self._wrong(key, value, "an absolute path")
-        return os.path.normpath(value)
-
-    def place(self, key: str, *, default: str | None = None) -> str:
-        value = self._take(key, default)
-        if isinstance(value, str) and _URL.fullmatch(value):
-            return value
-        self._data[key] = value
-        return self.path(key)
-
-    def number(self, key: str, least: int, most: int | None = None, *, default: int | None = None) -> int:
-        value = self._take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
-            raise self._wrong(key, value, f"a whole number from {least}" + (f" to {most}" if most else ""))
-        return value
-
-    def choice(self, key: str, choices: tuple[str, ...], *, default: str | None = None) -> str:
-        value = self._take(key, default)
-        if value not in choices:
-            raise self._wrong(key, value, f"one of {', '.join(choices)}")
-        return str(value)
-
-    def optional(self, reader: Callable[[str], Any], key: str) -> Any:
-        if self._data.get(key) is None:
-            self._data.pop(key, None)
-            return None
-        return reader(key)
-
-    def finish(self) -> None:
-        if self._data:
-            names = ", ".join(f"{self._prefix}{key}" for key in sorted(self._data))
-            raise _invalid(self._source, f"unknown: {names}")
-
-
 def _ssh(data: dict[str, Any], source: str) -> SshAccess | None:
     value = data.pop("ssh", None)
     if value is None:
         return None
-    read = _Reader(_object(value, source, "ssh"), source, "ssh.")
+    read = Reader(as_object(value, source, "ssh"), source, "ssh.")
     access = SshAccess(read.path("identity_file"), read.path("known_hosts_file"))
     read.finish()
     return access
-
-
-def _object(value: Any, source: str, name: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise _invalid(source, f"{name} is not an object")
-    return dict(value)
-
-
-def _invalid(source: str, happened: str) -> Refused:
-    return Refused(
-        "config-malformed",
-        attempted=f"read the description of a cluster, {source}",
-        happened=happened,
-        remedy="Correct it, or run the backup role again, which writes it.",
-        details={"source": source},
-    )
 
 
 def _known_clusters(path: str) -> str:
