@@ -88,7 +88,16 @@ EXAMPLES = r"""
       service: {manager: systemd, unit: postgresql@15-main.service}
       repository: /var/lib/dbkeeper/repository
       state_directory: /var/lib/dbkeeper/state/main
-      objectives: {rpo_seconds: 900, rto_seconds: 1800}
+      objectives:
+        rpo_seconds: 900
+        rto_seconds: 1800
+        backup_age_seconds: 108000
+        dump_age_seconds: 108000
+        verification_age_seconds: 691200
+        trial_age_seconds: 2678400
+        free_days: 14
+      notify: {file: /etc/dbkeeper/notify/main.json}
+      metrics_file: /var/lib/prometheus/node-exporter/dbkeeper_main.prom
       backup: {compression_level: 1, max_rate_kbytes: null}
       command: /usr/local/bin/dbkeeper
       language: en

@@ -30,7 +30,18 @@ WHOLE: dict[str, Any] = {
     "backup_user": "copier",
     "repository": "/srv/repository",
     "state_directory": "/srv/state",
-    "objectives": {"rpo_seconds": 60, "rto_seconds": 120},
+    "objectives": {
+        "rpo_seconds": 60,
+        "rto_seconds": 120,
+        "backup_age_seconds": 3600,
+        "full_backup_age_seconds": 7200,
+        "dump_age_seconds": 5400,
+        "verification_age_seconds": 9000,
+        "trial_age_seconds": 10000,
+        "free_days": 3,
+    },
+    "notify": {"file": "/etc/dbkeeper/notify/main.json"},
+    "metrics_file": "/srv/metrics/main.prom",
     "backup": {"compression_level": 3, "max_rate_kbytes": 1000},
     "command": "/opt/dbkeeper",
     "language": "ja",
@@ -42,7 +53,9 @@ def test_every_key_arrives() -> None:
     assert (config.cluster, config.major, config.port) == ("main", 15, 5433)
     assert config.config_file == "/etc/postgresql/15/main/postgresql.conf"
     assert (config.service.manager, config.service.unit) == ("systemd", "postgresql@15-main.service")
-    assert (config.objectives.rpo_seconds, config.objectives.rto_seconds) == (60, 120)
+    assert config.objectives.to_dict() == WHOLE["objectives"]
+    assert config.notify is not None and config.notify.file == "/etc/dbkeeper/notify/main.json"
+    assert config.metrics_file == "/srv/metrics/main.prom"
     assert (config.backup.compression_level, config.backup.max_rate_kbytes) == (3, 1000)
     assert (config.repository, config.state_directory) == ("/srv/repository", "/srv/state")
     assert (config.command, config.language, config.backup_user) == ("/opt/dbkeeper", "ja", "copier")
@@ -54,6 +67,8 @@ def test_what_may_be_left_out_has_the_documented_value() -> None:
     assert config.repository == "/var/lib/dbkeeper/repository"
     assert config.state_directory == "/var/lib/dbkeeper/state/main"
     assert (config.objectives.rpo_seconds, config.objectives.rto_seconds) == (900, 1800)
+    assert (config.objectives.backup_age_seconds, config.objectives.free_days) == (108000, 14)
+    assert (config.notify, config.metrics_file, config.objectives.trial_age_seconds) == (None, None, None)
     assert (config.backup.compression_level, config.backup.max_rate_kbytes) == (1, None)
     assert (config.port, config.superuser, config.language, config.config_file) == (
         5432,

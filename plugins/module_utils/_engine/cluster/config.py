@@ -18,6 +18,7 @@ from ..repository.layout import Repository, is_elsewhere
 from ..repository.opening import open_repository
 from ..retention.policy import Policy
 from .reader import Reader, as_object, invalid
+from .wishes_knowing import Notify, Objectives, read_notify, read_objectives
 
 FORMAT = 1
 DIRECTORY = "/etc/dbkeeper"
@@ -36,14 +37,6 @@ class Service:
 
     manager: str
     unit: str | None = None
-
-
-@dataclass(frozen=True)
-class Objectives:
-    """What the owner of the data asks for: how much may be lost, how long a restore may take (seconds)."""
-
-    rpo_seconds: int = 900
-    rto_seconds: int = 1800
 
 
 @dataclass(frozen=True)
@@ -110,7 +103,9 @@ class ClusterConfig:
                                  ``ssh://user@host[:port]/path``
     ``ssh``                      :class:`SshAccess`; needed with ``ssh://`` only
     ``state_directory``          locks, journals and progress of operations on this host
-    ``objectives``               :class:`Objectives`
+    ``objectives``               :class:`Objectives`: what ``dbkeeper check`` holds the facts against
+    ``notify``                   :class:`Notify`: who is told; None: nobody
+    ``metrics_file``             where ``dbkeeper check`` writes its figures for Prometheus; None: nowhere
     ``backup``                   :class:`BackupSettings`
     ``retention``                :class:`Policy`: what is kept; None: nothing is ever expired
     ``receive``                  :class:`ReceiveSettings`: WAL is streamed as well; None: archived only
@@ -133,6 +128,8 @@ class ClusterConfig:
     repository: str = "/var/lib/dbkeeper/repository"
     state_directory: str = ""
     objectives: Objectives = field(default_factory=Objectives)
+    notify: Notify | None = None
+    metrics_file: str | None = None
     backup: BackupSettings = field(default_factory=BackupSettings)
     retention: Policy | None = None
     receive: ReceiveSettings | None = None
@@ -209,9 +206,6 @@ class ClusterConfig:
         read = Reader(data, source)
         cluster = read.text("cluster", pattern=_NAME)
         service = Reader(as_object(data.pop("service", None), source, "service"), source, "service.")
-        objectives = Reader(
-            as_object(data.pop("objectives", {}), source, "objectives"), source, "objectives."
-        )
         backup = Reader(as_object(data.pop("backup", {}), source, "backup"), source, "backup.")
         restore = Reader(as_object(data.pop("restore", {}), source, "restore"), source, "restore.")
         config = cls(
@@ -235,10 +229,9 @@ class ClusterConfig:
                 manager=service.choice("manager", MANAGERS),
                 unit=service.optional(service.text, "unit"),
             ),
-            objectives=Objectives(
-                rpo_seconds=objectives.number("rpo_seconds", 1, default=Objectives.rpo_seconds),
-                rto_seconds=objectives.number("rto_seconds", 1, default=Objectives.rto_seconds),
-            ),
+            objectives=read_objectives(data.pop("objectives", {}), source),
+            notify=read.optional(lambda key: read_notify(data.pop(key), source), "notify"),
+            metrics_file=read.optional(read.path, "metrics_file"),
             backup=BackupSettings(
                 compression_level=backup.number(
                     "compression_level", 1, 19, default=BackupSettings.compression_level
@@ -258,7 +251,7 @@ class ClusterConfig:
                 ),
             ),
         )
-        for part in (read, service, objectives, backup, restore):
+        for part in (read, service, backup, restore):
             part.finish()
         if config.repository_is_elsewhere != (config.ssh is not None):
             raise invalid(source, "a repository elsewhere (ssh://) and ssh go together")
