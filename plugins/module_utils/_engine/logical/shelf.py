@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The dumps of a repository as everybody else sees them: listed, found, held against their digests."""
+
+from __future__ import annotations
+
+import os
+
+from ..core.errors import Failed
+from ..core.files import digest
+from ..repository.dumps import Dump, Shelf, read_dump_entry, read_shelf
+from ..repository.layout import Repository
+
+__all__ = ["Dump", "Shelf", "check_files", "list_dumps", "newest_dump", "read_dump", "read_shelf"]
+
+
+def list_dumps(repository: Repository) -> list[Dump]:
+    """All whose entries can be read, by database and in the order in which they were begun."""
+    return list(read_shelf(repository).dumps)
+
+
+def read_dump(repository: Repository, database: str, label: str) -> Dump:
+    """One entry. Raises :class:`Failed` ``dump-entry-damaged``."""
+    return read_dump_entry(repository, database, label)
+
+
+def newest_dump(repository: Repository, database: str, *, content: str = "all") -> Dump | None:
+    """The newest verified dump of a whole database."""
+    fit = [
+        one
+        for one in read_shelf(repository).of(database)
+        if one.verified and one.selection.whole and one.selection.content == content
+    ]
+    return fit[-1] if fit else None
+
+
+def check_files(repository: Repository, dump: Dump, *, digests: bool = True) -> None:
+    """Hold the stored files against the entry. Raises :class:`Failed` ``dump-file-missing``, ``dump-file-damaged``."""
+    for file in dump.files:
+        path = f"{dump.directory(repository)}/{file.name}"
+        try:
+            size = os.stat(path).st_size
+            found = digest(path) if digests and size == file.stored_bytes else file.digest
+        except OSError as error:
+            raise _fault("dump-file-missing", dump, f"{path}: {error.strerror}") from error
+        if size != file.stored_bytes:
+            raise _fault(
+                "dump-file-damaged", dump, f"{path} has {size} bytes, {file.stored_bytes} were written"
+            )
+        if found != file.digest:
+            raise _fault("dump-file-damaged", dump, f"{path} is not what was written: its digest differs")
+
+
+def _fault(code: str, dump: Dump, happened: str) -> Failed:
+    return Failed(
+        code,
+        attempted=f"check {dump.key}",
+        happened=happened,
+        remedy="Use another dump (dbkeeper info lists them) or a copy of this one, and look at the repository's disk.",
+        details={"key": dump.key},
+    )

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The shelf of logical dumps: ``dump/<database, percent-encoded>/<label>/dump.json`` and the files beside it.
+
+As with base backups an entry is written before its dump starts, so that a dump that was killed is known as such and
+never taken for a good one. The order of dumps is their ``sequence``, never a clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, unquote
+
+from ..core.clock import format_utc, parse_utc
+from ..core.errors import Failed, KeeperError, Refused
+from ..core.files import make_directory, write_json
+from .catalog import FAILED, RUNNING, STATUSES, VERIFIED, check_label
+from .layout import Repository
+
+FORMAT = 1
+DUMP_ENTRY = "dump.json"
+GLOBALS = "globals.sql"
+#: Below a dump's directory: what is still being written.
+DUMP_INCOMING = ".incoming"
+FORMATS = ("custom", "directory", "plain")
+CONTENTS = ("all", "schema", "data")
+#: Names of the file or directory that is the dump, without what the compression adds.
+DATA_NAMES = {"custom": "dump.custom", "directory": "dump.directory", "plain": "dump.sql"}
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a database is in a dump; patterns as pg_dump's. Empty: all of it."""
+
+    content: str = "all"
+    schemas: tuple[str, ...] = ()
+    exclude_schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    exclude_tables: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the database is left out."""
+        return not (self.schemas or self.exclude_schemas or self.tables or self.exclude_tables)
+
+    @property
+    def kind(self) -> str:
+        """``schema`` where there are no rows in it, else ``dump``: they have generations of their own."""
+        return "schema" if self.content == "schema" else "dump"
+
+
+@dataclass(frozen=True)
+class DumpFile:
+    """A file of the dump, its path below the dump's directory; ``digest`` is SHA-256 in hex of the stored bytes."""
+
+    name: str
+    stored_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Dump:
+    """One logical dump. Facts that are known only at its end are empty while it is ``running``.
+
+    ``series`` is its name in the cluster's description (or its kind), and tells apart what has generations of its own;
+    ``sequence`` counts the dumps of a database in the order in which they were begun. ``data`` is the file or
+    directory that pg_restore or psql takes, below the dump's directory; ``globals`` says whether roles and
+    tablespaces are beside it. ``contents`` counts the entries that ``pg_restore --list`` names (plain: statements that
+    copy rows). ``rows``: for each table ``schema.table`` (quoted as the server does) ``rows`` and, where it was asked
+    for, ``digest``, both of the very snapshot that was dumped; ``lsn`` is where WAL was then. ``owner`` made it.
+    """
+
+    database: str
+    label: str
+    series: str
+    sequence: int
+    status: str
+    started_at: datetime
+    format: str
+    selection: Selection
+    compression: str = "none"
+    jobs: int = 1
+    globals: bool = False
+    pinned: bool = False
+    stopped_at: datetime | None = None
+    system_id: int = 0
+    major: int = 0
+    version: str = ""
+    encoding: str = ""
+    lsn: str | None = None
+    data: str = ""
+    files: tuple[DumpFile, ...] = ()
+    stored_bytes: int = 0
+    database_bytes: int = 0
+    contents: int = 0
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    owner: dict[str, Any] = field(default_factory=dict)
+    failure: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What names it in leases, pins and texts: ``dump/<database, percent-encoded>/<label>``."""
+        return f"dump/{encode_name(self.database)}/{self.label}"
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is whole and was listed back."""
+        return self.status == VERIFIED
+
+    @property
+    def kind(self) -> str:
+        """``dump`` or ``schema``."""
+        return self.selection.kind
+
+    @property
+    def ended_at(self) -> datetime:
+        """When it ended, or began where it has not."""
+        return self.stopped_at or self.started_at
+
+    def directory(self, repository: Repository) -> str:
+        """Where it lies."""
+        return f"{repository.path}/{self.key}"
+
+    def path(self, repository: Repository) -> str:
+        """What pg_restore takes (plain: the text, compressed as its name says)."""
+        return f"{self.directory(repository)}/{self.data}"
+
+    def changed(self, **values: Any) -> Dump:
+        """The same dump with other values."""
+        return replace(self, **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        value = asdict(self)
+        value["system_id"] = str(self.system_id)
+        value["started_at"] = format_utc(self.started_at)
+        value["stopped_at"] = format_utc(self.stopped_at) if self.stopped_at else None
+        value["selection"] = {
+            name: list(item) if isinstance(item, tuple) else item for name, item in value["selection"].items()
+        }
+        value["files"], value["warnings"] = list(value["files"]), list(self.warnings)
+        return {"format_version": FORMAT, **value}
+
+    @classmethod
+    def from_dict(cls, value: Any, *, key: str) -> Dump:
+        """Back from :meth:`to_dict`. Raises :class:`Failed` ``dump-entry-damaged``."""
+        try:
+            data = dict(value)
+            if data.pop("format_version") != FORMAT:
+                raise _damaged(key, f"it is not of format {FORMAT}")
+            data["system_id"] = int(data["system_id"])
+            data["started_at"] = parse_utc(data["started_at"])
+            data["stopped_at"] = parse_utc(data["stopped_at"]) if data["stopped_at"] else None
+            data["selection"] = Selection(
+                **{k: tuple(v) if isinstance(v, list) else v for k, v in data["selection"].items()}
+            )
+            data["files"] = tuple(DumpFile(**item) for item in data["files"])
+            data["warnings"] = tuple(data["warnings"])
+            dump = cls(**data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(key, f"{type(error).__name__}: {error}") from error
+        if dump.key != key or dump.status not in STATUSES or dump.format not in FORMATS:
+            raise _damaged(
+                key, f"it calls itself {dump.key!r}, status {dump.status!r}, format {dump.format!r}"
+            )
+        return dump
+
+
+@dataclass(frozen=True)
+class DamagedDump:
+    """A directory that is no readable dump, and why."""
+
+    key: str
+    error: KeeperError
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """All dumps, by database and in the order in which they were begun, and what could not be read."""
+
+    dumps: tuple[Dump, ...]
+    damaged: tuple[DamagedDump, ...] = ()
+
+    def of(self, database: str) -> list[Dump]:
+        """Those of one database, oldest first."""
+        return [one for one in self.dumps if one.database == database]
+
+    def find(self, name: str, database: str | None = None) -> Dump:
+        """By key, or by label where only one has it. Raises :class:`Refused` ``dump-unknown``, or the entry's error."""
+        found = [
+            one for one in self.dumps if name in (one.key, one.label) and database in (None, one.database)
+        ]
+        if len(found) == 1:
+            return found[0]
+        for entry in self.damaged:
+            if entry.key == name or entry.key.endswith(f"/{name}"):
+                raise entry.error
+        known = [one.key for one in found or self.dumps if one.verified][-5:]
+        raise Refused(
+            "dump-unknown",
+            attempted=f"find dump {name}",
+            happened=f"{len(found)} dumps are called so" if found else "no dump is called so",
+            remedy=f"Choose one: {', '.join(known)}." if known else "Take one: dbkeeper dump.",
+            details={"known": known},
+        )
+
+
+def encode_name(name: str) -> str:
+    """A database's name as the name of a directory: UTF-8, percent-encoded, never hidden.
+
+    Raises :class:`Refused` ``database-name-unfit``: PostgreSQL's 63 bytes fit in 189, those of a build that allows
+    more may not.
+    """
+    encoded = quote(name, safe="")
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if not encoded or len(encoded) > _LONGEST_NAME or "\0" in name:
+        raise Refused(
+            "database-name-unfit",
+            attempted=f"use the database name {name!r}",
+            happened="it is empty, or too long for the name of a directory once it is percent-encoded",
+            remedy="Name a database that is there: psql -l.",
+        )
+    return encoded
+
+
+def read_shelf(repository: Repository) -> Shelf:
+    """All dumps; damaged entries are listed, not raised. Raises as :meth:`Repository.require`."""
+    repository.require("list the dumps")
+    dumps: list[Dump] = []
+    damaged: list[DamagedDump] = []
+    root = f"{repository.path}/dump"
+    for encoded in _names(root):
+        for label in _names(f"{root}/{encoded}"):
+            try:
+                dumps.append(read_dump_entry(repository, unquote(encoded), label))
+            except KeeperError as error:
+                damaged.append(DamagedDump(f"dump/{encoded}/{label}", error))
+    dumps.sort(key=lambda one: (one.database, one.sequence, one.started_at, one.label))
+    return Shelf(tuple(dumps), tuple(damaged))
+
+
+def read_dump_entry(repository: Repository, database: str, label: str) -> Dump:
+    """One entry. Raises :class:`Failed` ``dump-entry-damaged``."""
+    key = f"dump/{encode_name(database)}/{check_label(label)}"
+    try:
+        with open(f"{repository.path}/{key}/{DUMP_ENTRY}", "rb") as handle:
+            value = json.loads(handle.read())
+    except (OSError, ValueError) as error:
+        raise _damaged(key, str(error)) from error
+    return Dump.from_dict(value, key=key)
+
+
+def write_dump_entry(repository: Repository, dump: Dump) -> None:
+    """Write an entry durably, making its directory. Raises :class:`Failed` ``repository-not-writable``."""
+    directory = dump.directory(repository)
+    check_label(dump.label)
+    try:
+        make_directory(directory)
+        write_json(f"{directory}/{DUMP_ENTRY}", dump.to_dict())
+    except OSError as error:
+        raise Failed(
+            "repository-not-writable",
+            attempted=f"write the entry of {dump.key}",
+            happened=f"{directory}: {error.strerror}",
+            remedy=f"Let the cluster's owner write below {repository.path}, and see that it has space.",
+        ) from error
+
+
+def unfinished(shelf: Shelf, alive: frozenset[str]) -> list[Dump]:
+    """Those whose makers have died, and failed ones: their data is worth nothing. ``alive``: keys."""
+    return [one for one in shelf.dumps if one.status in (RUNNING, FAILED) and one.key not in alive]
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Failed(
+            "repository-unreadable",
+            attempted="list the dumps",
+            happened=f"{directory}: {error.strerror}",
+            remedy="Give the cluster's owner access to the repository, or mend its mount.",
+        ) from error
+    return [name for name in names if not name.startswith(".") and os.path.isdir(f"{directory}/{name}")]
+
+
+def _damaged(key: str, happened: str) -> Failed:
+    return Failed(
+        "dump-entry-damaged",
+        attempted=f"read the entry of {key}",
+        happened=happened,
+        remedy="Bring its directory back from a copy, or move it out of dump/ and take a new dump.",
+        details={"key": key},
+    )
+
+
+_UNSAFE = re.compile(r"[^0-9A-Za-z_.-]")
+
+
+def label_suffix(series: str) -> str:
+    """A series as the end of a label."""
+    return _UNSAFE.sub("-", series)[:40] or "dump"
