@@ -16,8 +16,10 @@ from typing import Any
 from ..core.errors import Refused
 from ..repository.layout import Repository, is_elsewhere
 from ..repository.opening import open_repository
+from ..retention.generations import DumpPolicy
 from ..retention.policy import Policy
 from .reader import Reader, as_object, invalid
+from .wishes_dumps import DumpWish, read_dump_retention, read_dumps
 from .wishes_knowing import Notify, Objectives, read_notify, read_objectives
 
 FORMAT = 1
@@ -108,6 +110,8 @@ class ClusterConfig:
     ``metrics_file``             where ``dbkeeper check`` writes its figures for Prometheus; None: nowhere
     ``backup``                   :class:`BackupSettings`
     ``retention``                :class:`Policy`: what is kept; None: nothing is ever expired
+    ``dumps``                    :class:`DumpWish`: logical dumps that are taken
+    ``dump_retention``           :class:`DumpPolicy`: which of them stay; None: all
     ``receive``                  :class:`ReceiveSettings`: WAL is streamed as well; None: archived only
     ``restore``                  :class:`RestoreSettings`
     ``command``                  path of the host command, for ``archive_command`` and ``restore_command``
@@ -132,6 +136,8 @@ class ClusterConfig:
     metrics_file: str | None = None
     backup: BackupSettings = field(default_factory=BackupSettings)
     retention: Policy | None = None
+    dumps: tuple[DumpWish, ...] = ()
+    dump_retention: DumpPolicy | None = None
     receive: ReceiveSettings | None = None
     restore: RestoreSettings = field(default_factory=RestoreSettings)
     command: str = "/usr/local/bin/dbkeeper"
@@ -211,6 +217,11 @@ class ClusterConfig:
         config = cls(
             cluster=cluster,
             retention=read.optional(lambda key: _policy(data.pop(key), source), "retention"),
+            dumps=read_dumps(data.pop("dumps", None) or [], lambda said: invalid(source, said)),
+            dump_retention=read.optional(
+                lambda key: read_dump_retention(data.pop(key), lambda said: invalid(source, said)),
+                "dump_retention",
+            ),
             receive=read.optional(lambda key: _receive(data.pop(key), source), "receive"),
             version=read.text("version", pattern=re.compile(r"1[4-9]|[2-9]\d")),
             data_directory=read.path("data_directory"),

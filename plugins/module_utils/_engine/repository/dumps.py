@@ -159,9 +159,7 @@ class Dump:
             data["system_id"] = int(data["system_id"])
             data["started_at"] = parse_utc(data["started_at"])
             data["stopped_at"] = parse_utc(data["stopped_at"]) if data["stopped_at"] else None
-            data["selection"] = Selection(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in data["selection"].items()}
-            )
+            data["selection"] = _selection(data["selection"])
             data["files"] = tuple(DumpFile(**item) for item in data["files"])
             data["warnings"] = tuple(data["warnings"])
             dump = cls(**data)
@@ -278,6 +276,13 @@ def write_dump_entry(repository: Repository, dump: Dump) -> None:
 def unfinished(shelf: Shelf, alive: frozenset[str]) -> list[Dump]:
     """Those whose makers have died, and failed ones: their data is worth nothing. ``alive``: keys."""
     return [one for one in shelf.dumps if one.status in (RUNNING, FAILED) and one.key not in alive]
+
+
+def _selection(value: dict[str, Any]) -> Selection:
+    given: dict[str, Any] = {
+        name: tuple(item) if isinstance(item, list) else item for name, item in value.items()
+    }
+    return Selection(**given)
 
 
 def _names(directory: str) -> list[str]:
