@@ -117,6 +117,13 @@ missing:
   type: list
   elements: str
   sample: [zstd]
+newest_backup:
+  description:
+    - Label of the newest usable base backup of this very system in a repository on this host. Null where there is none,
+      or where it cannot be told from here.
+  returned: success
+  type: str
+  sample: 20261121T031500Z-full
 plan:
   description: What was done, or would be done in check mode.
   returned: success
@@ -134,7 +141,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._engine.backup.newest import newest_backup
 from ..module_utils._engine.cli.install import is_installed
+from ..module_utils._engine.cluster.config import ClusterConfig
 from ..module_utils._engine.cluster.register import register
 from ..module_utils._engine.core.presence import keep_files, missing
 from ..module_utils._module import CONFIG_DIRECTORY, FILE_OPTIONS, PRESENCE_OPTIONS, serve
@@ -156,6 +165,7 @@ def keep(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
         "executed": bool(plan) and not check,
         "plan": plan,
         "missing": absent,
+        "newest_backup": None if plan else newest_backup(ClusterConfig.load(path)),
         "diff": [*differences, result["diff"]],
     }
 
