@@ -80,9 +80,9 @@ def _foreseen(
 def _kept(command: Callable[[], Outcome], options: argparse.Namespace, directory: str) -> Outcome:
     """Run it, and keep in the history what it did; what only looks is not worth a line."""
     looks = getattr(options, "check", False) or getattr(options, "dry_run", False)
-    if options.operation not in OPERATIONS or looks:
+    if options.verb not in OPERATIONS or looks:
         return command()
-    with recording(directory, options.operation, door="command", complain=_complain) as run:
+    with recording(directory, options.verb, door="command", complain=_complain) as run:
         outcome = command()
         run.done(outcome[0])
     return outcome
@@ -262,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, command: Callable[..., Outcome], text: str, parents: Sequence[Any] = ()) -> Any:
         sub = commands.add_parser(name, help=text, description=text, parents=[common, *parents])
-        sub.set_defaults(command=command, operation=name)
+        sub.set_defaults(command=command, verb=name)
         return sub
 
     target = _target_options()

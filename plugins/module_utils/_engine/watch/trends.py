@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from ..core.clock import format_utc
-from .history import OK
+from .history import BAD, OK, RUNNING
 
 #: Runs that a median is made of; fewer than the least say nothing.
 COMPARED_RUNS = 10
@@ -87,3 +87,29 @@ def _beside(newest: float | None, before: Sequence[float]) -> dict[str, Any]:
     usual = median(before) if len(before) >= LEAST_RUNS else None
     factor = round(newest / usual, 3) if usual and newest is not None else None
     return {"newest": newest, "median": usual, "factor": factor}
+
+
+def failing_series(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The last run of each kind of work that failed last; one that only had to wait for another is passed over.
+
+    A kind of work is what :func:`series_of` says of runs that worked; those that failed before they knew what they
+    were about count for their whole operation, and any good run of it after that ends them.
+    """
+    last: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        if run["result"] == RUNNING or run.get("code") == "busy":
+            continue
+        name = series_of(run) if run.get("facts") else str(run["operation"])
+        if run["result"] in BAD:
+            if run["operation"] == "archive-push" and run["facts"].get("ended"):
+                last.pop(name, None)
+                continue
+            last[name] = {**run, "series": name}
+        else:
+            last.pop(name, None)
+            last.pop(str(run["operation"]), None)
+            if run["operation"] == "backup":
+                # Full or incremental: there is a backup again.
+                for kind in [one for one in last if one.startswith("backup/")]:
+                    last.pop(kind)
+    return list(last.values())
