@@ -54,13 +54,13 @@ def query(
         attempted=attempted,
         remedy="See whether the server is overloaded or a lock is waited for (pg_stat_activity).",
         stdin=f"{sql.rstrip().rstrip(';')}\n;\n".encode(),
-        env=_environment(timeout, search_path),
+        env=environment(timeout, search_path),
         timeout=timeout + 15,
         accept=(0, 1, 2, 3),
     )
     if done.status == 0:
         return _rows(done.out, marker)
-    raise _error(done.status, done.err, sql, attempted, argv[argv.index("-h") + 1], port or config.port)
+    raise server_error(done.status, done.err, sql, attempted, argv[argv.index("-h") + 1], port or config.port)
 
 
 def answers(config: ClusterConfig, *, socket_directory: str | None = None, port: int | None = None) -> bool:
@@ -72,7 +72,8 @@ def answers(config: ClusterConfig, *, socket_directory: str | None = None, port:
     return done.status == 0
 
 
-def _environment(timeout: float, search_path: str) -> dict[str, str]:
+def environment(timeout: float, search_path: str) -> dict[str, str]:
+    """What psql is started with, so that values come in one form; ``timeout`` in seconds, 0: none."""
     options = {
         "statement_timeout": str(int(timeout * 1000)),
         "search_path": search_path,
@@ -101,9 +102,10 @@ def _rows(text: str, marker: str) -> list[list[str | None]]:
     return [[None if value == marker else value for value in row] for row in reader]
 
 
-def _error(
+def server_error(
     status: int, words: str, sql: str, attempted: str, socket_directory: str, port: int
 ) -> KeeperError:
+    """What psql's exit status (1 or 3: SQL, 2: connection) and its words come to."""
     found = list(_ERROR.finditer(words))
     if status == 2:
         # A connection that breaks in the middle of a statement ends with 2 as well.

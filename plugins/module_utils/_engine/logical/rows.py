@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Rows for each table, counted and digested at one snapshot: the proof that a load brought back what was dumped.
+
+One sequential scan for each table, at about the cost of its COPY. The digest is the sum, modulo 2^64, of a hash of
+every row, so that it does not depend on the order in which rows lie. It has to be the same on every version from 14 on,
+in every database encoding, under every setting:
+
+- types whose hash the server keeps stable (hash partitions and hash indexes depend on it) are hashed as they are, texts
+  by their bytes in UTF-8 whatever their collation; all other columns of a row by their text form together, written
+  under fixed settings;
+- columns are taken in the order of their names: a dump may bring them back in another one;
+- generated columns are left out: they are computed anew, and by a newer version perhaps otherwise;
+- of partitioned tables the leaves are counted, of inheritance each table by itself; foreign tables and materialised
+  views have no rows of their own in a dump; a table of an extension counts where the extension says that it is dumped,
+  and with the condition that it says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from .session import Session
+
+#: Stands before every digest: digests that were made otherwise are not compared.
+ALGORITHM = "h1"
+LARGE_OBJECTS = "pg_catalog.pg_largeobject"
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+
+Wanted = Callable[[str, str], bool]
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """What a table held: how many rows, and their digest (hex, with the algorithm's name before it)."""
+
+    rows: int
+    digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON, as it stands in ``dump.json``."""
+        return {"rows": self.rows, "digest": self.digest}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A table that is not as it should be; a side is None where the table is not there."""
+
+    table: str
+    expected: TableRows | None
+    found: TableRows | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {
+            "table": self.table,
+            "expected": self.expected.to_dict() if self.expected else None,
+            "found": self.found.to_dict() if self.found else None,
+        }
+
+
+def table_key(schema: str, table: str) -> str:
+    """``schema.table``; parts that are no plain names stand in double quotes, so that a key means one table only."""
+    return ".".join(
+        part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in (schema, table)
+    )
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Back from :func:`table_key`. Raises ValueError for what it never makes."""
+    part = r'([a-z_][a-z0-9_]*|"(?:[^"]|"")+")'
+    match = re.fullmatch(f"{part}\\.{part}", key)
+    if not match:
+        raise ValueError(f"{key!r} is no table's key")
+    schema, table = (
+        text[1:-1].replace('""', '"') if text.startswith('"') else text for text in match.groups()
+    )
+    return schema, table
+
+
+def count_rows(
+    config: ClusterConfig,
+    database: str,
+    *,
+    snapshot: str | None = None,
+    wanted: Wanted | None = None,
+    large_objects: bool = True,
+    jobs: int = 1,
+    lock_timeout_seconds: float = 0,
+    report: Report | None = None,
+) -> dict[str, TableRows]:
+    """Every table of a database by its :func:`table_key`, at ``snapshot`` (what ``pg_export_snapshot()`` said) or now.
+
+    ``wanted(schema, table)`` chooses tables; ``jobs`` processes of the server read a large one; ``report(done, total)``
+    is told bytes. Large objects come as the table ``pg_catalog.pg_largeobject``, a row each, where there are any.
+    Raises :class:`Failed`: ``server-unreachable``, ``sql-failed`` (a table that went away, a lock that was not had).
+    """
+    attempted = f"count the rows of database {database}"
+    counted: dict[str, TableRows] = {}
+    with Session(config, database, attempted=attempted) as session:
+        session.do("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if snapshot is not None:
+            session.do("SET TRANSACTION SNAPSHOT " + _literal(snapshot))
+        for name, value in _SETTINGS.items():
+            session.do(f"SET LOCAL {name} = {_literal(value)}")
+        session.do(f"SET LOCAL max_parallel_workers_per_gather = {max(0, jobs - 1)}")
+        session.do(f"SET LOCAL lock_timeout = {int(lock_timeout_seconds * 1000)}")
+        tables = [item for item in session.ask(_TABLES) if wanted is None or wanted(item[0], item[1])]
+        total, done = sum(item[3] for item in tables), 0
+        for schema, table, statement, size in tables:
+            counted[table_key(schema, table)] = _rows(session.ask(statement)[0])
+            done += size
+            if report:
+                report(done, total)
+        if large_objects:
+            found = _rows(session.ask(_LARGE_OBJECTS)[0])
+            if found.rows:
+                counted[LARGE_OBJECTS] = found
+        session.do("COMMIT")
+    return counted
+
+
+def from_record(recorded: Mapping[str, Mapping[str, Any]]) -> dict[str, TableRows]:
+    """Back from what :meth:`TableRows.to_dict` made of each table."""
+    return {name: TableRows(int(item["rows"]), str(item["digest"])) for name, item in recorded.items()}
+
+
+def to_record(counted: Mapping[str, TableRows]) -> dict[str, dict[str, Any]]:
+    """As ``dump.json`` keeps it."""
+    return {name: item.to_dict() for name, item in sorted(counted.items())}
+
+
+def compare(
+    expected: Mapping[str, TableRows],
+    found: Mapping[str, TableRows],
+    *,
+    only: Iterable[str] | None = None,
+) -> list[Difference]:
+    """Tables that are not as they were, or are missing; ``only`` names some. What is there besides is no difference."""
+    names = sorted(expected if only is None else set(only) & set(expected))
+    return [
+        Difference(name, expected[name], found.get(name))
+        for name in names
+        if found.get(name) != expected[name]
+    ]
+
+
+def _rows(answer: Any) -> TableRows:
+    rows, total = answer
+    return TableRows(int(rows), f"{ALGORITHM}:{int(total) % (1 << 64):016x}")
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+# What the text form of a value depends on (manual, "Client Connection Defaults"; pg_dump sets the same and more).
+_SETTINGS = {
+    "search_path": "pg_catalog",
+    "extra_float_digits": "3",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "row_security": "off",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "synchronize_seqscans": "off",
+}
+
+# Hashed as they are: their hash functions do not change between versions, and equal means the same.
+_AS_THEY_ARE = """'int2','int4','int8','oid','bool','uuid','date','time','timestamp','timestamptz','bytea',
+  'inet','macaddr'"""
+_UTF8 = "pg_encoding_to_char(d.encoding) IN ('UTF8','SQL_ASCII')"
+
+# One line for each table: schema, table, the statement that counts it, its size. The server writes the statement, so
+# that it quotes the names. In another encoding texts are hashed as the bytes that they would be in UTF-8; a row of one
+# bytea hashes as a text of the same bytes does.
+_TABLES = f"""
+WITH d AS (SELECT encoding FROM pg_database WHERE datname = current_database()),
+columns AS (
+  SELECT a.attrelid, a.attname,
+         t.typnamespace = 'pg_catalog'::regnamespace AND t.typname IN ({_AS_THEY_ARE}) AS as_it_is,
+         t.typnamespace = 'pg_catalog'::regnamespace AND t.typname IN ('text','varchar','name') AS is_text,
+         t.oid = '"char"'::regtype AS is_char
+  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+  WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+),
+lists AS (
+  SELECT c.attrelid,
+         string_agg(CASE WHEN c.as_it_is THEN format('r.%I', c.attname)
+                         WHEN c.is_char THEN format('r.%I::int4', c.attname)
+                         WHEN {_UTF8} THEN format('r.%I::text COLLATE "C"', c.attname)
+                         ELSE format('convert_to(r.%I::text, ''UTF8'')', c.attname) END, ', '
+                    ORDER BY c.attname COLLATE "C") FILTER (WHERE c.as_it_is OR c.is_text OR c.is_char) AS fast,
+         string_agg(format('r.%I', c.attname), ', ' ORDER BY c.attname COLLATE "C")
+           FILTER (WHERE NOT (c.as_it_is OR c.is_text OR c.is_char)) AS slow
+  FROM columns AS c CROSS JOIN d GROUP BY c.attrelid
+),
+dumped AS (
+  SELECT c.oid, n.nspname, c.relname, c.relpages, e.condition
+  FROM pg_class AS c
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  LEFT JOIN pg_depend AS member ON member.classid = 'pg_class'::regclass AND member.objid = c.oid
+    AND member.objsubid = 0 AND member.deptype = 'e' AND member.refclassid = 'pg_extension'::regclass
+  LEFT JOIN LATERAL (
+    SELECT x.extcondition[array_position(x.extconfig, c.oid)] AS condition
+    FROM pg_extension AS x WHERE c.oid = ANY (x.extconfig)
+  ) AS e ON true
+  WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+    AND (c.relpersistence <> 'u' OR NOT pg_is_in_recovery())
+    AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+    AND (member.objid IS NULL OR e.condition IS NOT NULL)
+)
+SELECT json_build_array(
+  t.nspname, t.relname,
+  format('SELECT json_build_array(count(*), coalesce(sum(hash_record_extended(ROW(%s), 0)), 0)::text)'
+         ' FROM ONLY %I.%I AS r %s',
+         concat_ws(', ', l.fast,
+                   CASE WHEN l.slow IS NULL THEN NULL
+                        WHEN {_UTF8} THEN format('ROW(%s)::text COLLATE "C"', l.slow)
+                        ELSE format('convert_to(ROW(%s)::text, ''UTF8'')', l.slow) END),
+         t.nspname, t.relname, t.condition),
+  t.relpages::bigint * current_setting('block_size')::bigint)
+FROM dumped AS t LEFT JOIN lists AS l ON l.attrelid = t.oid CROSS JOIN d
+ORDER BY t.nspname COLLATE "C", t.relname COLLATE "C"
+"""
+
+# A hole in a large object comes back as zeros from a dump: zeros at the end of a page count as nothing, the size of the
+# whole counts by itself.
+_LARGE_OBJECTS = """
+WITH pages AS (
+  SELECT loid, pageno, rtrim(data, '\\x00'::bytea) AS bytes,
+         pageno::bigint * (current_setting('block_size')::bigint / 4) + length(data) AS until
+  FROM pg_largeobject
+)
+SELECT json_build_array(
+  (SELECT count(*) FROM pg_largeobject_metadata),
+  (coalesce((SELECT sum(hash_record_extended(ROW(loid, pageno, bytes), 0)) FROM pages WHERE bytes <> ''), 0)
+   + coalesce((SELECT sum(hash_record_extended(ROW(o.oid, s.size), 0))
+               FROM pg_largeobject_metadata AS o
+               LEFT JOIN (SELECT loid, max(until) AS size FROM pages GROUP BY loid) AS s ON s.loid = o.oid), 0))::text)
+"""
