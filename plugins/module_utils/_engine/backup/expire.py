@@ -19,14 +19,14 @@ from ..retention.expiry import expire
 from ..retention.policy import Policy
 
 
-def local_repository(config: ClusterConfig, attempted: str) -> Repository:
+def local_repository(config: ClusterConfig, attempted: str, command: str = "expire") -> Repository:
     """The repository, if it is on this host. Raises :class:`Refused` (``repository-elsewhere``)."""
     if config.repository_is_elsewhere:
         raise Refused(
             "repository-elsewhere",
             attempted=attempted,
             happened=f"the repository is {config.repository}, and a host with a database may only add to it",
-            remedy=f"Run it on the repository's host: dbkeeper expire --root DIRECTORY --cluster {config.cluster}",
+            remedy=f"Run it on the repository's host: dbkeeper {command} --root DIRECTORY --cluster {config.cluster}",
         )
     repository = Repository(config.repository, config.cluster)
     repository.require(attempted)

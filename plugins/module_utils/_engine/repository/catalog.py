@@ -73,6 +73,8 @@ class Backup:
     are its own, ``restored_bytes`` those of the data directory that the chain gives, ``rebuilt_bytes`` those of
     its files that have to be put together from several links. ``pinned``: kept until somebody unpins it.
     ``page_faults``: what the server said of damaged pages while it was taken (fault B19), see backup.pages.
+    ``unsound``: what a later verification found wrong with its stored files (``code``, ``text``, ``at``); a good one
+    takes it away again.
     """
 
     label: str
@@ -98,6 +100,7 @@ class Backup:
     rebuilt_bytes: int = 0
     data_checksums: bool | None = None
     page_faults: dict[str, Any] | None = None
+    unsound: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     owner: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -105,9 +108,14 @@ class Backup:
     failure: str | None = None
 
     @property
-    def verified(self) -> bool:
-        """Whether it is whole, as the server sent it."""
+    def finished(self) -> bool:
+        """Whether it was whole when it was taken; what has become of its files since is another question."""
         return self.status == VERIFIED
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is whole, as the server sent it, as far as anybody has looked."""
+        return self.finished and self.unsound is None
 
     @property
     def usable(self) -> bool:
@@ -123,12 +131,24 @@ class Backup:
         """The digest of one stored file."""
         return next((file.digest for file in self.files if file.name == name), None)
 
-    def facts(self) -> BackupFacts:
-        """What a proof needs to know. Raises :class:`Refused` ``backup-not-verified``."""
+    def facts(self, *, even_unsound: bool = False) -> BackupFacts:
+        """What a proof needs to know. Raises :class:`Refused` ``backup-not-verified``.
+
+        ``even_unsound``: of one whose files were found damaged as well, for who asks where it lies in time.
+        """
         from ..wal.facts import BackupFacts
 
         attempted = f"use backup {self.label}"
-        if not self.verified:
+        if self.finished and self.unsound is not None and not even_unsound:
+            raise Refused(
+                "backup-not-verified",
+                attempted=attempted,
+                happened=f"its stored files were found damaged on {self.unsound['at']}: {self.unsound['text']}",
+                remedy=f"Choose another backup (dbkeeper info lists them), or bring its files back from a copy and "
+                f"verify them: dbkeeper verify {self.label}.",
+                details={"label": self.label, "status": self.status, "unsound": self.unsound},
+            )
+        if not self.finished:
             raise Refused(
                 "backup-not-verified",
                 attempted=attempted,

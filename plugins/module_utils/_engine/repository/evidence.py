@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from typing import Any
 
 from ..core.errors import Failed
 from .layout import Repository
+
+#: How the records of verifications begin.
+VERIFICATION = "verify"
 
 
 def write_evidence(repository: Repository, identity: str, record: dict[str, Any]) -> str:
@@ -31,13 +36,18 @@ def write_evidence(repository: Repository, identity: str, record: dict[str, Any]
 
 
 def list_evidence(repository: Repository) -> list[dict[str, Any]]:
-    """All records in order of their ids; one that cannot be read is told as ``{"id", "error"}``."""
+    """All records of restores and drills in order of their ids; one that cannot be read is told as ``{"id", "error"}``.
+
+    Those of verifications are replaced by newer ones and have readers of their own (watch/verify_record.py).
+    """
     found: list[dict[str, Any]] = []
     try:
         documents = repository.documents("evidence")
     except FileNotFoundError:
         return []
     for identity, item in documents.items():
+        if identity == VERIFICATION or identity.startswith(f"{VERIFICATION}-"):
+            continue
         try:
             if isinstance(item, OSError):
                 raise item
@@ -57,3 +67,28 @@ def _damaged(identity: str, error: Exception) -> Failed:
         happened=f"it is not valid JSON: {error}" if isinstance(error, ValueError) else str(error),
         remedy="Bring the file back from a copy, or move it aside so that it is made again.",
     )
+
+
+def read_evidence(repository: Repository, *, prefix: str) -> dict[str, dict[str, Any]]:
+    """Records by id whose ids are ``prefix`` or begin with ``prefix-``; those that cannot be read are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        documents = repository.documents("evidence")
+    except FileNotFoundError:
+        return {}
+    for identity, item in documents.items():
+        if isinstance(item, OSError) or not (identity == prefix or identity.startswith(f"{prefix}-")):
+            continue
+        try:
+            value = json.loads(item)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found[identity] = value
+    return found
+
+
+def remove_evidence(repository: Repository, identity: str) -> None:
+    """Take a record away, of what is there no more. No effect when it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(repository.document_path("evidence", identity))

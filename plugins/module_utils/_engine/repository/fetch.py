@@ -95,8 +95,9 @@ def fetch(
     attempted = f"fetch backup {label}" if directory else f"verify backup {label}"
     repository.require(attempted)
     backup = read_backup(repository, label)
+    # One that was found damaged may be read again, to see whether it has been mended; never restored.
     if not backup.verified:
-        backup.facts()
+        backup.facts(even_unsound=directory is None)
     content = _check_stored(repository, backup, attempted)
     manifest = parse_manifest(content, f"{repository.backup(label)}/{MANIFEST}", attempted=attempted)
     targets = _targets(backup, directory, tablespace_map, attempted)

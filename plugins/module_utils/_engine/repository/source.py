@@ -56,8 +56,8 @@ class NativeWalSource:
                 remedy=f"Give the cluster's owner access to {self._directory}, or mend its mount.",
             ) from error
 
-    def fetch(self, name: str, target_path: str) -> str:
-        """Write the plain bytes of ``name`` to a new file; their SHA-256 in hex. See :class:`WalSource`.
+    def fetch(self, name: str, target_path: str | None) -> str:
+        """Write the plain bytes of ``name`` to a new file (None: nowhere); their SHA-256 in hex. See :class:`WalSource`.
 
         Raises :class:`Refused` ``segment-missing``, ``segment-unreadable``, ``segment-corrupt`` (zstd cannot
         unpack it) or ``segment-duplicate`` (two stored forms whose contents differ, B14);
@@ -70,7 +70,8 @@ class NativeWalSource:
         digest = self._read(name, paths[0], target_path, attempted)
         for path in paths[1:]:
             if self._read(name, path, None, attempted) != digest:
-                os.unlink(target_path)
+                if target_path is not None:
+                    os.unlink(target_path)
                 raise Refused(
                     "segment-duplicate",
                     attempted=attempted,

@@ -55,7 +55,9 @@ class Choice:
 
 def choose(policy: Policy, state: RetentionState) -> Choice:
     """Decide from the state alone."""
-    verified = {one.label: one.facts() for one in state.catalog.backups if one.verified and _complete(one)}
+    # One whose files have rotted is no start for a restore, and yet its moment does not make it old.
+    finished = (one for one in state.catalog.backups if one.finished and _complete(one))
+    verified = {one.label: one.facts(even_unsound=True) for one in finished}
     facts = {one.label: verified[one.label] for one in state.catalog.usable() if one.label in verified}
     kinds = {one.label: one.kind for one in state.catalog.backups}
     marks = list(stops(verified.values()))

@@ -202,7 +202,7 @@ def _chains(verdicts: dict[str, Verdict], state: RetentionState) -> dict[str, Ve
             found[label] = replace(verdict, keep=True, why="held")
     for label, verdict in list(found.items()):
         # What a failed one was to be built on is not needed by it.
-        if not verdict.keep or not (verdict.backup.verified or label in state.alive):
+        if not verdict.keep or not (verdict.backup.finished or label in state.alive):
             continue
         for below in _below(verdict.backup, verdicts):
             if not found[below.label].keep and below.backup.status != EXPIRED:
@@ -263,7 +263,7 @@ def _needs(
                 return [], "running"
         elif backup.label in state.alive:
             needs.append(from_lsn(backup.timeline, backup.start_lsn, size, "running"))
-        elif backup.stop_lsn is not None and backup.verified:
+        elif backup.stop_lsn is not None and backup.finished:
             needs.append(between(backup.timeline, backup.start_lsn, backup.stop_lsn, size, "backup"))
     for lease in state.leases:
         if lease.damaged is not None:
