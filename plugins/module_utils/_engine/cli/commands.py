@@ -33,6 +33,7 @@ from .history import add_history, history_command
 from .runbook import after_backup, runbook_result
 from .tune import add_options as add_tune_options
 from .tune import tune_command
+from .verify import add_verify, verify_command
 
 CONFIGURATION_DIRECTORY = "/etc/dbkeeper"
 Outcome = tuple[dict[str, Any], list[str]]
@@ -294,6 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("index", _index, "bring the WAL index up to date")
     sub.add_argument("--rebuild", action="store_true", help="read the whole archive again")
     add_expire(add("expire", expire_command, "delete what is not to be kept any more, proven before"))
+    add_verify(add("verify", verify_command, "see whether what is stored is still what was stored"))
     add_pin(add("pin", pin_command, "keep a backup until it is unpinned"), pinned=True)
     add_pin(add("unpin", pin_command, "give a pinned backup back to the policy"), pinned=False)
     add_tune_options(add("tune", tune_command, "show the settings that suit this host, each with its reason"))

@@ -57,7 +57,7 @@ class NativeWalSource:
             ) from error
 
     def fetch(self, name: str, target_path: str | None) -> str:
-        """Write the plain bytes of ``name`` to a new file (None: nowhere); their SHA-256 in hex. See :class:`WalSource`.
+        """Write the plain bytes of ``name`` to a new file (None: nowhere); their SHA-256 in hex.
 
         Raises :class:`Refused` ``segment-missing``, ``segment-unreadable``, ``segment-corrupt`` (zstd cannot
         unpack it) or ``segment-duplicate`` (two stored forms whose contents differ, B14);

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from ..core.errors import KeeperError
+from ..core.privilege import started_as_root
 from ..core.run import run
 
 _NICE = 10
@@ -26,7 +27,11 @@ def stand_back() -> dict[str, object]:
     if now < _NICE:
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     try:
-        run(["ionice", *_IO_CLASS, "-p", str(os.getpid())], attempted="go behind others at the disk")
+        run(
+            ["ionice", *_IO_CLASS, "-p", str(os.getpid())],
+            attempted="go behind others at the disk",
+            privileged=started_as_root(),
+        )
         behind = True
     except KeeperError:
         behind = False

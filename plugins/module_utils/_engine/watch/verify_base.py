@@ -84,9 +84,7 @@ def _unpack(repository: Repository, backup: Backup, throttle: Throttle, told: To
             told(stored - done)
             done = stored
 
-    fetched = fetch(
-        repository, backup.label, None, tablespace_map={}, progress=progress, durable=False
-    )
+    fetched = fetch(repository, backup.label, None, tablespace_map={}, progress=progress, durable=False)
     throttle.took(max(0, fetched.stored_bytes - done))
     told(max(0, fetched.stored_bytes - done))
 

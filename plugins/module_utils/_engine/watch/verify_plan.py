@@ -122,7 +122,7 @@ class Sweep:
 
 
 def sweep(sizes: Mapping[str, int], cursor: str | None, high: Mapping[str, str], *, thorough: bool) -> Sweep:
-    """What arrived since the last time (above ``high``, by timeline), and then a day's share in turn from ``cursor`` on.
+    """What arrived since the last time (above ``high``, by timeline), then a day's share in turn from ``cursor`` on.
 
     ``thorough``: everything after ``cursor``; None: from the first.
     """

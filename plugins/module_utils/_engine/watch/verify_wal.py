@@ -89,7 +89,7 @@ def archive_faults(archive: Archive) -> list[dict[str, str]]:
 def continuity(
     backups: Sequence[Backup], archive: Archive, required: Mapping[str, bool]
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """For each backup how far its WAL leads: ``result`` (``good``, ``bad``), ``until``, ``code``, ``text``; and the gaps.
+    """For each backup how far its WAL leads: ``result`` (good, bad), ``until``, ``code``, ``text``; and the gaps.
 
     Bad is one whose own WAL is not whole, and one from which every moment is promised (``required``) and not there.
     WAL that the policy has let go is no gap of a backup that is kept for itself.

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""``dbkeeper verify``: on the cluster's host, or on the repository's with ``--root``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..repository.layout import Repository
+from ..watch.verification import verify_cluster, verify_there
+from ..watch.verify import VerifyRequest
+from ..watch.verify_words import lines
+from .expire import add_root
+
+Outcome = tuple[dict[str, Any], list[str]]
+
+
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """Options of ``verify``."""
+    add_root(parser)
+    parser.add_argument("labels", nargs="*", metavar="LABEL", help="only these backups and dumps, thoroughly")
+    parser.add_argument(
+        "--thorough", action="store_true", help="read everything; goes on where an interrupted one ended"
+    )
+    parser.add_argument("--max-rate", type=int, metavar="KB", help="read so many kB a second at most")
+    parser.add_argument("--check", action="store_true", help="show what would be read, and why")
+    parser.add_argument(
+        "--bin-directory",
+        metavar="DIR",
+        default="/nonexistent",
+        help="with --root: PostgreSQL's programs, where WAL is new",
+    )
+    parser.set_defaults(on_repository=_verify_there)
+
+
+def verify_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    """On the cluster's host."""
+    result = verify_cluster(config, _request(options), check=options.check)
+    return result, lines(result, language)
+
+
+def _verify_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
+    result = verify_there(
+        repository.root, repository.cluster, _request(options), options.bin_directory, check=options.check
+    )
+    return result, lines(result, language)
+
+
+def _request(options: argparse.Namespace) -> VerifyRequest:
+    return VerifyRequest(tuple(options.labels), options.thorough, options.max_rate)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""A verification in words, in English and Japanese. One table, so that a missing translation is seen at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.sizes import format_bytes, format_duration
+
+WORDS: dict[str, tuple[str, str]] = {
+    "good": ("good", "正常"),
+    "bad": ("BAD", "異常"),
+    "gone": ("expired meanwhile", "検証中に期限切れで削除"),
+    "unknown": ("NOT JUDGED", "判定不能"),
+    "look": ("names and sizes", "名前と大きさ"),
+    "digest": ("stored bytes", "格納バイト"),
+    "full": ("every file in it", "内部の全ファイル"),
+    "listed": ("digests and listing", "ダイジェストと一覧"),
+    "asked": ("asked for", "指定"),
+    "new": ("new", "新規"),
+    "was-bad": ("was bad before", "前回異常"),
+    "changed": ("its files were touched", "ファイルに変更あり"),
+    "thorough": ("thorough", "全検証"),
+    "read-before": ("read before the interruption", "中断前に読み取り済み"),
+    "turn": ("its turn", "巡回"),
+    "known": ("read lately", "最近読み取り済み"),
+    "backup": ("backup {name}: {result} ({depth}; {why})", "バックアップ {name}: {result} ({depth}、{why})"),
+    "dump": ("dump {name}: {result} ({depth}; {why})", "ダンプ {name}: {result} ({depth}、{why})"),
+    "reaches": ("  every moment until {until}", "  {until} までの全時点に到達可能"),
+    "ends": ("  reaches {until}; then {code}: {text}", "  {until} まで到達可能。以降 {code}: {text}"),
+    "fault": ("  {code}: {text}", "  {code}: {text}"),
+    "marked": (
+        "  marked: no restore uses it, and expiry does not count it",
+        "  使用不可と記録: 復元に使わず、保持世代に数えません",
+    ),
+    "cleared": ("  cleared: it may be used again", "  記録を解除: 再び使用できます"),
+    "wal": (
+        "WAL of system {system}: {result}, {segments} segments, {read} of them read again",
+        "システム {system} の WAL: {result}、{segments} セグメント中 {read} を再読",
+    ),
+    "damaged": ("entry {name}: BAD, it cannot be read", "登録情報 {name}: 異常、読み取れません"),
+    "sum": (
+        "{verdict}: {bytes} read in {seconds}",
+        "{verdict}: {bytes} を {seconds} で読み取り",
+    ),
+    "would": ("would read {bytes}", "{bytes} を読み取る予定"),
+    "all-good": ("everything is good", "すべて正常"),
+    "not-good": ("{count} BAD: {names}", "異常 {count} 件: {names}"),
+    "step": ("  {name}: {depth} ({why}), {bytes}", "  {name}: {depth} ({why})、{bytes}"),
+}
+
+
+def word(key: str, language: str, **about: Any) -> str:
+    """One phrase."""
+    return WORDS[key][1 if language == "ja" else 0].format(**about)
+
+
+def lines(result: Mapping[str, Any], language: str) -> list[str]:
+    """For a terminal."""
+    if not result["executed"]:
+        return _planned(result["plan"], language)
+    done = result["verification"]
+    found: list[str] = []
+    for kind, key in (("backup", "label"), ("dump", "name")):
+        for one in done[f"{kind}s"]:
+            depth = "listed" if kind == "dump" and one["depth"] == "full" else one["depth"]
+            found.append(
+                word(
+                    kind,
+                    language,
+                    name=one[key],
+                    result=word(one["result"], language),
+                    depth=word(depth, language),
+                    why=word(one["why"], language),
+                )
+            )
+            found += _details(one, language)
+    for one in done["wal"]:
+        found.append(
+            word(
+                "wal",
+                language,
+                system=one["system_id"],
+                result=word(one["result"], language),
+                segments=one["segments"],
+                read=one["read_segments"],
+            )
+        )
+        found += [word("fault", language, code=gap["code"], text=gap["text"]) for gap in one["gaps"]]
+        found += [
+            word("fault", language, code=item["code"], text=f"{item['name']}: {item['text']}")
+            for item in one["faulty"]
+        ]
+    found += [word("damaged", language, name=name) for name in done["damaged"]]
+    verdict = (
+        word("all-good", language)
+        if done["good"]
+        else word("not-good", language, count=len(done["bad"]), names=", ".join(done["bad"]))
+    )
+    size, seconds = format_bytes(done["bytes"]), format_duration(done["seconds"])
+    return [*found, word("sum", language, verdict=verdict, bytes=size, seconds=seconds)]
+
+
+def _details(one: Mapping[str, Any], language: str) -> list[str]:
+    found = []
+    wal = one.get("wal")
+    if one["fault"]:
+        found.append(word("fault", language, **one["fault"]))
+    if wal and wal.get("until"):
+        key = "ends" if wal.get("code") else "reaches"
+        about = {name: wal.get(name) for name in ("until", "code", "text")}
+        found.append(word(key, language, **about))
+    if one.get("mark") in ("marked", "cleared"):
+        found.append(word(one["mark"], language))
+    return found
+
+
+def _planned(plan: Mapping[str, Any], language: str) -> list[str]:
+    found = [word("would", language, bytes=format_bytes(plan["read_bytes"]))]
+    for one in (*plan["backups"], *plan["dumps"]):
+        found.append(
+            word(
+                "step",
+                language,
+                name=one.get("label") or one.get("name"),
+                depth=word(one["depth"], language),
+                why=word(one["why"], language),
+                bytes=format_bytes(one["stored_bytes"]),
+            )
+        )
+    return found
