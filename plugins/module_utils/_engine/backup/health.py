@@ -47,6 +47,8 @@ class Facts:
     archive_error: Mapping[str, Any] | None = None
     damaged: tuple[str, ...] = ()
     broken_chains: tuple[Mapping[str, Any], ...] = ()
+    #: Whose stored files a verification found damaged: label and ``text``.
+    unsound: tuple[Mapping[str, Any], ...] = ()
     #: Of the system's newest copy, and of all of them, oldest first: label and ``faults``, in words.
     page_faults: tuple[Mapping[str, Any], ...] = ()
     newest_copy: str | None = None
@@ -134,6 +136,13 @@ def _backup(facts: Facts) -> Check:
 def _catalog(facts: Facts) -> Check:
     if facts.damaged:
         return Check("catalog", FAILED, f"entries that cannot be read: {', '.join(facts.damaged)}")
+    if facts.unsound:
+        first = facts.unsound[0]
+        text = (
+            f"{len(facts.unsound)} backups are damaged, {first['label']} first: {first['text']}. Bring the files back "
+            f"from a copy and run dbkeeper verify {first['label']}, or take a new backup"
+        )
+        return Check("catalog", FAILED, text)
     if facts.broken_chains:
         first = facts.broken_chains[0]
         text = f"{len(facts.broken_chains)} incremental backups are worth nothing, {first['label']} first: "

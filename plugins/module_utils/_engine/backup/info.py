@@ -36,8 +36,9 @@ from .windows import Window, gaps, windows
 def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     """Everything that is known, as JSON values.
 
-    ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``broken_chains`` and ``page_faults``
-    (backups that no restore takes by itself, and why), ``system_id`` (whose ``windows``,
+    ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``broken_chains``, ``unsound`` (a later
+    verification found their files damaged) and ``page_faults`` (backups that no restore takes by itself, and why),
+    ``system_id`` (whose ``windows``,
     ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
     other content), ``leftovers`` (files that nobody uses, with their age, B16), ``newest_commit`` (last archived),
     ``freshness``, ``server``, ``archiver`` (None when no server answers), ``streaming`` (None where WAL is not to
@@ -64,6 +65,9 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "backups": [summary(backup) for backup in catalog.backups],
         "damaged": [{"label": entry.label, "error": entry.error.to_dict()} for entry in catalog.damaged],
         "broken_chains": _broken_chains(catalog),
+        "unsound": [
+            {"label": one.label, **one.unsound} for one in catalog.backups if one.unsound is not None
+        ],
         "page_faults": [
             {"label": one.label, "faults": describe(one.page_faults)}
             for one in copies
@@ -150,6 +154,7 @@ def _facts(known: dict[str, Any]) -> Facts:
         archive_error=known["archive"].get("error"),
         damaged=tuple(item["label"] for item in known["damaged"]),
         broken_chains=tuple(known["broken_chains"]),
+        unsound=tuple(known["unsound"]),
         page_faults=tuple(known["page_faults"]),
         newest_copy=known["freshness"]["newest_copy"],
         server=known["server"],

@@ -57,6 +57,8 @@ def information(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  backup {item['label']}  {item['status']}  {size}  ended {item['stopped_at'] or '-'}")
     for item in result["broken_chains"]:
         lines.append(f"  BROKEN CHAIN: {item['label']}: {item['text']}")
+    for item in result["unsound"]:
+        lines.append(f"  DAMAGED FILES: {item['label']}: {item['text']} (since {item['at']})")
     for item in result["page_faults"]:
         lines.append(f"  DAMAGED PAGES: {item['label']} has {item['faults']}")
     for item in result["windows"]:
