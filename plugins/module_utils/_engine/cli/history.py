@@ -26,7 +26,13 @@ _LAST = 20
 def add_history(parser: argparse.ArgumentParser) -> None:
     """Options of ``history``."""
     add_root(parser)
-    parser.add_argument("--operation", metavar="NAME", help=f"only of: {', '.join(OPERATIONS)}, archive-push")
+    parser.add_argument(
+        # A name of its own: "operation" is what the command itself is called.
+        "--operation",
+        dest="only",
+        metavar="NAME",
+        help=f"only of: {', '.join(OPERATIONS)}, archive-push",
+    )
     parser.add_argument(
         "--since", metavar="TIME", help="a duration back from now (7d), or a time with its zone"
     )
@@ -62,7 +68,7 @@ def _history(options: argparse.Namespace, directory: str) -> Outcome:
         else:
             since = parse_moment(back, attempted="understand --since")
     last = options.last or (None if since else _LAST)
-    known = history_of(directory, operation=options.operation, since=since, last=last)
+    known = history_of(directory, operation=options.only, since=since, last=last)
     return {"changed": False, **known}, lines(known)
 
 

@@ -74,6 +74,7 @@ class Dump:
     tablespaces are beside it. ``contents`` counts the entries that ``pg_restore --list`` names (plain: statements that
     copy rows). ``rows``: for each table ``schema.table`` (quoted as the server does) ``rows`` and, where it was asked
     for, ``digest``, both of the very snapshot that was dumped; ``lsn`` is where WAL was then. ``owner`` made it.
+    ``unsound``: what a later verification found wrong with its files (``code``, ``text``, ``at``).
     """
 
     database: str
@@ -104,6 +105,7 @@ class Dump:
     seconds: dict[str, float] = field(default_factory=dict)
     owner: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
+    unsound: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -111,9 +113,14 @@ class Dump:
         return f"dump/{encode_name(self.database)}/{self.label}"
 
     @property
-    def verified(self) -> bool:
-        """Whether it is whole and was listed back."""
+    def finished(self) -> bool:
+        """Whether it was whole when it was taken."""
         return self.status == VERIFIED
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is whole and was listed back, as far as anybody has looked since."""
+        return self.finished and self.unsound is None
 
     @property
     def kind(self) -> str:

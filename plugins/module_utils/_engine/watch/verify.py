@@ -18,6 +18,7 @@ from typing import Any
 from ..core.clock import format_utc, parse_utc, utc_now
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused
 from ..core.locks import locked
+from ..logical.shelf import Dump, read_shelf
 from ..repository.catalog import Backup
 from ..repository.layout import Repository
 from ..repository.source import NativeWalSource
@@ -27,7 +28,7 @@ from ..retention.state import RetentionState, ask_state
 from ..wal.archive import Archive
 from .gentle import Throttle
 from .verify_base import mark, signature_of, verify_base
-from .verify_dump import Dump, verify_dump
+from .verify_dump import dump_signature, mark_dump, verify_dump
 from .verify_plan import BAD, FULL, GOOD, LOOK, PATIENCE, Item, Step, make_plan, sweep
 from .verify_record import Records, moment_text, record_name
 from .verify_wal import archive_faults, continuity, required_by, reread, sizes_of
@@ -65,7 +66,6 @@ def verify(
     request: VerifyRequest,
     *,
     policy: Policy | None = None,
-    dumps: Sequence[Dump] = (),
     live: tuple[int, int] | None = None,
     check: bool = False,
     now: datetime | None = None,
@@ -83,10 +83,10 @@ def verify(
     repository.require(attempted)
     moment = now or utc_now()
     if check:
-        run = _Run(repository, bin_directory, request, policy, dumps, live, moment, progress)
+        run = _Run(repository, bin_directory, request, policy, live, moment, progress)
         return {"changed": False, "executed": False, "plan": run.plan(), "verification": {}}
     with locked(repository.lock("verify"), "verification", attempted=attempted):
-        return _Run(repository, bin_directory, request, policy, dumps, live, moment, progress).execute()
+        return _Run(repository, bin_directory, request, policy, live, moment, progress).execute()
 
 
 class _Run:
@@ -98,7 +98,6 @@ class _Run:
         bin_directory: str,
         request: VerifyRequest,
         policy: Policy | None,
-        dumps: Sequence[Dump],
         live: tuple[int, int] | None,
         now: datetime,
         progress: Progress | None,
@@ -110,7 +109,12 @@ class _Run:
         self.state: RetentionState = ask_state(repository, bin_directory, live=live, now=now)
         finished = [one for one in self.state.catalog.backups if one.finished]
         self.backups = [one for one in finished if not request.labels or one.label in request.labels]
-        self.dumps = [one for one in dumps if not request.labels or one.name in request.labels]
+        self.shelf = read_shelf(repository)
+        self.dumps = [
+            one
+            for one in self.shelf.dumps
+            if one.finished and (not request.labels or {one.key, one.label}.intersection(request.labels))
+        ]
         self._refuse_unknown()
         self.since = self._thorough_since()
         self.resumed = self.since is not None and self.since != now
@@ -122,7 +126,8 @@ class _Run:
         self.throttle = Throttle(rate * 1024 if rate else None)
 
     def _refuse_unknown(self) -> None:
-        known = {one.label for one in self.backups} | {one.name for one in self.dumps}
+        known = {one.label for one in self.backups}
+        known |= {name for one in self.dumps for name in (one.key, one.label)}
         for label in self.request.labels:
             if label not in known:
                 # Says which there are, or what is wrong with its entry, or that it was never finished.
@@ -145,7 +150,10 @@ class _Run:
             Item(record_name("base", one.label), one.stored_bytes, signature_of(self.repository, one))
             for one in self.backups
         ]
-        items += [Item(record_name("dump", one.name), one.stored_bytes, one.signature) for one in self.dumps]
+        items += [
+            Item(record_name("dump", one.key), one.stored_bytes, dump_signature(self.repository, one))
+            for one in self.dumps
+        ]
         known = {item.identity: found for item in items if (found := self.records.known(item.identity))}
         steps = make_plan(
             items, known, now=self.now, asked=bool(self.request.labels), thorough_since=self.since
@@ -158,7 +166,7 @@ class _Run:
             "thorough": self.request.thorough,
             "read_bytes": self.total,
             "backups": [self._planned("base", one.label, "label") for one in self.backups],
-            "dumps": [self._planned("dump", one.name, "name") for one in self.dumps],
+            "dumps": [self._planned("dump", one.key, "name") for one in self.dumps],
         }
 
     def _planned(self, kind: str, name: str, key: str) -> dict[str, Any]:
@@ -179,7 +187,8 @@ class _Run:
         bad = [one["label"] for one in backups if one["result"] not in (GOOD, "gone")]
         bad += [one["name"] for one in dumps if one["result"] not in (GOOD, "gone")]
         bad += [f"wal {one['system_id']}" for one in wal if one["result"] != GOOD]
-        damaged = [] if not whole else [entry.label for entry in self.state.catalog.damaged]
+        damaged = [entry.label for entry in self.state.catalog.damaged] if whole else []
+        damaged += [entry.key for entry in self.shelf.damaged] if whole else []
         bad += damaged
         if whole:
             self._forget()
@@ -258,12 +267,12 @@ class _Run:
         return told
 
     def _dump(self, dump: Dump) -> dict[str, Any]:
-        identity = record_name("dump", dump.name)
+        identity = record_name("dump", dump.key)
         step = self.steps[identity]
-        self.progress(self.done, self.total, dump.name)
+        self.progress(self.done, self.total, dump.key)
         began, before = monotonic(), self.throttle.total
         told: dict[str, Any] = {
-            "name": dump.name,
+            "name": dump.key,
             "database": dump.database,
             "label": dump.label,
             "depth": step.depth,
@@ -271,16 +280,22 @@ class _Run:
             "fault": None,
         }
         try:
-            fault = verify_dump(dump, step.depth, self.bin_directory, self.throttle, self._read)
+            fault = verify_dump(
+                self.repository, dump, step.depth, self.bin_directory, self.throttle, self._read
+            )
         except KeeperError as error:
             return {**told, "result": "unknown", "fault": {"code": error.code, "text": error.happened}}
+        outcome = mark_dump(self.repository, dump, fault) if fault or step.depth == FULL else "same"
         told |= {
-            "result": BAD if fault else GOOD,
+            "result": "gone" if outcome == "gone" else BAD if fault else GOOD,
+            "mark": outcome,
             "fault": fault,
             "read_bytes": self.throttle.total - before,
             "seconds": round(monotonic() - began, 3),
         }
-        self._keep("dump", dump.name, identity, step, fault, told["seconds"])
+        self.changed = self.changed or outcome in ("marked", "cleared")
+        if outcome != "gone":
+            self._keep("dump", dump.key, identity, step, fault, told["seconds"])
         return told
 
     def _keep(
@@ -416,7 +431,7 @@ class _Run:
         """The records of what an expiry has taken away."""
         stored = {record_name("base", one.label) for one in self.state.catalog.backups}
         stored |= {record_name("base", one.label) for one in self.state.catalog.damaged}
-        stored |= {record_name("dump", one.name) for one in self.dumps}
+        stored |= {record_name("dump", one.key) for one in self.dumps}
         stored |= {record_name("wal", str(one.system_id)) for one in self.state.systems}
         self.records.forget_all_but(stored)
 

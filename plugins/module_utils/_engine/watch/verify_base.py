@@ -26,7 +26,7 @@ from .verify_plan import DIGEST, FULL
 
 #: What says that the stored files are wrong; everything else that fails says only that nobody knows.
 _DAMAGE = ("backup-file-", "backup-entry-", "manifest-")
-_PATIENCE_SECONDS = 900.0
+PATIENCE_SECONDS = 900.0
 
 Told = Callable[[int], None]
 
@@ -122,7 +122,7 @@ def mark(repository: Repository, label: str, fault: dict[str, str] | None) -> st
     Raises :class:`Refused` (``busy``), :class:`Failed` (``repository-not-writable``).
     """
     attempted = f"write down what the verification of backup {label} found"
-    with locked(repository.lock("expire"), "verification", attempted=attempted, patience=_PATIENCE_SECONDS):
+    with locked(repository.lock("expire"), "verification", attempted=attempted, patience=PATIENCE_SECONDS):
         try:
             backup = read_backup(repository, label)
         except KeeperError:

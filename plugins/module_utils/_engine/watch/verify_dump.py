@@ -4,72 +4,75 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
+from ..core.clock import format_utc, utc_now
 from ..core.errors import KeeperError
+from ..core.locks import locked
 from ..core.run import run
+from ..logical.shelf import check_files, read_dump
+from ..repository.dumps import Dump, write_dump_entry
+from ..repository.layout import Repository
 from .gentle import Throttle, forget
-from .verify_base import digest_slowly
-from .verify_plan import LOOK
+from .verify_base import PATIENCE_SECONDS, digest_slowly
+from .verify_plan import FULL, LOOK
 
 _LIST_SECONDS = 3600.0
 
 
-@dataclass(frozen=True)
-class Dump:
-    """A dump as its record tells it. ``files``: path below ``directory`` -> (bytes, SHA-256 in hex).
-
-    ``archive`` is what pg_restore reads (None: plain SQL, or not to be read by it); ``contents`` how many entries it
-    listed then (None: not known).
-    """
-
-    name: str
-    database: str
-    label: str
-    directory: str
-    files: Mapping[str, tuple[int, str]]
-    stored_bytes: int
-    signature: str
-    archive: str | None
-    contents: int | None = None
+def dump_signature(repository: Repository, dump: Dump) -> str:
+    """Changes when a stored file may have."""
+    parts = []
+    for file in dump.files:
+        try:
+            facts = os.stat(f"{dump.directory(repository)}/{file.name}")
+        except OSError:
+            parts.append(f"{file.name}:-")
+            continue
+        parts.append(f"{file.name}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def verify_dump(
-    dump: Dump, depth: str, bin_directory: str, throttle: Throttle, told: Callable[[int], None]
+    repository: Repository,
+    dump: Dump,
+    depth: str,
+    bin_directory: str,
+    throttle: Throttle,
+    told: Callable[[int], None],
 ) -> dict[str, str] | None:
     """What is wrong with it (``code``, ``text``), or None.
 
     Raises KeeperError where that could not be found out (no pg_restore).
     """
-    for name, (size, _digest) in sorted(dump.files.items()):
-        path = f"{dump.directory}/{name}"
-        try:
-            actual = os.stat(path).st_size
-        except OSError as error:
-            return {"code": "dump-file-missing", "text": f"{path}: {error.strerror}"}
-        if actual != size:
-            return {"code": "dump-file-damaged", "text": f"{path} has {actual} bytes, its record says {size}"}
+    try:
+        check_files(repository, dump, digests=False)
+    except KeeperError as error:
+        return {"code": error.code, "text": error.happened}
     if depth == LOOK:
         return None
-    for name, (_size, digest) in sorted(dump.files.items()):
-        path = f"{dump.directory}/{name}"
+    for file in dump.files:
+        path = f"{dump.directory(repository)}/{file.name}"
         try:
             found = digest_slowly(path, throttle, told)
         except OSError as error:
             return {"code": "dump-file-damaged", "text": f"{path}: {error.strerror}"}
         forget(path)
-        if found != digest:
-            return {"code": "dump-file-damaged", "text": f"{path}: its bytes are not those of its record"}
-    return _listed(dump, bin_directory) if dump.archive is not None else None
+        if found != file.digest:
+            return {
+                "code": "dump-file-damaged",
+                "text": f"{path} is not what was written: its digest differs",
+            }
+    return _listed(repository, dump, bin_directory) if depth == FULL and dump.format != "plain" else None
 
 
-def _listed(dump: Dump, bin_directory: str) -> dict[str, str] | None:
+def _listed(repository: Repository, dump: Dump, bin_directory: str) -> dict[str, str] | None:
     try:
         done = run(
-            [f"{bin_directory}/pg_restore", "--list", f"{dump.directory}/{dump.archive}"],
-            attempted=f"list dump {dump.name}",
+            [f"{bin_directory}/pg_restore", "--list", dump.path(repository)],
+            attempted=f"list {dump.key}",
             timeout=_LIST_SECONDS,
         )
     except KeeperError as error:
@@ -77,7 +80,25 @@ def _listed(dump: Dump, bin_directory: str) -> dict[str, str] | None:
             raise
         return {"code": "dump-file-damaged", "text": error.happened}
     count = sum(1 for line in done.out.splitlines() if line.strip() and not line.startswith(";"))
-    if dump.contents is not None and count != dump.contents:
+    if count != dump.contents:
         text = f"pg_restore lists {count} entries, there were {dump.contents} when it was taken"
         return {"code": "dump-file-damaged", "text": text}
     return None
+
+
+def mark_dump(repository: Repository, dump: Dump, fault: dict[str, str] | None) -> str:
+    """As :func:`.verify_base.mark`, for a dump."""
+    attempted = f"write down what the verification of {dump.key} found"
+    with locked(repository.lock("expire"), "verification", attempted=attempted, patience=PATIENCE_SECONDS):
+        try:
+            entry = read_dump(repository, dump.database, dump.label)
+        except KeeperError:
+            return "gone"
+        if not entry.finished:
+            return "gone"
+        known = entry.unsound or {}
+        if fault is None and entry.unsound is None or fault and {**known, **fault} == known:
+            return "same"
+        unsound = {**fault, "at": format_utc(utc_now())} if fault else None
+        write_dump_entry(repository, entry.changed(unsound=unsound))
+        return "marked" if fault else "cleared"

@@ -24,7 +24,9 @@ _LONGEST = 200
 
 def record_name(kind: str, name: str) -> str:
     """The name of a document: ``verify-20261121T031500Z-full``, ``verify-wal-7123…``, ``verify-dump-…``."""
-    identity = f"{VERIFICATION}-{name}" if kind == "base" else f"{VERIFICATION}-{kind}-{name}"
+    # A dump's key has slashes; a plus is in none of its parts, which are percent-encoded.
+    plain = name.removeprefix("dump/").replace("/", "+")
+    identity = f"{VERIFICATION}-{name}" if kind == "base" else f"{VERIFICATION}-{kind}-{plain}"
     if len(identity) <= _LONGEST:
         return identity
     return f"{identity[: _LONGEST - 17]}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
