@@ -39,8 +39,8 @@ packages_of() {
         quickstart) echo python3-apt ;;
         lint) echo shellcheck ;;
         integration)
-            echo acl faketime libnss-wrapper openssh-client openssh-server openssl pgbadger pgbouncer postgresql \
-                postgresql-contrib python3-psycopg rsync zstd
+            echo acl age faketime gnupg libnss-wrapper openssh-client openssh-server openssl pgbadger pgbouncer postgresql \
+                postgresql-contrib python3-boto3 python3-psycopg rsync zstd
             ;;
         molecule) echo acl debootstrap iproute2 nftables openssh-client pgbadger systemd-container zstd ;;
         bench) echo pgbackrest postgresql postgresql-contrib zstd ;;

@@ -19,6 +19,7 @@ from ..repository.opening import open_repository
 from ..retention.generations import DumpPolicy
 from ..retention.policy import Policy
 from .reader import Reader, as_object, invalid
+from .wishes_copies import CopyWish, read_copies
 from .wishes_dumps import DumpWish, read_dump_retention, read_dumps
 from .wishes_knowing import Notify, Objectives, read_notify, read_objectives
 
@@ -114,6 +115,7 @@ class ClusterConfig:
     ``dump_retention``           :class:`DumpPolicy`: which of them stay; None: all
     ``receive``                  :class:`ReceiveSettings`: WAL is streamed as well; None: archived only
     ``restore``                  :class:`RestoreSettings`
+    ``copies``                   :class:`CopyWish` of each place that copies go to
     ``command``                  path of the host command, for ``archive_command`` and ``restore_command``
     ``language``                 of texts for people: ``en`` or ``ja``
     ============================ ==========================================================================
@@ -143,6 +145,7 @@ class ClusterConfig:
     command: str = "/usr/local/bin/dbkeeper"
     language: str = "en"
     ssh: SshAccess | None = None
+    copies: tuple[CopyWish, ...] = ()
 
     @property
     def repository_is_elsewhere(self) -> bool:
@@ -232,7 +235,8 @@ class ClusterConfig:
             superuser=read.text("superuser", pattern=_ROLE, default=cls.superuser),
             backup_user=read.text("backup_user", pattern=_ROLE, default=cls.backup_user),
             repository=read.place("repository", default=cls.repository),
-            ssh=_ssh(data, source),
+            ssh=(ssh := _ssh(data, source)),
+            copies=read_copies(data.pop("copies", None), source, asdict(ssh) if ssh else None),
             state_directory=read.path("state_directory", default=f"/var/lib/dbkeeper/state/{cluster}"),
             command=read.path("command", default=cls.command),
             language=read.choice("language", LANGUAGES, default=cls.language),

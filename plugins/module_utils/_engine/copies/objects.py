@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What of a repository is copied, in which groups and in which order.
+
+A group is what belongs together: a base backup, a dump, some hundred segments. Within one, what makes it count
+(backup.json, dump.json) comes last; WAL comes before the backups that need it. So a copy that was cut off has more
+than is listed, never something listed and broken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.errors import Failed
+from ..repository.catalog import ENTRY, Backup, read_catalog
+from ..repository.layout import Repository
+
+WAL = "wal"
+BASE = "base"
+DUMP = "dump"
+PAPERS = "papers"
+DUMP_ENTRY = "dump.json"
+#: Directories of small documents that are copied as they are.
+_PAPERS = ("evidence", "timelines", "rescue")
+#: So many leading digits of a segment's name make a group: 256 segments (4 GB with the usual 16 MB).
+_GROUP_DIGITS = 16
+_VERIFIED = "verified"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file of the repository. ``key``: its path in there. ``digest``: SHA-256 where an entry tells it.
+
+    ``mutable``: a newer version replaces the one in the copy; everything else is written once and for ever.
+    """
+
+    key: str
+    path: str
+    bytes: int
+    signature: str
+    modified_at: float
+    digest: str | None = None
+    mutable: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """``name`` is that of its sheet in the copy; ``facts`` is what the copy's own retention needs to know."""
+
+    name: str
+    kind: str
+    items: tuple[Item, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(item.bytes for item in self.items)
+
+
+def inventory(repository: Repository) -> list[Group]:
+    """Everything finished, in the order in which it is copied.
+
+    Raises as :func:`read_catalog` does, and :class:`Failed` ``repository-unreadable``.
+    """
+    # The catalog first: the WAL that its backups need is there then, and is listed afterwards.
+    catalog = read_catalog(repository)
+    try:
+        backups = [
+            _base(repository, one)
+            for one in catalog.backups
+            if one.verified and catalog.fault(one) is None
+        ]
+        dumps = list(_dumps(repository.path))
+        return [*_wal(repository), *backups, *dumps, *_papers(repository.path)]
+    except OSError as error:
+        raise Failed(
+            "repository-unreadable",
+            attempted="list what is to be copied",
+            happened=f"{error.filename or repository.path}: {error.strerror}",
+            remedy=f"Give the cluster's owner access to {repository.path}, or mend its mount.",
+        ) from error
+
+
+def wal_group(key: str) -> str:
+    """The group of an archived file: by its timeline and the upper part of its number; histories have one of their own."""
+    directory, _slash, name = key.rpartition("/")
+    if directory.count("/") < 2:
+        return f"{directory}/histories"
+    return f"{directory}/{name[:_GROUP_DIGITS]}"
+
+
+def _base(repository: Repository, backup: Backup) -> Group:
+    directory = f"base/{backup.label}"
+    items = [
+        _item(repository.path, f"{directory}/{file.name}", digest=file.digest) for file in backup.files
+    ]
+    items.append(_item(repository.path, f"{directory}/{ENTRY}", mutable=True))
+    facts = {
+        name: value
+        for name, value in backup.to_dict().items()
+        if name in ("label", "kind", "parent", "pinned", "system_id", "timeline", "wal_segment_size")
+        or name in ("start_lsn", "stop_lsn", "started_at", "stopped_at", "version", "major", "restored_bytes")
+    }
+    return Group(directory, BASE, tuple(items), facts)
+
+
+def _dumps(root: str) -> Iterator[Group]:
+    for database in _visible(f"{root}/dump"):
+        for label in _visible(f"{root}/dump/{database}"):
+            directory = f"dump/{database}/{label}"
+            try:
+                with open(f"{root}/{directory}/{DUMP_ENTRY}", "rb") as handle:
+                    entry = json.loads(handle.read())
+            except (FileNotFoundError, NotADirectoryError, ValueError):
+                # Not finished, or damaged: nothing that a copy should have.
+                continue
+            if not isinstance(entry, dict) or entry.get("status") != _VERIFIED:
+                continue
+            keys = sorted(_below(root, directory))
+            items = [_item(root, key) for key in keys if key != f"{directory}/{DUMP_ENTRY}"]
+            items.append(_item(root, f"{directory}/{DUMP_ENTRY}", mutable=True))
+            told = ("database", "label", "kind", "content", "pinned", "started_at", "stopped_at", "format")
+            facts = {name: entry[name] for name in told if name in entry}
+            yield Group(directory, DUMP, tuple(items), {"label": label, **facts})
+
+
+def _wal(repository: Repository) -> Iterator[Group]:
+    groups: dict[str, list[Item]] = {}
+    for system_id in repository.system_ids():
+        archive = f"wal/{system_id}"
+        for name in _visible(f"{repository.path}/{archive}"):
+            if name.endswith(".history"):
+                _gather(groups, repository.path, f"{archive}/{name}")
+            elif len(name) == 8 and os.path.isdir(f"{repository.path}/{archive}/{name}"):
+                for segment in _visible(f"{repository.path}/{archive}/{name}"):
+                    _gather(groups, repository.path, f"{archive}/{name}/{segment}")
+    for name in sorted(groups):
+        yield Group(name, WAL, tuple(groups[name]))
+
+
+def _gather(groups: dict[str, list[Item]], root: str, key: str) -> None:
+    try:
+        item = _item(root, key)
+    except FileNotFoundError:
+        # Expired while we looked: gone is gone.
+        return
+    groups.setdefault(wal_group(key), []).append(item)
+
+
+def _papers(root: str) -> Iterator[Group]:
+    for directory in _PAPERS:
+        items = tuple(_item(root, key, mutable=True) for key in sorted(_below(root, directory)))
+        if items:
+            yield Group(f"papers/{directory}", PAPERS, items)
+
+
+def _below(root: str, directory: str) -> Iterator[str]:
+    for name in _visible(f"{root}/{directory}"):
+        key = posixpath.join(directory, name)
+        if os.path.isdir(f"{root}/{key}") and not os.path.islink(f"{root}/{key}"):
+            yield from _below(root, key)
+        else:
+            yield key
+
+
+def _visible(path: str) -> list[str]:
+    """Names without temporary ones; none where the directory is not there."""
+    try:
+        return sorted(name for name in os.listdir(path) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _item(root: str, key: str, *, digest: str | None = None, mutable: bool = False) -> Item:
+    status = os.stat(f"{root}/{key}")
+    signature = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+    return Item(key, f"{root}/{key}", status.st_size, signature, status.st_mtime, digest, mutable)
