@@ -33,7 +33,7 @@ ORDER = (
     "cli",
 )
 #: The only places where the engine may leave the standard library.
-OUTSIDE = {"cluster/sql.py": {"psycopg"}}
+OUTSIDE = {"cluster/sql.py": {"psycopg"}, "copies/s3client.py": {"boto3", "botocore"}}
 #: Controller only, and there already: ansible-core itself needs it for ansible-vault.
 PLUGINS_OUTSIDE = {"plugin_utils/_authority.py": {"cryptography"}}
 LARGEST_FILE = 450

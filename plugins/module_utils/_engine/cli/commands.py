@@ -28,6 +28,7 @@ from ..repository.layout import Repository
 from ..wal.index import WalIndex
 from ..watch.record import OPERATIONS, recording
 from . import show
+from .copy import add_copy, copy_command
 from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
 from .history import add_history, history_command
 from .runbook import after_backup, runbook_result
@@ -294,6 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--keep", action="store_true", help="bring the copy in the repository up to date, too")
     sub = add("index", _index, "bring the WAL index up to date")
     sub.add_argument("--rebuild", action="store_true", help="read the whole archive again")
+    add_copy(add("copy", copy_command, "send what is new to the copies, each object verified there"))
     add_expire(add("expire", expire_command, "delete what is not to be kept any more, proven before"))
     add_verify(add("verify", verify_command, "see whether what is stored is still what was stored"))
     add_pin(add("pin", pin_command, "keep a backup until it is unpinned"), pinned=True)

@@ -12,8 +12,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.errors import Refused
+from ..retention.generations import DumpPolicy
 from ..retention.policy import Policy
 from .reader import Reader, as_object, invalid
+from .wishes_dumps import read_dump_retention
 
 DIRECTORY = "directory"
 DOOR = "ssh"
@@ -28,8 +31,8 @@ _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.=-]+)*
 _URL = re.compile(r"https?://[^\s/@]+(/\S*)?")
 _SSE = re.compile(r"AES256|aws:kms(:dsse)?(:[A-Za-z0-9:/_-]+)?")
 _RECIPIENT = re.compile(r"[^\s-][^\x00-\x1f]{0,1023}")
-#: Of dumps, in a copy's ``retention``; the same names as in ``dump_retention``.
-_DUMP_KEYS = ("daily", "weekly", "monthly", "yearly", "minimum")
+#: Of backups and WAL, in a copy's ``retention``; the other keys are those of ``dump_retention``.
+_BASE_KEYS = ("full_count", "window_seconds", "wal_seconds")
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,10 @@ class Sealing:
 
 @dataclass(frozen=True)
 class CopyPolicy:
-    """What a copy keeps. ``base``: of backups and WAL; ``dumps``: the keys of ``dump_retention`` (None: all of them)."""
+    """What a copy keeps. ``base``: of backups and WAL; ``dumps``: of dumps (None: all of them)."""
 
     base: Policy = field(default_factory=Policy)
-    dumps: dict[str, int] | None = None
+    dumps: DumpPolicy | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class CopyWish:
 
 
 def read_copies(value: Any, source: str, ssh: dict[str, str] | None) -> tuple[CopyWish, ...]:
-    """Strictly. ``ssh``: how the repository elsewhere is reached, if it is. Raises :class:`Refused` ``config-malformed``."""
+    """Strictly. ``ssh``: how the repository elsewhere is reached. Raises :class:`Refused` ``config-malformed``."""
     found = []
     for name, entry in as_object({} if value is None else value, source, "copies").items():
         if not _NAME.fullmatch(name):
@@ -161,8 +164,8 @@ def _fits(wish: CopyWish, source: str, prefix: str) -> None:
     if wish.required and (wish.kind not in (DIRECTORY, DOOR) or wish.sealing):
         raise invalid(
             source,
-            f"{prefix}required is for a directory or ssh://, without encryption: archive-push stores each segment there "
-            "before it answers. Other copies follow behind, and lag_seconds says when that is an alarm",
+            f"{prefix}required is for a directory or ssh://, without encryption: archive-push stores each segment "
+            "there before it answers. Other copies follow behind, and lag_seconds says when that is an alarm",
         )
     if wish.kind == DOOR and (wish.sealing or wish.retention):
         raise invalid(
@@ -200,16 +203,17 @@ def _sealing(value: Any, source: str, prefix: str) -> Sealing:
 
 def _policy(value: Any, source: str, prefix: str) -> CopyPolicy:
     prefix += "retention."
-    read = Reader(as_object(value, source, prefix.rstrip(".")), source, prefix)
+    data = as_object(value, source, prefix.rstrip("."))
+    mine = {key: data.pop(key) for key in list(data) if key in _BASE_KEYS}
+    read = Reader(mine, source, prefix)
     base = Policy(
         full_count=read.number("full_count", 1, default=Policy.full_count),
         window_seconds=read.optional(lambda key: read.number(key, 0), "window_seconds"),
         wal_seconds=read.optional(lambda key: read.number(key, 0), "wal_seconds"),
     )
-    numbers = {
-        key: read.optional(lambda name: read.number(name, 1 if name == "minimum" else 0), key)
-        for key in _DUMP_KEYS
-    }
     read.finish()
-    given = {key: number for key, number in numbers.items() if number is not None}
-    return CopyPolicy(base, given or None)
+
+    def wrong(happened: str) -> Refused:
+        return invalid(source, f"{prefix.rstrip('.')}: {happened}")
+
+    return CopyPolicy(base, read_dump_retention(data, wrong) if data else None)

@@ -228,8 +228,9 @@ class Execution:
             "copy-conflict",
             attempted=f"copy {item.key} to {self._store.where}",
             happened=f"{words}; nothing was overwritten",
-            remedy="Find out which of the two is the right one (dbkeeper verify; of WAL: who else writes this timeline?). "
-            f"Move the wrong one out of the way, {item.path} or {item.key} in the copy, and run the same command again.",
+            remedy="Find out which of the two is the right one (dbkeeper verify; of WAL: who else writes this "
+            f"timeline?). Move the wrong one out of the way, {item.path} or {item.key} in the copy, and run the same "
+            "command again.",
             details={"key": item.key},
         )
 

@@ -18,13 +18,13 @@ from typing import Any
 
 from ..core.errors import Failed
 from ..repository.catalog import ENTRY, Backup, read_catalog
+from ..repository.dumps import DUMP_ENTRY
 from ..repository.layout import Repository
 
 WAL = "wal"
 BASE = "base"
 DUMP = "dump"
 PAPERS = "papers"
-DUMP_ENTRY = "dump.json"
 #: Directories of small documents that are copied as they are.
 _PAPERS = ("evidence", "timelines", "rescue")
 #: So many leading digits of a segment's name make a group: 256 segments (4 GB with the usual 16 MB).
@@ -72,9 +72,7 @@ def inventory(repository: Repository) -> list[Group]:
     catalog = read_catalog(repository)
     try:
         backups = [
-            _base(repository, one)
-            for one in catalog.backups
-            if one.verified and catalog.fault(one) is None
+            _base(repository, one) for one in catalog.backups if one.verified and catalog.fault(one) is None
         ]
         dumps = list(_dumps(repository.path))
         return [*_wal(repository), *backups, *dumps, *_papers(repository.path)]
@@ -88,7 +86,7 @@ def inventory(repository: Repository) -> list[Group]:
 
 
 def wal_group(key: str) -> str:
-    """The group of an archived file: by its timeline and the upper part of its number; histories have one of their own."""
+    """The group of an archived file: by its timeline and the upper part of its number."""
     directory, _slash, name = key.rpartition("/")
     if directory.count("/") < 2:
         return f"{directory}/histories"
@@ -97,16 +95,9 @@ def wal_group(key: str) -> str:
 
 def _base(repository: Repository, backup: Backup) -> Group:
     directory = f"base/{backup.label}"
-    items = [
-        _item(repository.path, f"{directory}/{file.name}", digest=file.digest) for file in backup.files
-    ]
+    items = [_item(repository.path, f"{directory}/{file.name}", digest=file.digest) for file in backup.files]
     items.append(_item(repository.path, f"{directory}/{ENTRY}", mutable=True))
-    facts = {
-        name: value
-        for name, value in backup.to_dict().items()
-        if name in ("label", "kind", "parent", "pinned", "system_id", "timeline", "wal_segment_size")
-        or name in ("start_lsn", "stop_lsn", "started_at", "stopped_at", "version", "major", "restored_bytes")
-    }
+    facts = {**backup.to_dict(), "owner": {}, "settings": {}}
     return Group(directory, BASE, tuple(items), facts)
 
 
@@ -125,9 +116,7 @@ def _dumps(root: str) -> Iterator[Group]:
             keys = sorted(_below(root, directory))
             items = [_item(root, key) for key in keys if key != f"{directory}/{DUMP_ENTRY}"]
             items.append(_item(root, f"{directory}/{DUMP_ENTRY}", mutable=True))
-            told = ("database", "label", "kind", "content", "pinned", "started_at", "stopped_at", "format")
-            facts = {name: entry[name] for name in told if name in entry}
-            yield Group(directory, DUMP, tuple(items), {"label": label, **facts})
+            yield Group(directory, DUMP, tuple(items), {**entry, "rows": {}, "owner": {}})
 
 
 def _wal(repository: Repository) -> Iterator[Group]:
@@ -141,7 +130,17 @@ def _wal(repository: Repository) -> Iterator[Group]:
                 for segment in _visible(f"{repository.path}/{archive}/{name}"):
                     _gather(groups, repository.path, f"{archive}/{name}/{segment}")
     for name in sorted(groups):
-        yield Group(name, WAL, tuple(groups[name]))
+        items = tuple(groups[name])
+        yield Group(name, WAL, items, {"histories": _histories(items)} if name.endswith("/histories") else {})
+
+
+def _histories(items: tuple[Item, ...]) -> dict[str, str]:
+    """File name -> text: the copy's retention asks them, also where the copy is encrypted."""
+    found = {}
+    for item in items:
+        with open(item.path, encoding="utf-8", errors="replace") as handle:
+            found[item.key.rpartition("/")[2]] = handle.read()
+    return found
 
 
 def _gather(groups: dict[str, list[Item]], root: str, key: str) -> None:
@@ -180,4 +179,6 @@ def _visible(path: str) -> list[str]:
 def _item(root: str, key: str, *, digest: str | None = None, mutable: bool = False) -> Item:
     status = os.stat(f"{root}/{key}")
     signature = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
-    return Item(key, f"{root}/{key}", status.st_size, signature, status.st_mtime, digest, mutable)
+    # Under its final name since the later of the two: a file is written first and linked or renamed then.
+    finished = max(status.st_mtime, status.st_ctime)
+    return Item(key, f"{root}/{key}", status.st_size, signature, finished, digest, mutable)

@@ -13,29 +13,24 @@ import os
 import uuid
 from typing import Any
 
-from ..cluster.wishes_copies import DIRECTORY, S3, SFTP, CopyWish
+from ..cluster.wishes_copies import DIRECTORY, S3, CopyWish
 from ..core.clock import format_utc, utc_now
 from ..core.errors import Failed, Refused
 from ..repository.layout import MARKER as REPOSITORY_MARKER
 from .directory import DirectoryStore
 from .s3 import S3Store
-from .sftp import SftpStore
 from .stores import MARKER, Patience, Store
 
 FORMAT = 1
 
 
-def open_store(
-    wish: CopyWish, cluster: str, state_directory: str, patience: Patience | None = None
-) -> Store:
+def open_store(wish: CopyWish, cluster: str, state_directory: str, patience: Patience | None = None) -> Store:
     """The place; whether it is the right one is asked by :func:`require_marker`.
 
     Raises :class:`Refused` ``copy-missing``, ``copy-denied``; :class:`Failed` ``copy-unreachable``.
     """
     if wish.kind == DIRECTORY:
         return DirectoryStore(f"{wish.to}/{cluster}")
-    if wish.kind == SFTP:
-        return SftpStore(wish, cluster, state_directory, patience or Patience())
     if wish.kind == S3:
         return S3Store(wish, cluster, patience or Patience())
     raise ValueError(f"a copy to {wish.to} has no store of its own")
@@ -50,7 +45,8 @@ def require_marker(store: Store, wish: CopyWish, cluster: str) -> dict[str, Any]
             "copy-missing",
             attempted=attempted,
             happened=f"{MARKER} is not in {store.where}: it is not mounted, or the copy was never made there",
-            remedy=f"Mount the file system of {wish.to}; a copy that is new is made by: dbkeeper copy {wish.name} --prepare",
+            remedy=f"Mount the file system of {wish.to}; a copy that is new is made by: "
+            f"dbkeeper copy {wish.name} --prepare",
             details={"copy": wish.name, "place": store.where},
         )
     try:

@@ -20,17 +20,15 @@ from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused
 from ..core.locks import locked
 from ..core.progress import Progress
 from ..repository.layout import Repository
-from . import door
 from .execute import Execution, Watch
-from .expire import expire_copy
-from .objects import Group, inventory
+from .objects import inventory
 from .opening import open_store, prepare, require_marker
 from .plan import make_plan
 from .sealing import SUFFIXES, Sealer
 from .sheets import DIRECTORY as SHEETS
 from .sheets import WHOLE, Sheet, read_sheet
 from .status import CopyStatus, keep_status, known_status
-from .stores import Patience, Store, Throttle
+from .stores import MARKER, Patience, Store, Throttle
 
 OPERATION = "copy"
 
@@ -94,7 +92,7 @@ def prepare_copies(
             try:
                 status = known_status(config, wish.name)
                 if check:
-                    if store.read("copy.json") is None:
+                    if store.read(MARKER) is None:
                         made.append(wish.name)
                     continue
                 if prepare(store, wish, config.cluster, None if anew else status.identity):
@@ -164,12 +162,11 @@ def _run(
     patience: Patience | None,
     watch: Watch | None,
 ) -> None:
-    if wish.kind == DOOR:
-        door.copy_through_door(config, repository, wish, result, check=check)
-        return
     sealer = Sealer(wish.sealing) if wish.sealing else None
     store = open_store(wish, config.cluster, config.state_directory, patience)
-    progress = None if check else Progress(f"{config.state_directory}/copy-{wish.name}.progress.json", OPERATION)
+    progress = (
+        None if check else Progress(f"{config.state_directory}/copy-{wish.name}.progress.json", OPERATION)
+    )
     try:
         result["marker"] = require_marker(store, wish, config.cluster)
         if sealer is not None:
@@ -196,14 +193,9 @@ def _run(
                 result["failures"] = execution.done.failures
             sheets.update(execution.sheets)
             result["newest"] = _newest(sheets)
-            result["bytes"] = sum(sheet.bytes for sheet in sheets.values())
+            result["bytes"] = sum(sheet.stored_bytes for sheet in sheets.values())
             result["objects"] = sum(len(sheet.objects) for sheet in sheets.values())
             result["changed"] = bool(done.objects or done.adopted or done.groups)
-        if wish.retention is not None and not result["failures"]:
-            result["expired"] = expire_copy(
-                store, wish.retention, sheets, check=check, watch=watch or (lambda _deed: None)
-            )
-            result["changed"] = result["changed"] or result["expired"]["changed"]
     except BaseException as error:
         if progress is not None:
             progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
@@ -259,11 +251,3 @@ def _lock(config: ClusterConfig, wish: CopyWish) -> str:
 
 def _telling(progress: Progress) -> Callable[[int], None]:
     return progress.update
-
-
-def groups_there(sheets: dict[str, Sheet]) -> list[Sheet]:
-    """What can be brought back: whole groups, by name."""
-    return [sheet for _name, sheet in sorted(sheets.items()) if sheet.state == WHOLE]
-
-
-__all__ = ["Group", "copy", "prepare_copies", "read_sheets", "there", "wished"]

@@ -32,7 +32,7 @@ class Outgoing:
 
     def __init__(self, item: Item, throttle: Throttle, sealer: Sealer | None) -> None:
         self.item = item
-        self.bytes = item.bytes
+        self.size = item.bytes
         self.repeatable = sealer is None
         self.plain_digest = ""
         self.plain_bytes = 0
@@ -58,7 +58,9 @@ class Outgoing:
             raise _damaged(self.item, str(error.strerror)) from error
         self.plain_digest, self.plain_bytes = sha.hexdigest(), length
         if self.item.digest is not None and self.item.digest != self.plain_digest:
-            raise _damaged(self.item, f"its digest is {self.plain_digest[:16]}…, not {self.item.digest[:16]}…")
+            raise _damaged(
+                self.item, f"its digest is {self.plain_digest[:16]}…, not {self.item.digest[:16]}…"
+            )
 
 
 def _damaged(item: Item, words: str) -> KeeperError:
@@ -66,8 +68,8 @@ def _damaged(item: Item, words: str) -> KeeperError:
         "copy-source-damaged",
         attempted=f"copy {item.key}",
         happened=f"{item.path}: {words}",
-        remedy="The repository's own file is damaged: it was not copied over a good one. Bring it back from a copy that "
-        "has it (dbkeeper copy --list), or take a new backup.",
+        remedy="The repository's own file is damaged: it was not copied over a good one. Bring it back from a copy "
+        "that has it (dbkeeper copy --list), or take a new backup.",
         details={"key": item.key, "path": item.path},
     )
 
@@ -108,7 +110,7 @@ class Sealer:
             ) from error
 
     def sealed(self, plain: Iterator[bytes]) -> Iterator[bytes]:
-        """The encrypted bytes of what ``plain`` gives. Raises what it raises, :class:`Failed` ``copy-sealing-failed``."""
+        """The encrypted bytes of what ``plain`` gives. Raises what that raises, ``copy-sealing-failed``."""
         return piped(self._argv, plain, f"encrypt with {self.tool}")
 
     def close(self) -> None:
@@ -131,8 +133,8 @@ class Opener:
                 attempted="decrypt a copy",
                 happened=f"it is encrypted with {tool}, and "
                 + ("no private key was given" if identity_file is None else f"{identity_file} is not there"),
-                remedy="Bring the private key to this host for the time of the restore and name its file: --identity FILE "
-                "(age: the file of age-keygen; gpg: what 'gpg --export-secret-keys' wrote, without a passphrase).",
+                remedy="Bring the private key to this host for the time of the restore and name its file: --identity "
+                "FILE (age: the file of age-keygen; gpg: what 'gpg --export-secret-keys' wrote, without a passphrase).",
             )
         if tool == "age":
             self._argv = [program, "--decrypt", "-i", identity_file]
@@ -170,7 +172,17 @@ def program_of(tool: str) -> str:
 
 
 def _gpg(program: str, home: str) -> list[str]:
-    return [program, "--homedir", home, "--batch", "--no-tty", "--quiet", "--yes", "--pinentry-mode", "loopback"]
+    return [
+        program,
+        "--homedir",
+        home,
+        "--batch",
+        "--no-tty",
+        "--quiet",
+        "--yes",
+        "--pinentry-mode",
+        "loopback",
+    ]
 
 
 def _end_agent(home: str) -> None:
@@ -214,8 +226,8 @@ def piped(argv: list[str], source: Iterator[bytes], attempted: str) -> Iterator[
             "copy-sealing-failed",
             attempted=attempted,
             happened=f"{argv[0]} ended with status {status}: {said or 'no message'}",
-            remedy="When decrypting: give the private key that belongs to one of the recipients; if it is that one, the "
-            "stored object is damaged, and another copy is needed. When encrypting: see the tool's words.",
+            remedy="When decrypting: give the private key that belongs to one of the recipients; if it is that one, "
+            "the stored object is damaged, and another copy is needed. When encrypting: see the tool's words.",
         )
 
 

@@ -51,7 +51,7 @@ class Sheet:
         return f"{DIRECTORY}/{self.group}.json"
 
     @property
-    def bytes(self) -> int:
+    def stored_bytes(self) -> int:
         """Stored bytes of its objects."""
         return sum(one.bytes for one in self.objects.values())
 

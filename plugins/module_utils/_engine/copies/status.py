@@ -25,7 +25,7 @@ FORMAT = 1
 class CopyStatus:
     """One copy. Times are texts in UTC, sizes bytes of what lies there.
 
-    ``caught_up_at`` (seconds since 1970): up to then it had everything. ``behind_seconds``: None when it cannot be told.
+    ``caught_up_at`` (seconds since 1970): up to then it had everything. ``behind_seconds`` None: it cannot be told.
     ``failure``: the error that the last run ended with; ``failures``: how many runs in a row have failed.
     """
 

@@ -40,7 +40,7 @@ class Source(Protocol):
     """Something to be sent, as often as is needed."""
 
     #: Roughly: what is known before it was read.
-    bytes: int
+    size: int
     #: Whether reading it again gives the same bytes (not so when it is encrypted anew).
     repeatable: bool
 
@@ -109,7 +109,9 @@ class Passing(Exception):
         self.error = error
 
 
-def patiently(action: Callable[[], _Found], patience: Patience, told: Callable[[str], None] | None = None) -> _Found:
+def patiently(
+    action: Callable[[], _Found], patience: Patience, told: Callable[[str], None] | None = None
+) -> _Found:
     """Do it, again and again while what goes wrong is :class:`Passing`; its error when it does not pass."""
     for number in range(1, patience.tries + 1):
         try:
