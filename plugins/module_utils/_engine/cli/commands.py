@@ -29,6 +29,7 @@ from ..wal.index import WalIndex
 from ..watch.record import OPERATIONS, recording
 from . import show
 from .copy import add_copy, copy_command
+from .dump import add_dump, dump_command
 from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
 from .history import add_history, history_command
 from .runbook import after_backup, runbook_result
@@ -284,6 +285,9 @@ def _parser() -> argparse.ArgumentParser:
         help="auto: incremental where that is possible; otherwise what the description says",
     )
     sub.add_argument("--check", action="store_true", help="show the plan only")
+    add_dump(
+        add("dump", dump_command, "dump databases, schemas or tables, listed back and with proof of rows")
+    )
     add("plan", _plan, "prove that a target can be reached and show what a restore would do", [target])
     sub = add("restore", _restore, "restore beside the live cluster, prove it, and swap", [target])
     sub.add_argument("--confirm", metavar="NAME", help="the cluster's name, to say that you mean it")

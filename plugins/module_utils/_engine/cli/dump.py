@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""``dbkeeper dump``: those of the cluster's description, or one that is said here."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..core.errors import Refused
+from ..core.sizes import format_bytes, format_duration, parse_duration
+from ..logical.dump import DumpRequest, described, take_dumps
+from ..repository.dumps import CONTENTS, FORMATS, Selection
+
+Outcome = tuple[dict[str, Any], list[str]]
+
+
+def add_dump(parser: argparse.ArgumentParser) -> None:
+    """Options of ``dump``."""
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="dumps of the cluster's description; without, all of them")
+    add("--database", metavar="NAME", help="dump this database, whatever the description says")
+    add("--label", help="a name of your own; done when a verified dump of the database has it")
+    add("--max-age", metavar="DURATION", help="nothing to do if a verified dump is younger: 24h, 7d")
+    add("--format", choices=FORMATS, default="custom", help="directory is written by several --jobs")
+    add("--compression", default="auto", metavar="HOW", help="auto, none, gzip:1, lz4:1, zstd:3")
+    add("--jobs", type=int, default=1, metavar="N", help="tables dumped at the same time")
+    add("--content", choices=CONTENTS, default="all", help="definitions, rows, or both")
+    for name in ("schema", "exclude-schema", "table", "exclude-table"):
+        add(f"--{name}", action="append", default=[], metavar="PATTERN", help=f"as pg_dump's --{name}")
+    add("--no-globals", action="store_true", help="without roles and tablespaces beside it")
+    add("--no-rows", action="store_true", help="count and digest no rows: a load cannot be proven")
+    add("--lock-wait", metavar="DURATION", default="5m", help="how long a table may be locked by others")
+    add("--user", metavar="ROLE", help="the role that dumps; without, the superuser")
+    add("--check", action="store_true", help="show the plan only")
+
+
+def dump_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    """On the cluster's host."""
+    repository = config.open_repository()
+    repository.require("dump a database")
+    result = take_dumps(config, repository, _requests(options, config), check=options.check)
+    return result, [line for one in result["dumps"] for line in lines(one)]
+
+
+def _requests(options: argparse.Namespace, config: ClusterConfig) -> list[DumpRequest]:
+    if options.database is None:
+        return described(config, options.names)
+    if options.names:
+        raise Refused(
+            "request-contradictory",
+            attempted=f"dump database {options.database}",
+            happened="both --database and names of described dumps are given",
+            remedy="Give one of them.",
+        )
+    return [
+        DumpRequest(
+            database=options.database,
+            label=options.label,
+            format=options.format,
+            compression=options.compression,
+            jobs=options.jobs,
+            selection=Selection(
+                options.content,
+                tuple(options.schema),
+                tuple(options.exclude_schema),
+                tuple(options.table),
+                tuple(options.exclude_table),
+            ),
+            globals=not options.no_globals,
+            max_age_seconds=_seconds(options.max_age, "--max-age"),
+            rows=not options.no_rows,
+            lock_wait_seconds=_seconds(options.lock_wait, "--lock-wait") or 0,
+            user=options.user,
+        )
+    ]
+
+
+def _seconds(text: str | None, option: str) -> int | None:
+    return parse_duration(text, attempted=f"understand {option}") if text else None
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """What a dump did, or would do."""
+    if "error" in result:
+        error = result["error"]
+        return [
+            f"dump {result['series']} of {result['database']} failed: {error['code']}: {error['happened']}"
+        ]
+    plan = result["plan"]
+    if not result["changed"]:
+        return [f"nothing to do: {plan['reason']}"]
+    if not result["executed"]:
+        return [f"would take {plan['key']}:", *(f"  {step}" for step in plan["steps"])]
+    made = result["dump"]
+    said = [
+        f"{made['key']} is verified: {format_bytes(made['stored_bytes'])}, {made['contents']} entries, "
+        f"{made['rows']['rows']} rows in {made['rows']['tables']} tables, "
+        f"{format_duration(sum(made['seconds'].values()))}"
+    ]
+    return said + [f"  warning: {warning}" for warning in made["warnings"]]
