@@ -77,7 +77,12 @@ def test_all_is_well() -> None:
             "failed",
             "no verified backup",
         ),
-        ({"newest_backup_age_seconds": 3 * 86400.0}, "backup", "warning", "72 h"),
+        (
+            {"newest_backup_age_seconds": 31 * 3600.0},
+            "backup",
+            "failed",
+            "31 h 0 min old, the objective is 30 h",
+        ),
         ({"newest_backup_age_seconds": 9 * 86400.0}, "backup", "failed", "schedule"),
         ({"newest_backup_age_seconds": -3600.0}, "backup", "warning", "clock"),
         ({"damaged": ("bad",)}, "catalog", "failed", "bad"),

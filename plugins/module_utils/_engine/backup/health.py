@@ -11,9 +11,6 @@ from typing import Any
 from ..core.sizes import format_bytes, format_duration
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
-#: A base backup each day is the custom; one day late is worth a word, a week is not a backup any more.
-_OLD_SECONDS = 2 * 86400
-_TOO_OLD_SECONDS = 8 * 86400
 _LEFT_BEHIND_SECONDS = 3600
 
 
@@ -36,6 +33,8 @@ class Facts:
 
     rpo_seconds: int
     rto_seconds: int
+    #: A base backup each day is the custom, with six hours for what may come between.
+    backup_age_seconds: int = 108000
     newest_backup: str | None = None
     newest_backup_age_seconds: float | None = None
     unarchived_seconds: float | None = None
@@ -128,9 +127,10 @@ def _backup(facts: Facts) -> Check:
         return Check(
             "backup", WARNING, f"{facts.newest_backup} ended in the future: this host's clock is wrong"
         )
-    if age > _TOO_OLD_SECONDS:
-        return Check("backup", FAILED, f"{text}: see why the schedule does not run")
-    return Check("backup", WARNING if age > _OLD_SECONDS else OK, text)
+    goal = format_duration(facts.backup_age_seconds)
+    if age > facts.backup_age_seconds:
+        return Check("backup", FAILED, f"{text}, the objective is {goal}: see why the schedule does not run")
+    return Check("backup", OK, f"{text}, the objective is {goal}")
 
 
 def _catalog(facts: Facts) -> Check:

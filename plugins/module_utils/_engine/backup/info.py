@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""What there is, what can be restored, and whether that meets the objectives. Needs the repository only."""
+"""What there is and what can be restored. Needs the repository only; :mod:`watch.check` judges it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..cluster.controldata import read_control_data
 from ..cluster.instance import Instance
 from ..cluster.psql import query
 from ..core.clock import format_utc, utc_now
-from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError
+from ..core.errors import KeeperError
 from ..core.progress import read_progress
 from ..repository.archive import conflicts
 from ..repository.catalog import Backup, Catalog, read_catalog
@@ -21,15 +22,13 @@ from ..repository.engine import NativeEngine
 from ..repository.evidence import list_evidence
 from ..repository.layout import Repository
 from ..repository.leftovers import leftovers
-from ..settings.certificates import certificate_checks
-from ..settings.health import settings_checks
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
-from .health import Facts, judge
-from .kept import expiry_check, retention_facts
+from .health import Facts
+from .kept import retention_facts
 from .pages import describe
 from .state import ask_server, ready_segments, repository_disk
-from .streaming import ask_streaming, streaming_check
+from .streaming import ask_streaming
 from .windows import Window, gaps, windows
 
 
@@ -92,32 +91,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "retention": retention_facts(config, repository, catalog, found),
         "progress": read_progress(f"{config.state_directory}/progress.json"),
         "last_restore": max(evidence, key=lambda item: str(item.get("ended", "")), default=None),
-        "objectives": {
-            "rpo_seconds": config.objectives.rpo_seconds,
-            "rto_seconds": config.objectives.rto_seconds,
-        },
-    }
-
-
-def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
-    """Hold the facts against the objectives, and the configuration against what was written.
-
-    ``checks``: name, state (``ok``, ``warning``, ``failed``) and text of each; ``healthy``; ``exit_status`` 3
-    when one has failed. ``information`` is what they were judged by.
-    """
-    known = information(config, repository)
-    checks = [item.to_dict() for item in judge(_facts(known))]
-    checks.append(expiry_check(known["retention"], utc_now()).to_dict())
-    if known["streaming"]:
-        checks.append(streaming_check(known["streaming"]).to_dict())
-    checks += settings_checks(config) + certificate_checks(config)
-    failed = any(item["state"] == "failed" for item in checks)
-    return {
-        "changed": False,
-        "healthy": not failed,
-        "exit_status": EXIT_FAILED if failed else EXIT_DONE,
-        "checks": checks,
-        "information": known,
+        "objectives": config.objectives.to_dict(),
     }
 
 
@@ -139,8 +113,10 @@ def _broken_chains(catalog: Catalog) -> list[dict[str, Any]]:
     ]
 
 
-def _facts(known: dict[str, Any]) -> Facts:
+def facts_of(known: Mapping[str, Any], *, backup_age_seconds: int) -> Facts:
+    """What :func:`.health.judge` holds against the objectives."""
     return Facts(
+        backup_age_seconds=backup_age_seconds,
         rpo_seconds=known["objectives"]["rpo_seconds"],
         rto_seconds=known["objectives"]["rto_seconds"],
         newest_backup=known["freshness"]["newest_backup"],

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from ..backup.base import BackupRequest, backup
-from ..backup.info import check, information
+from ..backup.info import information
 from ..backup.kept import expiry_lines
 from ..cluster.config import BACKUP_KINDS, ClusterConfig
 from ..cluster.disks import nearest_existing
@@ -28,6 +28,7 @@ from ..repository.layout import Repository
 from ..wal.index import WalIndex
 from ..watch.record import OPERATIONS, recording
 from . import show
+from .check import add_check, check_command, unknown
 from .copy import add_copy, copy_command
 from .dump import add_dump, dump_command
 from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
@@ -59,6 +60,10 @@ def run_command(arguments: Sequence[str]) -> int:
     except KeeperError as error:
         if options.json:
             _say(_as_json({"changed": False, "error": error.to_dict()}))
+        elif getattr(options, "nagios", False):
+            status, line = unknown(error, cluster)
+            _say(line)
+            return status
         _say("\n".join(error_card(error.to_dict(), cluster, language)), sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
@@ -157,11 +162,6 @@ def _repository(config: ClusterConfig) -> Repository:
 def _info(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     result = information(config, _repository(config))
     return result, show.information(result) + expiry_lines(result["retention"], language)
-
-
-def _check(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    result = check(config, _repository(config))
-    return result, show.check(result)
 
 
 def _backup(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
@@ -270,7 +270,9 @@ def _parser() -> argparse.ArgumentParser:
 
     target = _target_options()
     add("info", _info, "show backups, recovery windows, gaps, and what is running")
-    add("check", _check, "hold the facts against the objectives; exit 3 when they are not met")
+    add_check(
+        add("check", check_command, "hold the facts against the objectives; exit 3 when they are not met")
+    )
     add_history(
         add("history", history_command, "show which runs there were, how each ended, and what is usual")
     )

@@ -76,8 +76,3 @@ def information(result: Mapping[str, Any]) -> list[str]:
     if result.get("progress"):
         lines.append(f"  {describe(result['progress'])}")
     return lines
-
-
-def check(result: Mapping[str, Any]) -> list[str]:
-    """One line for each thing that was looked at."""
-    return [f"{item['state']:8} {item['name']}: {item['text']}" for item in result["checks"]]

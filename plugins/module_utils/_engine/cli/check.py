@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""``dbkeeper check``: for people, for programs, for Nagios and Icinga, for Prometheus."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..core.errors import KeeperError
+from ..watch.check import check, lines, nagios
+from ..watch.metrics import write_metrics
+
+Outcome = tuple[dict[str, Any], list[str]]
+#: Of a plugin that could not look at all.
+UNKNOWN = 3
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Options of ``check``."""
+    parser.add_argument(
+        "--nagios",
+        action="store_true",
+        help="one line with performance data; exit 0 ok, 1 warning, 2 critical, 3 unknown",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="FILE",
+        help="write figures for Prometheus there; or metrics_file of the description",
+    )
+
+
+def check_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    """Look, judge, tell."""
+    result = check(config, config.open_repository())
+    path = options.metrics or config.metrics_file
+    if path:
+        write_metrics(path, result)
+    if options.nagios:
+        status, line = nagios(result)
+        return {**result, "exit_status": status}, [line]
+    return result, lines(result, language)
+
+
+def unknown(error: KeeperError, cluster: str) -> tuple[int, str]:
+    """For Nagios: what it is told when nothing could be looked at."""
+    text = " ".join(f"{error.code}: {error.happened}".replace("|", "/").split())
+    return UNKNOWN, f"DBKEEPER UNKNOWN - {cluster}: {text}"

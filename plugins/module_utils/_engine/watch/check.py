@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""``dbkeeper check``: everything that is known, held against what was asked for. Gathers; :mod:`.judge` decides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from ..backup.health import judge
+from ..backup.info import facts_of, information
+from ..backup.kept import expiry_check
+from ..backup.streaming import streaming_check
+from ..cluster.config import ClusterConfig
+from ..cluster.controldata import read_control_data
+from ..core.clock import format_utc, parse_utc, utc_now
+from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, unexpected
+from ..core.progress import read_progress
+from ..core.sizes import format_duration
+from ..repository.dumps import encode_name, read_shelf
+from ..repository.layout import Repository
+from ..settings.certificates import certificate_checks
+from ..settings.health import settings_checks
+from . import judge as judging
+from .exposure import exposure
+from .finding import FAILED, OK, STATES, WARNING, Finding, worst
+from .history import RUNNING
+from .known import all_runs
+from .space import forecast, free_and_total, sampled
+from .trends import failing_series, trends
+
+
+def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
+    """Hold the facts against the objectives, and the configuration against what was written.
+
+    ``checks``: name, state (``ok``, ``warning``, ``failed``), text (and ``text_ja``) and ``measures`` of each;
+    ``healthy``; ``state`` is the worst; ``exit_status`` 3 when one has failed. ``information`` is what they were judged
+    by, None where the repository cannot be read: that is a failed check, too, and the rest is looked at all the same.
+    """
+    now = utc_now()
+    found: list[Finding] = []
+    try:
+        known: dict[str, Any] | None = information(config, repository)
+    except (KeeperError, OSError) as error:
+        known = None
+        told = error if isinstance(error, KeeperError) else unexpected(error, "read the repository")
+        found.append(Finding("repository", FAILED, f"{told.code}: {told.happened}. {told.remedy}"))
+    if known is not None:
+        found.append(Finding("repository", OK, f"{repository.path} can be read"))
+        found += _known_before(config, known, now)
+        found += _of_the_repository(config, repository, known, now)
+    found += [Finding.of(item) for item in settings_checks(config) + certificate_checks(config)]
+    found += _of_the_history(config, now)
+    state = worst([one.state for one in found])
+    return {
+        "changed": False,
+        "healthy": state != FAILED,
+        "state": state,
+        "counts": {one: sum(item.state == one for item in found) for one in STATES},
+        "exit_status": EXIT_FAILED if state == FAILED else EXIT_DONE,
+        "cluster": config.cluster,
+        "at": format_utc(now),
+        "checks": [one.to_dict() for one in found],
+        "information": known,
+    }
+
+
+def _known_before(config: ClusterConfig, known: Mapping[str, Any], now: datetime) -> list[Finding]:
+    facts = facts_of(known, backup_age_seconds=config.objectives.backup_age_seconds)
+    checks = [item.to_dict() for item in judge(facts)]
+    checks.append(expiry_check(known["retention"], now).to_dict())
+    if known["streaming"]:
+        checks.append(streaming_check(known["streaming"]).to_dict())
+    return [Finding.of(item) for item in checks]
+
+
+def _of_the_repository(
+    config: ClusterConfig, repository: Repository, known: Mapping[str, Any], now: datetime
+) -> list[Finding]:
+    goals = config.objectives
+    looked_at: list[tuple[str, Callable[[], Finding]]] = [
+        ("full-backup", lambda: _full_backup(config, known, now)),
+        ("rpo-now", lambda: judging.rpo_now(exposure(config, known), now, goals.rpo_seconds)),
+        ("arrival", lambda: _arrival(config, repository, known)),
+        ("backlog", lambda: _backlog(config, known)),
+        ("space", lambda: _space(config, known, now)),
+        ("dumps", lambda: _dumps(config, repository, now)),
+    ]
+    return [_guarded(name, look) for name, look in looked_at]
+
+
+def _of_the_history(config: ClusterConfig, now: datetime) -> list[Finding]:
+    try:
+        runs = all_runs(config.state_directory)
+    except KeeperError as error:
+        return [Finding("runs", FAILED, f"{error.code}: {error.happened}")]
+    usual = trends(runs)
+    running = [run for run in runs if run["result"] == RUNNING]
+    progress = read_progress(f"{config.state_directory}/progress.json")
+    looked_at: list[tuple[str, Callable[[], Finding]]] = [
+        ("size", lambda: judging.sizes(usual)),
+        ("duration", lambda: judging.durations(usual)),
+        ("runs", lambda: judging.last_runs(failing_series(runs))),
+        ("stuck", lambda: judging.stuck(progress, running, usual, now)),
+    ]
+    return [_guarded(name, look) for name, look in looked_at]
+
+
+def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
+    """What cannot be looked at is said, and hides nothing else."""
+    try:
+        return look()
+    except KeeperError as error:
+        return Finding(name, WARNING, f"not known: {error.code}: {error.happened}")
+    except OSError as error:
+        return Finding(name, WARNING, f"not known: {error.filename}: {error.strerror}")
+
+
+def _full_backup(config: ClusterConfig, known: Mapping[str, Any], now: datetime) -> Finding:
+    broken = {item["label"] for item in known["broken_chains"]} | {
+        item["label"] for item in known["page_faults"]
+    }
+    full = [
+        one
+        for one in known["backups"]
+        if one["kind"] == "full"
+        and one["status"] == "verified"
+        and one["label"] not in broken
+        and known["system_id"] in (None, str(one["system_id"]))
+    ]
+    goal = config.objectives.full_backup_age_seconds or 2 * config.backup.full_interval_seconds
+    if not full:
+        return judging.full_backup(None, None, goal)
+    newest = full[-1]
+    ended = parse_utc(newest["stopped_at"] or newest["started_at"])
+    return judging.full_backup(newest["label"], (now - ended).total_seconds(), goal)
+
+
+def _arrival(config: ClusterConfig, repository: Repository, known: Mapping[str, Any]) -> Finding:
+    last = (known["archiver"] or {}).get("last_archived_wal")
+    if last is None or known["system_id"] is None:
+        return judging.arrival(None, there=True)
+    there = repository.has_wal(int(known["system_id"]), [last])
+    return judging.arrival(last, there=last in there)
+
+
+def _backlog(config: ClusterConfig, known: Mapping[str, Any]) -> Finding:
+    count = int((known["archiver"] or {}).get("ready_segments") or 0)
+    directory = f"{config.data_directory}/pg_wal"
+    if not os.path.isdir(directory):
+        return judging.backlog(0, 0, 0)
+    size = read_control_data(config.bin_directory, config.data_directory).wal_segment_size if count else 0
+    return judging.backlog(count, count * size, free_and_total(directory)[0])
+
+
+def _space(config: ClusterConfig, known: Mapping[str, Any], now: datetime) -> Finding:
+    disk = known["disk"]
+    samples = sampled(config.state_directory, int(disk["free_bytes"]), now)
+    return judging.space(
+        int(disk["free_bytes"]), int(disk["total_bytes"]), forecast(samples, now), config.objectives.free_days
+    )
+
+
+def _dumps(config: ClusterConfig, repository: Repository, now: datetime) -> Finding:
+    shelf = read_shelf(repository) if config.dumps or os.path.isdir(f"{repository.path}/dump") else None
+    wanted = []
+    for wish in config.dumps:
+        good = [
+            one
+            for one in (shelf.of(wish.database) if shelf else [])
+            if one.verified and one.series == wish.label
+        ]
+        age = (now - good[-1].ended_at).total_seconds() if good else None
+        what = f"{encode_name(wish.database)}/{wish.label}"
+        wanted.append(judging.DumpFact(what, age, config.objectives.dump_age_seconds))
+    return judging.dumps(wanted, [entry.key for entry in shelf.damaged] if shelf else [])
+
+
+def lines(result: Mapping[str, Any], language: str) -> list[str]:
+    """One line for each thing that was looked at."""
+    text = "text_ja" if language == "ja" else "text"
+    return [f"{item['state']:8} {item['name']}: {item[text]}" for item in result["checks"]]
+
+
+def nagios(result: Mapping[str, Any]) -> tuple[int, str]:
+    """Exit status (0 ok, 1 warning, 2 critical) and the one line with performance data of Nagios and Icinga."""
+    state = result["state"]
+    status, word = {OK: (0, "OK"), WARNING: (1, "WARNING"), FAILED: (2, "CRITICAL")}[state]
+    bad = [item for item in result["checks"] if item["state"] != OK]
+    bad.sort(key=lambda item: -STATES.index(item["state"]))
+    said = "; ".join(f"{item['name']}: {item['text']}" for item in bad) or _well(result)
+    figures = [_perfdata(one) for item in result["checks"] for one in item["measures"]]
+    line = f"DBKEEPER {word} - {result['cluster']}: {_flat(said)}"
+    return status, f"{line} | {' '.join(figures)}" if figures else line
+
+
+def _well(result: Mapping[str, Any]) -> str:
+    known = result["information"] or {}
+    freshness = known.get("freshness") or {}
+    age = freshness.get("newest_backup_age_seconds")
+    aged = f", newest backup {format_duration(max(0.0, age))} old" if age is not None else ""
+    return f"{len(result['checks'])} checks{aged}"
+
+
+def _flat(text: str) -> str:
+    # A bar begins the performance data, and a line is one line.
+    return " ".join(text.replace("|", "/").split())
+
+
+def _perfdata(measure: Mapping[str, Any]) -> str:
+    """``'label'=value[unit];[warning];[critical];[least]`` (Nagios plugin guidelines, "Performance data")."""
+    name = str(measure["name"])
+    unit = "s" if name.endswith("_seconds") else "B" if name.endswith("_bytes") else ""
+    about = f" {measure['about']}" if "about" in measure else ""
+    label = _flat(f"{name}{about}").replace("'", "_").replace("=", "_")
+    least, most = measure.get("least"), measure.get("most")
+    if least is None and most is None:
+        critical = ""
+    elif least is None:
+        critical = f"{most:g}" if most != int(most or 0) else f"{int(most or 0)}"
+    else:
+        # A range: outside of it is critical.
+        critical = f"{least:g}:{'' if most is None else format(most, 'g')}"
+    value = measure["value"]
+    shown = f"{int(value)}" if value == int(value) else f"{value:.3f}"
+    return f"'{label}'={shown}{unit};;{critical};0;"
