@@ -30,6 +30,7 @@ from .history import RUNNING
 from .known import all_runs
 from .space import forecast, free_and_total, sampled
 from .trends import failing_series, trends
+from .verify_record import verification
 
 
 def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
@@ -87,6 +88,8 @@ def _of_the_repository(
         ("backlog", lambda: _backlog(config, known)),
         ("space", lambda: _space(config, known, now)),
         ("dumps", lambda: _dumps(config, repository, now)),
+        ("verification", lambda: _verification(config, repository, known, now)),
+        ("trial", lambda: _trial(config, repository, now)),
     ]
     return [_guarded(name, look) for name, look in looked_at]
 
@@ -119,9 +122,7 @@ def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
 
 
 def _full_backup(config: ClusterConfig, known: Mapping[str, Any], now: datetime) -> Finding:
-    broken = {item["label"] for item in known["broken_chains"]} | {
-        item["label"] for item in known["page_faults"]
-    }
+    broken = {item["label"] for name in ("broken_chains", "page_faults", "unsound") for item in known[name]}
     full = [
         one
         for one in known["backups"]
@@ -176,6 +177,40 @@ def _dumps(config: ClusterConfig, repository: Repository, now: datetime) -> Find
         what = f"{encode_name(wish.database)}/{wish.label}"
         wanted.append(judging.DumpFact(what, age, config.objectives.dump_age_seconds))
     return judging.dumps(wanted, [entry.key for entry in shelf.damaged] if shelf else [])
+
+
+def _verification(
+    config: ClusterConfig, repository: Repository, known: Mapping[str, Any], now: datetime
+) -> Finding:
+    found = verification(repository)
+    good = [run["ended_at"] for run in (found["cheap"], found["thorough"]) if run and _went_well(run)]
+    good_age = (now - parse_utc(max(good))).total_seconds() if good else None
+    verified = [one["stopped_at"] for one in known["backups"] if one["status"] == "verified"]
+    oldest = min((text for text in verified if text), default=None)
+    oldest_age = (now - parse_utc(oldest)).total_seconds() if oldest else None
+    bad = [f"{one['what']} ({_fault(one['fault'])})" for one in found["bad"]]
+    return judging.verification(good_age, oldest_age, bad, config.objectives.verification_age_seconds)
+
+
+def _trial(config: ClusterConfig, repository: Repository, now: datetime) -> Finding:
+    run = verification(repository)["trial"]
+    goal = config.objectives.trial_age_seconds
+    if not run or not run.get("ended_at"):
+        return judging.trial(None, None, goal)
+    age = (now - parse_utc(run["ended_at"])).total_seconds()
+    if _went_well(run):
+        return judging.trial(age, None, goal)
+    return judging.trial(None, (age, _fault(run.get("fault") or run.get("error"))), goal)
+
+
+def _went_well(run: Mapping[str, Any]) -> bool:
+    return bool(run.get("good")) and bool(run.get("ended_at"))
+
+
+def _fault(told: Any) -> str:
+    if isinstance(told, Mapping):
+        return f"{told.get('code')}: {told.get('happened') or told.get('text')}"
+    return str(told or "see dbkeeper history")
 
 
 def lines(result: Mapping[str, Any], language: str) -> list[str]:
