@@ -15,6 +15,7 @@ from ..backup.kept import expiry_check
 from ..backup.streaming import streaming_check
 from ..cluster.config import ClusterConfig
 from ..cluster.controldata import read_control_data
+from ..copies.status import status_of
 from ..core.clock import format_utc, parse_utc, utc_now
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, unexpected
 from ..core.progress import read_progress
@@ -88,6 +89,7 @@ def _of_the_repository(
         ("backlog", lambda: _backlog(config, known)),
         ("space", lambda: _space(config, known, now)),
         ("dumps", lambda: _dumps(config, repository, now)),
+        ("copies", lambda: _copies(config)),
         ("verification", lambda: _verification(config, repository, known, now)),
         ("trial", lambda: _trial(config, repository, now)),
     ]
@@ -177,6 +179,16 @@ def _dumps(config: ClusterConfig, repository: Repository, now: datetime) -> Find
         what = f"{encode_name(wish.database)}/{wish.label}"
         wanted.append(judging.DumpFact(what, age, config.objectives.dump_age_seconds))
     return judging.dumps(wanted, [entry.key for entry in shelf.damaged] if shelf else [])
+
+
+def _copies(config: ClusterConfig) -> Finding:
+    found = [
+        judging.CopyFact(
+            one.name, one.behind_seconds, one.lag_seconds, _fault(one.failure) if one.failure else None
+        )
+        for one in status_of(config)
+    ]
+    return judging.copies(found)
 
 
 def _verification(

@@ -94,9 +94,9 @@ def decide(
         entry["told"] = [text for text in entry["told"] if now - parse_utc(text) < AGAIN_AFTER]
     for key, problem in problems.items():
         events += _seen(kept, key, problem, now)
-    for key in gone:
-        entry = kept.get(key)
-        if entry is None or not entry["open"]:
+    for key in sorted(gone & kept.keys()):
+        entry = kept[key]
+        if not entry["open"]:
             continue
         entry["open"] = False
         # Who was never told that it had failed need not hear that it works.
