@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -184,6 +185,83 @@ def test_below_17_every_backup_is_full_and_says_why(sandbox: Sandbox) -> None:
         cluster.keeper("backup", "--check", "--kind", "incremental").refused("incremental-not-possible")
 
 
+def with_another(cluster: Cluster, program: str, script: str) -> str:
+    """From now on a shell script, which knows the real one as ``$real``, is that program; the directory before."""
+    place = cluster.root / "programs"
+    place.mkdir()
+    for one in cluster.installation.bin_directory.iterdir():
+        if one.name != program:
+            (place / one.name).symlink_to(one)
+    (place / program).write_text(
+        f"#!/bin/bash\nreal={shlex.quote(cluster.installation.program(program))}\n{script}\n"
+    )
+    (place / program).chmod(0o755)
+    good = str(cluster.config["bin_directory"])
+    cluster.write_config(bin_directory=str(place))
+    return good
+
+
+#: The real program under a limit for files; and on a disk that gives back other bytes than it was given.
+LIMITED = 'trap "" XFSZ; ulimit -f 32; exec "$real" "$@"'
+ROTTEN = """
+"$real" "$@" || exit
+while [ "$1" != -o ]; do shift; done
+file=$(find "$2/base" -type f -size +40k | sort | head -n 1)
+printf 'damage' | dd of="$file" bs=1 seek=20000 conv=notrunc status=none
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "script", "words", "staged"),
+    [
+        ("combine-failed", LIMITED, ("could not write to file", "--backup"), 1),
+        ("combined-copy-unfit", ROTTEN, ("checksum mismatch for file", "fetches the backups anew"), 2),
+    ],
+    ids=["combine-failed", "combined-copy-unfit"],
+)
+def test_combining_that_fails(
+    chain: World, code: str, script: str, words: tuple[str, ...], staged: int
+) -> None:
+    """A17: told with the program's own words; the live cluster is not touched, and the next run goes on."""
+    cluster = chain.cluster
+    good = with_another(cluster, "pg_combinebackup", script)
+    with cluster.unchanged("beside: "):
+        error = cluster.keeper(*RESTORE).failed(code, *words, "nothing that is in use was touched")
+    assert not error["details"]["state"]["swapped"]
+    # Under its own name it would be taken for a data directory that can be started.
+    assert not list(cluster.parent.glob("data.dbkeeper-*/data"))
+    assert recovered_rows(cluster.dsn()) == chain.all_rows()
+    cluster.write_config(bin_directory=good)
+    assert cluster.keeper(*RESTORE).expect(0)["resumes"]
+    assert cluster.steps().count("stage:done") == staged
+    restored(chain)
+
+
+def test_summaries_that_go_when_the_backup_has_begun(chain: World) -> None:
+    """A17: the plan saw them, the server does not find them any more: no backup, and the next one is full."""
+    cluster = chain.cluster
+    cluster.sql("CHECKPOINT")
+    cluster.sql("CREATE TABLE much AS SELECT generate_series(1, 50000) AS n")
+    cluster.sql("CHECKPOINT")
+    summarized = "SELECT max(end_lsn) > %s FROM pg_available_wal_summaries()"
+    wait_for(lambda: cluster.value(summarized, start(chain)), "a summary after the last backup")
+    running = cluster.keeper_start("backup", pause_at="copy:begun")
+    running.wait_paused()
+    begun = max(entries(cluster))
+    for path in (cluster.data_directory / "pg_wal" / "summaries").iterdir():
+        path.unlink()
+    with cluster.unchanged("wal: ", f"base: {begun}"):
+        running.resume()
+        running.wait().failed("wal-summaries-missing", "WAL summaries are required", "--kind full")
+    entry = entries(cluster)[begun]
+    assert (entry["kind"], entry["status"]) == ("incremental", "failed")
+    assert [path.name for path in (base(cluster) / begun).iterdir()] == ["backup.json"]
+    assert cluster.keeper("plan", *TARGET).expect(0)["plan"]["backup"] == chain.backups[2].label
+    again = cluster.keeper("backup").expect(0)
+    assert "no WAL summary covers" in again["plan"]["reason"]
+    assert (again["backup"]["kind"], again["backup"]["status"]) == ("full", "verified")
+
+
 @pytest.mark.parametrize("status", [pytest.param("begun", marks=pytest.mark.matrix), "done"])
 def test_killed_at_the_edges_of_combining(chain: World, status: str) -> None:
     chain.cluster.keeper(*RESTORE, kill_at=f"combine:{status}")
@@ -195,19 +273,9 @@ def test_killed_at_the_edges_of_combining(chain: World, status: str) -> None:
 def test_killed_in_the_middle_of_combining(chain: World) -> None:
     """The keeper is killed, pg_combinebackup goes on: the next run ends it before it begins anew."""
     cluster = chain.cluster
-    place = cluster.root / "programs"
-    place.mkdir()
-    for program in cluster.installation.bin_directory.iterdir():
-        if program.name != "pg_combinebackup":
-            (place / program.name).symlink_to(program)
-    slow = place / "pg_combinebackup"
-    real = cluster.installation.program("pg_combinebackup")
     wait = f"{sys.executable} -c 'import time; time.sleep(600)'"
     # It has written everything, and is not done.
-    slow.write_text(f'#!/bin/bash\n{real} "$@"\nexec -a pg_combinebackup {wait} "$@"\n')
-    slow.chmod(0o755)
-    good = cluster.config["bin_directory"]
-    cluster.write_config(bin_directory=str(place))
+    good = with_another(cluster, "pg_combinebackup", f'"$real" "$@"\nexec -a pg_combinebackup {wait} "$@"')
     running = cluster.keeper_start(*RESTORE)
     pid = wait_for(lambda: stranger(cluster), "pg_combinebackup at work")
     running.kill_group()

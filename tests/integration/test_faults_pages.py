@@ -16,6 +16,7 @@ from .backup_help import base, entries
 from .harness import damage
 from .harness.cluster import Cluster
 from .harness.installation import Installation, installations
+from .harness.sandbox import Sandbox
 from .harness.template import Kind
 from .harness.workload import recovered_rows
 from .harness.world import SETTINGS, World
@@ -96,6 +97,12 @@ def test_such_a_backup_is_passed_over_refused_by_name_and_taken_where_accepted(
         assert information["page_faults"] == [{"label": bad, "faults": f"1 damaged page in {path}"}]
         [pages] = [item for item in cluster.keeper("check").expect(3)["checks"] if item["name"] == "pages"]
         assert (pages["state"], bad in pages["text"]) == ("failed", True)
+        # Nor does it count as one of the full backups that are kept.
+        expiry = cluster.keeper("expire", "--dry-run", "--full-count", "1").expect(0)["plan"]
+        assert {one["label"]: (one["action"], one["why"]) for one in expiry["backups"]} == {
+            world.backups[0].label: ("keep", "count"),
+            bad: ("keep", "window"),
+        }
         [noted] = [item for item in information["backups"] if item["label"] == bad]
         assert noted["page_faults"]["files"] == [{"path": path, "count": 1, "blocks": [2]}]
     answer = cluster.keeper(
@@ -144,6 +151,36 @@ def test_amcheck_finds_an_index_that_no_checksum_could(make_cluster: Callable[..
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["sound"])
     for database in ("postgres", "other-one", "template1"):
         assert extensions(cluster, database) == ["plpgsql"]
+
+
+def test_amcheck_that_cannot_be_installed(sandbox: Sandbox) -> None:
+    """Somebody's event trigger is not asked; one that fires always stands in the way, and then nothing is swapped."""
+    cluster = Cluster(sandbox, installation=installations()[16], settings=SETTINGS).start()
+    cluster.sql(
+        "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'no % here', tg_tag; END$$"
+    )
+    cluster.sql(
+        "CREATE EVENT TRIGGER no ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION', 'DROP EXTENSION') "
+        "EXECUTE FUNCTION no()"
+    )
+    cluster.sql("ALTER EVENT TRIGGER no DISABLE")
+    world = World.begin(cluster).work().backup()
+    cluster.sql("ALTER EVENT TRIGGER no ENABLE")
+    world.work(4).point("asked")
+    cluster.sql("ALTER EVENT TRIGGER no ENABLE ALWAYS")
+    world.work(4).point("always").finish()
+    with cluster.unchanged("beside: "):
+        error = cluster.keeper("restore", "--target-name", "always", "--amcheck", *CONFIRM).failed(
+            "amcheck-failed", "no CREATE EXTENSION here", "nothing was swapped"
+        )
+    assert error["details"]["state"]["swapped"] is False
+    assert recovered_rows(cluster.dsn()) == world.all_rows()
+    cluster.keeper("undo", *CONFIRM).expect(0)
+    done = cluster.keeper("restore", "--target-name", "asked", "--amcheck", "--skip-backup", *CONFIRM)
+    assert done.expect(0)["record"]["amcheck"]["passed"] is True
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["asked"])
+    assert extensions(cluster, "postgres") == ["plpgsql"]
 
 
 def extensions(cluster: Cluster, database: str) -> list[Any]:

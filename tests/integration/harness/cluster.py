@@ -84,6 +84,7 @@ class Cluster:
             self.seen(directory).mkdir(parents=True, mode=0o700)
         for directory in (self.repository, self.state_directory, self.root / "bin"):
             self.seen(directory).mkdir(parents=True, mode=0o700, exist_ok=True)
+        self.options = ""  # of the tests' sessions: -c name=value
         self.command = write_launcher(self.root / "bin")
         self.config_file = self.root / "etc" / "postgresql.conf" if external_config else None
         if origin:
@@ -258,7 +259,7 @@ class Cluster:
 
     def dsn(self, database: str = "postgres", user: str = SUPERUSER) -> str:
         """How libpq finds the server."""
-        return f"host={self.socket_directory} port={self.port} dbname={database} user={user}"
+        return f"host={self.socket_directory} port={self.port} dbname={database} user={user} options='{self.options}'"
 
     def connect(self, database: str = "postgres", user: str = SUPERUSER) -> psycopg.Connection[Any]:
         """A connection in autocommit mode."""

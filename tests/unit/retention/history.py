@@ -52,6 +52,7 @@ class Life:
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
+        self.rot = random.Random(f"rot {self.seed}")
         self.now = BIRTH
         self.skew = timedelta()
         self._number = 1
@@ -150,6 +151,8 @@ class Life:
                 timeline=self.timeline,
                 start_lsn=start,
                 stop_lsn=max(self._number * SIZE + 640, start + 600),
+                # The server found damaged pages while it sent them: whole, and not to be built upon.
+                page_faults={"count": 1, "files": []} if self.rot.random() < 0.06 else None,
             )
         )
         self.stopped[label] = self.now
@@ -296,13 +299,21 @@ class Life:
                 return True
             backup = by_label[backup.parent]
 
+    def sound(self, backup: Backup) -> bool:
+        """Whether nothing that it consists of has damaged pages."""
+        by_label = {one.label: one for one in self.backups}
+        while backup.parent is not None and not backup.page_faults:
+            backup = by_label[backup.parent]
+        return not backup.page_faults
+
     def fit(self, labels: set[str], present: set[tuple[int, int]]) -> list[Backup]:
-        """The verified backups that can become consistent."""
+        """The verified backups that can become consistent, and of which no part has damaged pages."""
         return [
             one
             for one in self.backups
             if one.status == "verified"
             and self.chained(one, labels)
+            and self.sound(one)
             and any(
                 self.leads(one, t) and self.reaches(one, t, int(one.stop_lsn or 1) - 1, present)
                 for t in [*self.archived]

@@ -134,6 +134,34 @@ def test_policies(policy: Policy, expected: dict[str, str], first: int) -> None:
     assert plan.freed_bytes == 10 * (first - 1)
 
 
+HURT = {"count": 1, "files": [{"path": "base/5/1259", "count": 1, "blocks": [0]}]}
+
+
+def test_a_backup_with_damaged_pages_is_none_of_those_that_are_counted() -> None:
+    """B19: it is kept while it is young, and the sound ones before it are not given up for it."""
+    newest = backup(90, page_faults=HURT)
+    plan = planned(Policy(2), state(*FOUR[:3], newest))
+    assert fates(plan) == {"b10": "-outside", "b40": "count", "b70": "count", "b90": "window"}
+    assert first_kept(plan) == 40
+    # Built on one that is damaged is damaged.
+    child = backup(95, kind="incremental", parent="b90")
+    plan = planned(Policy(1), state(*FOUR[:3], newest, child))
+    assert fates(plan) == {
+        "b10": "-outside",
+        "b40": "-outside",
+        "b70": "count",
+        "b90": "window",
+        "b95": "window",
+    }
+    # The only ones that there are stay, and all WAL with them.
+    plan = planned(Policy(1), state(*(one.changed(page_faults=HURT) for one in FOUR)))
+    assert fates(plan) == dict.fromkeys(("b10", "b40", "b70", "b90"), "few")
+    assert not plan.changes
+    # Old and damaged goes as any other does.
+    plan = planned(Policy(1), state(FOUR[0].changed(page_faults=HURT), *FOUR[1:]))
+    assert fates(plan)["b10"] == "-outside"
+
+
 def test_wal_for_a_shorter_time_leaves_what_backups_need_to_become_consistent() -> None:
     plan = planned(Policy(4, None, 15 * HOUR), state(*FOUR))
     runs = [(run.first.number, run.last.number, run.why) for run in plan.wal[0].runs]

@@ -15,11 +15,15 @@ import secrets
 from collections.abc import Mapping
 
 from ..core.errors import Failed, KeeperError
-from ..core.run import run
+from ..core.run import Completed, run
 from .config import ClusterConfig
 
 _ERROR = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(?:([0-9A-Z]{5}): )?(.*)")
 _LARGEST_FIELD = 1 << 28
+#: From this major version on there are event triggers at login, and a setting that turns all of them off.
+_LOGIN_TRIGGERS = 17
+#: libpq's words when a session never began: what it was meant to do has not been done.
+_NO_SESSION = re.compile(r"psql: error: connection to server .* failed: ")
 
 
 def query(
@@ -33,11 +37,13 @@ def query(
     port: int | None = None,
     timeout: float = 60.0,
     search_path: str = "pg_catalog",
+    settings: Mapping[str, str] | None = None,
 ) -> list[list[str | None]]:
     """Run one statement as the superuser and return its rows, each value a text, NULL as None.
 
     ``values`` stand in the statement as ``:'name'`` or ``:"name"``. ``timeout`` is in seconds and is the
-    server's statement_timeout too. Times come in UTC and ISO 8601, so that they mean one thing.
+    server's statement_timeout too. Times come in UTC and ISO 8601, so that they mean one thing. ``settings`` are more
+    of the session. A trigger at login that raises (17 and later) does not keep the superuser out (fault C15).
 
     Raises :class:`Failed`: ``server-unreachable`` (no connection), ``sql-failed`` (details hold ``sqlstate``).
     """
@@ -49,15 +55,21 @@ def query(
     argv += ["-h", socket_directory or config.socket_directory, "-p", str(port or config.port)]
     argv += ["-U", user or config.superuser, "-d", database]
     attempted = f"ask the server of cluster {config.cluster}"
-    done = run(
-        argv,
-        attempted=attempted,
-        remedy="See whether the server is overloaded or a lock is waited for (pg_stat_activity).",
-        stdin=f"{sql.rstrip().rstrip(';')}\n;\n".encode(),
-        env=environment(timeout, search_path),
-        timeout=timeout + 15,
-        accept=(0, 1, 2, 3),
-    )
+
+    def ask(more: Mapping[str, str]) -> Completed:
+        return run(
+            argv,
+            attempted=attempted,
+            remedy="See whether the server is overloaded or a lock is waited for (pg_stat_activity).",
+            stdin=f"{sql.rstrip().rstrip(';')}\n;\n".encode(),
+            env=environment(timeout, search_path, {**(settings or {}), **more}),
+            timeout=timeout + 15,
+            accept=(0, 1, 2, 3),
+        )
+
+    done = ask({})
+    if done.status == 2 and _may_be_a_trigger(config, user) and _NO_SESSION.match(done.err):
+        done = ask({"event_triggers": "off"})
     if done.status == 0:
         return _rows(done.out, marker)
     raise server_error(done.status, done.err, sql, attempted, argv[argv.index("-h") + 1], port or config.port)
@@ -72,11 +84,19 @@ def answers(config: ClusterConfig, *, socket_directory: str | None = None, port:
     return done.status == 0
 
 
-def environment(timeout: float, search_path: str) -> dict[str, str]:
+def _may_be_a_trigger(config: ClusterConfig, user: str | None) -> bool:
+    """Whether one at login may have kept us out, and we may turn it off for ourselves: only a superuser may."""
+    return user is None and int(config.version) >= _LOGIN_TRIGGERS
+
+
+def environment(
+    timeout: float, search_path: str, settings: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """What psql is started with, so that values come in one form; ``timeout`` in seconds, 0: none."""
     options = {
         "statement_timeout": str(int(timeout * 1000)),
         "search_path": search_path,
+        **(settings or {}),
         "timezone": "UTC",
         "datestyle": "ISO",
         "intervalstyle": "iso_8601",
@@ -87,8 +107,13 @@ def environment(timeout: float, search_path: str) -> dict[str, str]:
         "PGAPPNAME": "dbkeeper",
         "PGCONNECT_TIMEOUT": "10",
         "PGCLIENTENCODING": "UTF8",
-        "PGOPTIONS": " ".join(f"-c {name}={_escape(value)}" for name, value in options.items()),
+        "PGOPTIONS": session_options(options),
     }
+
+
+def session_options(settings: Mapping[str, str]) -> str:
+    """libpq's PGOPTIONS for settings of a session."""
+    return " ".join(f"-c {name}={_escape(value)}" for name, value in settings.items())
 
 
 def _escape(value: str) -> str:

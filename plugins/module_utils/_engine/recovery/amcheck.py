@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..cluster.config import ClusterConfig
-from ..cluster.psql import query
+from ..cluster.psql import query, session_options
 from ..core.errors import Failed, Refused
 from ..core.journal import Journal
 from ..core.run import Completed, run
@@ -26,6 +26,9 @@ _WEEK_SECONDS = 7 * 86400.0
 _FOUND = 2
 _FINDING = re.compile(r"^(?:heap table|btree index) \"")
 _SHOWN = 20
+#: Event triggers that are not ENABLE ALWAYS let the extension come and go, as if it were replicated (from 17 on the
+#: staged server runs none at all).
+_SESSION = {"session_replication_role": "replica"}
 
 
 def require_amcheck(config: ClusterConfig) -> None:
@@ -62,27 +65,38 @@ def amcheck(config: ClusterConfig, socket_directory: str, journal: Journal) -> l
         made = _without(config, socket_directory)
         # Before they are made: a run that is killed leaves them for the next one to take away.
         journal.note(amcheck_made=made)
-    try:
-        done = _run(config, socket_directory)
-    finally:
-        for database in made:
-            query(
-                config,
-                f"DROP EXTENSION IF EXISTS {EXTENSION}",
-                database=database,
-                socket_directory=socket_directory,
-            )
-    if done.status == 0:
-        return []
-    if done.status != _FOUND or not done.out.strip():
+    done = _run(config, socket_directory)
+    if done.status not in (0, _FOUND) or (done.status == _FOUND and not done.out.strip()):
         words = (done.err.strip() or done.out.strip())[-2000:]
-        raise Failed(
-            "amcheck-failed",
-            attempted="check every table and index of the restored copy",
-            happened=f"pg_amcheck ended with status {done.status}: {words}; nothing was swapped",
-            remedy="Mend what its words name, then run the same command again.",
+        raise _failed(f"pg_amcheck ended with status {done.status}: {words}")
+    for database in made:
+        _take_away(config, socket_directory, database)
+    return findings(done.out.splitlines()) if done.status else []
+
+
+def _failed(happened: str) -> Failed:
+    return Failed(
+        "amcheck-failed",
+        attempted="check every table and index of the restored copy",
+        happened=f"{happened}; nothing was swapped",
+        remedy="Mend what its words name, then run the same command again; or abandon the copy (dbkeeper undo) and "
+        "restore without --amcheck (verify_amcheck).",
+    )
+
+
+def _take_away(config: ClusterConfig, socket_directory: str, database: str) -> None:
+    try:
+        query(
+            config,
+            f"DROP EXTENSION IF EXISTS {EXTENSION}",
+            database=database,
+            socket_directory=socket_directory,
+            settings=_SESSION,
         )
-    return findings(done.out.splitlines())
+    except Failed as error:
+        raise _failed(
+            f"the extension {EXTENSION} cannot be taken away again from {database}: {error.happened}"
+        ) from error
 
 
 def _without(config: ClusterConfig, socket_directory: str) -> list[str]:
@@ -106,6 +120,7 @@ def _run(config: ClusterConfig, socket_directory: str) -> Completed:
     return run(
         argv,
         attempted="check every table and index of the restored copy",
+        env={"PGOPTIONS": session_options(_SESSION)},
         timeout=_WEEK_SECONDS,
         accept=range(256),
     )

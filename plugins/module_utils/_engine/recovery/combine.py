@@ -131,7 +131,7 @@ def _verify(config: ClusterConfig, combined: str) -> None:
             "combined-copy-unfit",
             attempted=error.attempted,
             happened=f"{error.happened}; nothing that is in use was touched",
-            remedy="Look at the disk of the staged copy, then run the same command again.",
+            remedy="Look at the disk of the staged copy, then run the same command again: it fetches the backups anew.",
             details=error.details,
         ) from error
 

@@ -117,7 +117,7 @@ class Execution:
         self._restage_after_cut_promotion()
         self._do(steps.LEASE, self._lease)
         self._do(steps.STAGE, self._stage, total=self.plan.staged_bytes)
-        self._do(steps.COMBINE, lambda: combine(self.plan, self.config))
+        self._do(steps.COMBINE, self._combine)
         self._do(steps.CONFIGURE, lambda: staging.configure(self.plan, self.config))
         self._replay_and_verify()
         self._do(steps.SETTLE, self._settle)
@@ -172,6 +172,15 @@ class Execution:
 
     def _stage(self) -> None:
         staging.stage(self.plan, self.engine, self.progress.update)
+
+    def _combine(self) -> None:
+        try:
+            combine(self.plan, self.config)
+        except Failed as error:
+            if error.code == "combined-copy-unfit":
+                # What it was made of lies on the same disk: the next run fetches it again.
+                self.journal.reset(steps.STAGE)
+            raise
 
     def _replay_and_verify(self) -> None:
         """One server does both; a run that was killed after the promotion only verifies."""

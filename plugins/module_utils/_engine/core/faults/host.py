@@ -284,11 +284,14 @@ FAULTS: tuple[Fault, ...] = (
         answer=(
             "Staged: no preloaded libraries, no logical replication workers, no network, no hot standby, no event "
             "triggers (17 and later; before, none fires at login); primary_conninfo is stripped. The plan says which "
-            "subscriptions, foreign servers and jobs of pg_cron are at work again after the swap. Connections that a "
-            "user's own query makes are not blocked.",
+            "subscriptions, foreign servers and jobs of pg_cron are at work again after the swap. A trigger at login "
+            "that raises hinders neither the verification nor what follows the swap: dbkeeper's own sessions are then "
+            "opened without event triggers. Connections that a user's own query makes are not blocked.",
             "展開中はプリロード、論理レプリケーション、ネットワーク、ホットスタンバイ、イベントトリガ (17 以降。"
             "それより前にログイン時のものはない) を使わず、primary_conninfo を取り除きます。切り替え後に再び動作する"
             "サブスクリプション、外部サーバ、pg_cron のジョブは計画に示します。"
+            "ログイン時に例外を発するトリガがあっても、検証と切り替え後の処理は妨げられません。その場合、dbkeeper は"
+            "イベントトリガなしで接続します。"
             "利用者の問い合わせによる接続は遮断しません。",
         ),
     ),
