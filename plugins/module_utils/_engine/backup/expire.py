@@ -16,6 +16,7 @@ from ..core.progress import Progress
 from ..core.sizes import parse_duration
 from ..repository.layout import Repository
 from ..retention.expiry import expire
+from ..retention.generations import DumpPolicy, Generations
 from ..retention.policy import Policy
 
 
@@ -34,7 +35,11 @@ def local_repository(config: ClusterConfig, attempted: str, command: str = "expi
 
 
 def expire_cluster(
-    config: ClusterConfig, policy: Policy | None = None, *, check: bool = False
+    config: ClusterConfig,
+    policy: Policy | None = None,
+    *,
+    dumps: DumpPolicy | None = None,
+    check: bool = False,
 ) -> dict[str, Any]:
     """Expire by ``policy``, or by what the description says; see :func:`.retention.expiry.expire`."""
     repository = local_repository(config, f"expire backups of cluster {config.cluster}")
@@ -48,6 +53,7 @@ def expire_cluster(
             repository,
             policy or config.retention,
             config.bin_directory,
+            dumps=dumps or config.dump_retention,
             live=live_position(config),
             check=check,
             progress=told,
@@ -62,14 +68,20 @@ def expire_cluster(
 
 
 def expire_there(
-    root: str, cluster: str, policy: Policy | None, bin_directory: str | None, *, check: bool = False
+    root: str,
+    cluster: str,
+    policy: Policy | None,
+    bin_directory: str | None,
+    *,
+    dumps: DumpPolicy | None = None,
+    check: bool = False,
 ) -> dict[str, Any]:
     """On the repository's host: no description, no cluster, as the repository's owner."""
     repository = Repository(root, cluster)
     repository.require(f"expire backups of cluster {cluster}")
     assume(owner_of(repository.path))
     # Programs are needed for WAL that the index does not know; that there are none is said then.
-    return expire(repository, policy, bin_directory or "/nonexistent", check=check)
+    return expire(repository, policy, bin_directory or "/nonexistent", dumps=dumps, check=check)
 
 
 def policy_of(
@@ -87,6 +99,39 @@ def policy_of(
             )
             said[name] = seconds
     return replace(described or Policy(), **said) if said else described
+
+
+def dump_policy_of(dumps: str | None, schemas: str | None, described: DumpPolicy | None) -> DumpPolicy | None:
+    """What was described, with what was said: ``daily=7,weekly=4,monthly=3,yearly=0,count=0,age=30d,minimum=1``.
+
+    What is not named in a text is 0, ``minimum`` is 1. Raises :class:`Refused` ``retention-invalid``,
+    ``duration-malformed``.
+    """
+    if dumps is None and schemas is None:
+        return described
+    base = described or DumpPolicy(Generations(), None)
+    return DumpPolicy(
+        base.dumps if dumps is None else _generations(dumps),
+        base.schemas if schemas is None else _generations(schemas),
+    )
+
+
+def _generations(text: str) -> Generations:
+    said: dict[str, Any] = {"daily": 0, "weekly": 0, "monthly": 0, "yearly": 0}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _dummy, value = item.partition("=")
+        if name == "age":
+            said["age_seconds"] = parse_duration(value, attempted=f"understand {item}")
+        elif name in Generations.names() and value.isdigit():
+            said[name] = int(value)
+        else:
+            raise Refused(
+                "retention-invalid",
+                attempted="understand which dumps are to be kept",
+                happened=f"{item!r} is no rule",
+                remedy="Write it like daily=7,weekly=4,monthly=3,yearly=0,count=0,age=30d,minimum=1.",
+            )
+    return Generations(**said)
 
 
 def _telling(progress: Progress) -> Callable[[int, int], None]:

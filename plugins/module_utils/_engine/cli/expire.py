@@ -7,7 +7,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..backup.expire import expire_cluster, expire_there, local_repository, policy_of
+from ..backup.expire import (
+    dump_policy_of,
+    expire_cluster,
+    expire_there,
+    local_repository,
+    policy_of,
+)
 from ..cluster.config import ClusterConfig
 from ..core.errors import Refused
 from ..repository.layout import Repository
@@ -34,6 +40,9 @@ def add_expire(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full-count", type=int, metavar="N", help="how many full backups stay at least")
     parser.add_argument("--window", metavar="DURATION", help="how far back every moment stays: 14d; or none")
     parser.add_argument("--wal", metavar="DURATION", help="how far back WAL stays, if shorter: 7d; or none")
+    rules = "daily=7,weekly=4,monthly=3,yearly=0,count=0,age=30d,minimum=1"
+    parser.add_argument("--dumps", metavar="RULES", help=f"which logical dumps stay: {rules}")
+    parser.add_argument("--schema-dumps", metavar="RULES", help="the same for dumps without rows")
     parser.add_argument(
         "--bin-directory",
         metavar="DIR",
@@ -46,13 +55,16 @@ def add_expire(parser: argparse.ArgumentParser) -> None:
 def add_pin(parser: argparse.ArgumentParser, *, pinned: bool) -> None:
     """Options of ``pin`` and ``unpin``."""
     add_root(parser)
-    parser.add_argument("label", metavar="LABEL", help="the backup's label, as dbkeeper info lists it")
+    parser.add_argument(
+        "label", metavar="LABEL", help="a backup's label, or dump/DATABASE/LABEL, as dbkeeper info lists them"
+    )
     parser.set_defaults(on_repository=_pin_there, pinned=pinned)
 
 
 def expire_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """On the cluster's host."""
-    result = expire_cluster(config, _policy(options, config.retention), check=options.dry_run)
+    dumps = dump_policy_of(options.dumps, options.schema_dumps, config.dump_retention)
+    result = expire_cluster(config, _policy(options, config.retention), dumps=dumps, check=options.dry_run)
     return result, lines(result, language)
 
 
@@ -64,7 +76,12 @@ def pin_command(options: argparse.Namespace, config: ClusterConfig, language: st
 def _expire_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
     policy = _policy(options, None)
     result = expire_there(
-        repository.root, repository.cluster, policy, options.bin_directory, check=options.dry_run
+        repository.root,
+        repository.cluster,
+        policy,
+        options.bin_directory,
+        dumps=dump_policy_of(options.dumps, options.schema_dumps, None),
+        check=options.dry_run,
     )
     return result, lines(result, language)
 

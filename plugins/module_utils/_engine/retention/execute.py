@@ -23,6 +23,7 @@ from ..repository.leases import list_leases
 from ..wal.source import StoredWal
 from . import steps
 from .plan import ExpiryPlan, make_plan
+from .shelf import ShelfExecution
 from .state import RetentionState, living
 from .survivors import prove_survivors
 
@@ -37,6 +38,7 @@ class Done:
     segments: int = 0
     freed_bytes: int = 0
     spared: list[str] = field(default_factory=list)
+    dumps: list[str] = field(default_factory=list)
 
 
 class Execution:
@@ -58,6 +60,7 @@ class Execution:
         self._progress = progress
         self._watch = watch
         self._before = {verdict.label: verdict.backup for verdict in plan.doomed}
+        self._shelf = ShelfExecution(plan.dumps, plan.dump_policy, repository, watch=watch)
         self._wal = [stored for one in plan.wal for stored in one.doomed]
 
     def run(self) -> Done:
@@ -75,10 +78,14 @@ class Execution:
                 "nothing that is listed is damaged",
                 remedy=f"Let the cluster's owner write below {self.repository.path}, then run the same command again.",
             ) from error
+        self.done.dumps += self._shelf.deleted
+        self.done.spared += self._shelf.spared
+        self.done.freed_bytes += self._shelf.freed_bytes
         return self.done
 
     def _mark(self) -> None:
         """From here on no restore begins with them."""
+        self._shelf.mark()
         for label, backup in self._before.items():
             if backup.status != EXPIRED:
                 self._watch(f"mark {label}")
@@ -87,7 +94,9 @@ class Execution:
     def _confirm(self) -> None:
         """Who took a lease or built on one before the mark is seen now; who comes later sees the mark."""
         self._watch("confirm")
-        final = make_plan(self.plan.policy, self._state_now())
+        now = self._state_now()
+        self._shelf.confirm(now.leases)
+        final = make_plan(self.plan.policy, now)
         prove_survivors(final)
         doomed = {verdict.label for verdict in final.doomed}
         for label, backup in list(self._before.items()):
@@ -107,6 +116,7 @@ class Execution:
         return replace(self.plan.state, catalog=catalog, leases=leases, alive=living(catalog))
 
     def _delete(self) -> None:
+        self._shelf.delete()
         for label in self._before:
             directory = self.repository.backup(label)
             for name in sorted(os.listdir(directory)):
@@ -116,6 +126,7 @@ class Execution:
                 self.done.freed_bytes += _remove(f"{directory}/{name}")
 
     def _forget(self) -> None:
+        self._shelf.forget()
         for label in self._before:
             aside = f"{self.repository.base}/{steps.ASIDE}{label}"
             self._watch(f"clear {aside}")

@@ -13,8 +13,10 @@ from ..core.errors import EXIT_DONE, EXIT_FAILED, Refused
 from ..core.journal import Journal
 from ..core.locks import locked, owner_record
 from ..repository.catalog import VERIFIED, read_backup, write_backup
+from ..repository.dumps import read_shelf, write_dump_entry
 from ..repository.layout import Repository
 from .execute import Execution, Watch
+from .generations import DumpPolicy
 from .plan import ExpiryPlan, make_plan
 from .policy import Policy
 from .state import ask_state
@@ -28,6 +30,7 @@ def expire(
     policy: Policy | None,
     bin_directory: str,
     *,
+    dumps: DumpPolicy | None = None,
     live: tuple[int, int] | None = None,
     check: bool = False,
     now: datetime | None = None,
@@ -35,6 +38,8 @@ def expire(
     watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Delete what the policy does not want, after proving that what stays can do all that was promised.
+
+    ``dumps``: the same for logical dumps; of what has no policy nothing goes.
 
     ``bin_directory``: PostgreSQL's programs, needed only for WAL that the index does not know yet. ``live``:
     system identifier and timeline of the cluster that archives here, where known. ``check``: plan and proof only.
@@ -44,7 +49,7 @@ def expire(
     ``expiry-unsafe``; :class:`Failed`: ``repository-not-writable``.
     """
     attempted = f"expire backups of cluster {repository.cluster}"
-    if policy is None:
+    if policy is None and dumps is None:
         raise Refused(
             "retention-not-set",
             attempted=attempted,
@@ -55,9 +60,9 @@ def expire(
     repository.require(attempted)
     moment = now or utc_now()
     if check:
-        return _result(_plan(repository, policy, bin_directory, live, moment, progress))
+        return _result(_plan(repository, policy, dumps, bin_directory, live, moment, progress))
     with locked(repository.lock("expire"), "expiry", attempted=attempted):
-        plan = _plan(repository, policy, bin_directory, live, moment, progress)
+        plan = _plan(repository, policy, dumps, bin_directory, live, moment, progress)
         path = f"{repository.path}/{JOURNAL}"
         if not plan.changes:
             _note(path, plan, {})
@@ -84,6 +89,8 @@ def pin(repository: Repository, label: str, *, pinned: bool) -> dict[str, Any]:
     """
     attempted = f"{'pin' if pinned else 'unpin'} backup {label}"
     repository.require(attempted)
+    if "/" in label:
+        return _pin_dump(repository, label, pinned=pinned)
     with locked(repository.lock("expire"), "pin", attempted=attempted, patience=60.0):
         backup = read_backup(repository, label)
         if pinned and backup.status != VERIFIED:
@@ -98,6 +105,24 @@ def pin(repository: Repository, label: str, *, pinned: bool) -> dict[str, Any]:
         if changed:
             write_backup(repository, backup.changed(pinned=pinned))
     return {"changed": changed, "label": label, "pinned": pinned}
+
+
+def _pin_dump(repository: Repository, key: str, *, pinned: bool) -> dict[str, Any]:
+    attempted = f"{'pin' if pinned else 'unpin'} {key}"
+    with locked(repository.lock("expire"), "pin", attempted=attempted, patience=60.0):
+        dump = read_shelf(repository).find(key)
+        if pinned and not dump.verified:
+            raise Refused(
+                "backup-not-verified",
+                attempted=attempted,
+                happened=f"its status is {dump.status}",
+                remedy="Pin a verified dump; dbkeeper info lists them.",
+                details={"key": key, "status": dump.status},
+            )
+        changed = dump.pinned is not pinned
+        if changed:
+            write_dump_entry(repository, dump.changed(pinned=pinned))
+    return {"changed": changed, "label": key, "pinned": pinned}
 
 
 def last_expiry(repository: Repository) -> dict[str, Any] | None:
@@ -124,14 +149,15 @@ def last_expiry(repository: Repository) -> dict[str, Any] | None:
 
 def _plan(
     repository: Repository,
-    policy: Policy,
+    policy: Policy | None,
+    dumps: DumpPolicy | None,
     bin_directory: str,
     live: tuple[int, int] | None,
     now: datetime,
     progress: Callable[[int, int], None] | None,
 ) -> ExpiryPlan:
     state = ask_state(repository, bin_directory, live=live, now=now, progress=progress)
-    plan = make_plan(policy, state)
+    plan = make_plan(policy, state, dumps)
     prove_survivors(plan)
     return plan
 
@@ -148,6 +174,7 @@ def _short(plan: ExpiryPlan) -> dict[str, Any]:
     """The plan without what stays because it is wanted."""
     value = plan.to_dict()
     value["backups"] = [one for one in value["backups"] if one["action"] == "expire"]
+    value["dumps"] = [one for one in value["dumps"] if one["action"] == "expire"]
     value["wal"] = [one for one in value["wal"] if one["action"] == "expire"]
     return value
 

@@ -217,10 +217,11 @@ def _reason(
         return True, "leased", held
     if one.key in state.alive:
         return True, "running", ()
-    if one.status in (FAILED, RUNNING):
-        # Its record stays until a good one has followed: it says why there is none.
-        followed = any(other.verified and other.sequence > one.sequence for other in group)
-        return (False, "failed", ()) if followed else (True, "record", ())
+    if one.status in (FAILED, RUNNING) or one.unsound is not None:
+        # It stays until a good one has followed: it says why there is none, and something may be saved from it.
+        if not any(other.verified and other.sequence > one.sequence for other in group):
+            return True, "record", ()
+        return False, "unsound" if one.finished else "failed", ()
     return False, "outside", ()
 
 

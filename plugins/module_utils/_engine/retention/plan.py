@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.clock import format_utc
@@ -14,6 +14,7 @@ from ..repository.leases import Lease
 from ..wal.segment import SIZES_BYTES
 from ..wal.source import StoredWal
 from .choice import Choice, SystemView, choose, lives
+from .generations import DumpPlan, DumpPolicy, plan_dumps
 from .policy import Policy
 from .state import RetentionState
 from .wal import Need, Needs, Run, between, from_lsn, from_segment, sort_out
@@ -65,11 +66,13 @@ class WalPlan:
 class ExpiryPlan:
     """All fates. ``verdicts`` in the order of the catalog."""
 
-    policy: Policy
+    policy: Policy | None
     state: RetentionState
     choice: Choice
     verdicts: tuple[Verdict, ...]
     wal: tuple[WalPlan, ...]
+    dump_policy: DumpPolicy | None = None
+    dumps: DumpPlan = field(default_factory=DumpPlan)
 
     @property
     def doomed(self) -> tuple[Verdict, ...]:
@@ -81,13 +84,14 @@ class ExpiryPlan:
     @property
     def changes(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.doomed or self.state.remains or any(one.doomed for one in self.wal))
+        dumps = self.dumps.doomed or self.dumps.remains
+        return bool(self.doomed or self.state.remains or dumps or any(one.doomed for one in self.wal))
 
     @property
     def freed_bytes(self) -> int:
         """Stored bytes that go."""
         wal = sum(stored.stored_bytes for one in self.wal for stored in one.doomed)
-        return wal + sum(verdict.stored_bytes for verdict in self.doomed)
+        return wal + sum(verdict.stored_bytes for verdict in self.doomed) + self.dumps.freed_bytes
 
     @property
     def blocked(self) -> list[dict[str, Any]]:
@@ -95,6 +99,11 @@ class ExpiryPlan:
         found = [
             {"what": one.label, "why": one.why, "by": list(one.by)}
             for one in self.verdicts
+            if one.keep and one.why in BLOCKING
+        ]
+        found += [
+            {"what": one.dump.key, "why": one.why, "by": list(one.by)}
+            for one in self.dumps.verdicts
             if one.keep and one.why in BLOCKING
         ]
         for one in self.wal:
@@ -109,14 +118,17 @@ class ExpiryPlan:
         """JSON values."""
         since, wal_since = self.choice.since, self.choice.wal_since
         return {
-            "policy": self.policy.to_dict(),
+            "policy": self.policy.to_dict() if self.policy else None,
+            "dump_policy": self.dump_policy.to_dict() if self.dump_policy else None,
             "since": format_utc(since) if since else None,
             "wal_since": format_utc(wal_since) if wal_since else None,
             "backups": [verdict.to_dict() for verdict in self.verdicts],
             "wal": [
                 {"system_id": str(one.system_id), **run.to_dict()} for one in self.wal for run in one.runs
             ],
-            "remains": list(self.state.remains),
+            "dumps": [verdict.to_dict() for verdict in self.dumps.verdicts],
+            "damaged_dumps": [{"key": one.key, "error": one.error.to_dict()} for one in self.dumps.damaged],
+            "remains": [*self.state.remains, *(f"dump/{name}" for name in self.dumps.remains)],
             "blocked": self.blocked,
             "held": [
                 {"system_id": str(view.state.system_id), "error": view.held.to_dict()}
@@ -134,13 +146,21 @@ class ExpiryPlan:
         return format_utc(min(ends)) if ends else None
 
 
-def make_plan(policy: Policy, state: RetentionState) -> ExpiryPlan:
-    """Decide. Nothing of it has been proven yet, see :mod:`.survivors`."""
+def make_plan(
+    policy: Policy | None, state: RetentionState, dump_policy: DumpPolicy | None = None
+) -> ExpiryPlan:
+    """Decide. Nothing of it has been proven yet, see :mod:`.survivors`. Where there is no policy nothing goes."""
+    if policy is None:
+        state = replace(state, systems=())
+        policy, said = Policy(), None
+    else:
+        said = policy
     choice = choose(policy, state)
     verdicts = _chains(_verdicts(choice, state), state)
     wal = tuple(_wal(view, choice, verdicts, state) for view in choice.systems)
     ordered = tuple(verdicts[backup.label] for backup in state.catalog.backups)
-    return ExpiryPlan(policy, state, choice, ordered, wal)
+    dumps = plan_dumps(dump_policy, state.dumps)
+    return ExpiryPlan(said, state, choice, ordered, wal, dump_policy, dumps)
 
 
 def _verdicts(choice: Choice, state: RetentionState) -> dict[str, Verdict]:

@@ -20,6 +20,8 @@ from ..repository.source import NativeWalSource
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from ..wal.source import StoredWal
+from .generations import DumpState
+from .shelf import ask_shelf
 from .steps import ASIDE
 
 Progress = Callable[[int, int], None]
@@ -41,7 +43,7 @@ class RetentionState:
 
     ``live`` is the system identifier and timeline of the cluster that is archived here, where it is known.
     ``alive`` are the labels of running backups whose makers live. ``sizes``: bytes on disk by label.
-    ``remains`` are directories of backups that an earlier expiry has taken out of the catalog.
+    ``remains`` are directories of backups that an earlier expiry has taken out of the catalog. ``dumps`` is the shelf.
     """
 
     now: datetime
@@ -52,6 +54,7 @@ class RetentionState:
     alive: frozenset[str] = frozenset()
     sizes: Mapping[str, int] = field(default_factory=dict)
     remains: tuple[str, ...] = ()
+    dumps: DumpState = field(default_factory=DumpState)
 
 
 def ask_state(
@@ -64,6 +67,7 @@ def ask_state(
 ) -> RetentionState:
     """Look. Raises as :func:`read_catalog` does; an archive that cannot be read is held, not raised."""
     catalog = read_catalog(repository)
+    leases = tuple(lease for lease in list_leases(repository) if lease.active)
     sizes = {entry.label: tree_size(repository.backup(entry.label)) for entry in catalog.backups}
     return RetentionState(
         now=now or utc_now(),
@@ -71,11 +75,12 @@ def ask_state(
         systems=tuple(
             _system(repository, system_id, bin_directory, progress) for system_id in repository.system_ids()
         ),
-        leases=tuple(lease for lease in list_leases(repository) if lease.active),
+        leases=leases,
         live=live,
         alive=living(catalog),
         sizes=sizes,
         remains=tuple(sorted(name for name in os.listdir(repository.base) if name.startswith(ASIDE))),
+        dumps=ask_shelf(repository, leases),
     )
 
 

@@ -16,12 +16,14 @@ from ..wal.facts import BackupFacts
 from ..wal.lsn import format_lsn
 from ..wal.segment import is_segment_name
 from .choice import SystemView
+from .generations import prove_dumps
 from .lines import Line, ends
 from .plan import ExpiryPlan
 
 
 def prove_survivors(plan: ExpiryPlan) -> None:
     """Raises :class:`Refused` (``expiry-unsafe``) naming the first promise that would be broken."""
+    prove_dumps(plan.dumps, plan.dump_policy)
     kept = {verdict.label for verdict in plan.verdicts if verdict.keep}
     for view in plan.choice.systems:
         if view.state.archive is None or view.held:

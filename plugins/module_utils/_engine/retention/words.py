@@ -29,6 +29,21 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "no-backup": ("there is no verified backup to count from", "起点となる検証済みバックアップがない"),
     "outside": ("older than what is to be kept", "保持対象より古い"),
+    "newest": ("one of the newest", "最新のものとして保持"),
+    "age": ("young enough", "保持期間内"),
+    "daily": ("the newest of its day", "日次の世代"),
+    "weekly": ("the newest of its week", "週次の世代"),
+    "monthly": ("the newest of its month", "月次の世代"),
+    "yearly": ("the newest of its year", "年次の世代"),
+    "no-policy": ("nobody has said which dumps are to be kept", "ダンプの保持方針が指定されていない"),
+    "record": (
+        "the record of a failure that no good dump has followed",
+        "成功したダンプがまだ続いていない失敗の記録",
+    ),
+    "unsound": (
+        "its files were found damaged, and a good one has followed",
+        "破損が見つかり、後続の正常なものがある",
+    ),
     "failed": ("it never was finished, and is older than what is to be kept", "未完了のまま保持対象より古い"),
     "unfinished": ("an earlier expiry began with it", "以前の期限切れ処理が途中で終わっている"),
     "keep": ("keep", "保持"),
@@ -36,8 +51,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "nothing": ("nothing to do: all of it is to be kept", "実行不要: すべて保持対象です"),
     "would": ("would free {size}", "削除すると {size} 空きます"),
     "did": (
-        "deleted {backups} backups and {segments} WAL files: {size} freed",
-        "バックアップ {backups} 個、WAL ファイル {segments} 個を削除し、{size} 空きました",
+        "deleted {backups} backups, {dumps} dumps and {segments} WAL files: {size} freed",
+        "バックアップ {backups} 個、ダンプ {dumps} 個、WAL ファイル {segments} 個を削除し、{size} 空きました",
     ),
     "since": (
         "every moment since {since} stays restorable",
@@ -82,11 +97,17 @@ def why(name: str, by: list[str], language: str) -> str:
 def lines(result: Mapping[str, Any], language: str) -> list[str]:
     """What an expiry did, or would do, object by object."""
     plan, deleted = result["plan"], result["deleted"]
-    found = [_promise(plan, language)]
+    found = [_promise(plan, language)] if plan["policy"] else []
     for one in plan["backups"]:
         size = format_bytes(one["stored_bytes"])
         reason = why(one["why"], one["by"], language)
         found.append(f"  {word(one['action'], language)}  {one['label']}  {size}  ({reason})")
+    for one in plan["dumps"]:
+        size = format_bytes(one["stored_bytes"])
+        reason = why(one["why"], one["by"], language)
+        found.append(f"  {word(one['action'], language)}  {one['key']}  {size}  ({reason})")
+    for one in plan["damaged_dumps"]:
+        found.append(f"  {word('keep', language)}  {one['key']}  ({one['error']['happened']})")
     for one in plan["wal"]:
         amount = word("segments", language, segments=one["segments"], size=format_bytes(one["stored_bytes"]))
         reason = why(one["why"], [], language)
@@ -103,7 +124,8 @@ def lines(result: Mapping[str, Any], language: str) -> list[str]:
     else:
         size = format_bytes(deleted["freed_bytes"])
         backups, segments = len(deleted["backups"]), deleted["segments"]
-        found.append(word("did", language, backups=backups, segments=segments, size=size))
+        dumps = len(deleted["dumps"])
+        found.append(word("did", language, backups=backups, dumps=dumps, segments=segments, size=size))
     return found
 
 
