@@ -5,11 +5,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..copies import words
+from ..copies.back import bring_back, list_copies
+from ..copies.choice import BackTarget
 from ..copies.operation import copy, prepare_copies
+from ..core.clock import parse_moment
+from ..core.errors import Refused
+from ..wal.lsn import parse_lsn
 
 Outcome = tuple[dict[str, Any], list[str]]
 
@@ -28,11 +34,56 @@ def add_copy(parser: argparse.ArgumentParser) -> None:
         help="take the digests of everything in the copy again, and send what is damaged there",
     )
 
+    parser.add_argument("--list", action="store_true", help="show what the copies hold")
+    parser.add_argument(
+        "--back", metavar="DIRECTORY", help="bring the copy back into a directory, which is a repository then"
+    )
+    parser.add_argument(
+        "--identity", metavar="FILE", help="with --back: the private key of an encrypted copy"
+    )
+    parser.add_argument(
+        "--target-time", metavar="TIME", help="with --back: only what a restore to that moment needs"
+    )
+    parser.add_argument("--target-lsn", metavar="LSN", help="with --back: the same for a position")
+    parser.add_argument(
+        "--latest", action="store_true", help="with --back: only the newest backup and the WAL after it"
+    )
+
 
 def copy_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """On the host of the repository."""
+    if options.list:
+        result = list_copies(config, options.names)
+        return result, words.listed(result, language)
+    if options.back is not None:
+        return _back(options, config, language)
     if options.prepare:
         result = prepare_copies(config, options.names, anew=options.anew, check=options.dry_run)
         return result, words.prepared(result, language)
     result = copy(config, options.names, check=options.dry_run, check_all=options.check_all)
     return result, words.copied(result, language)
+
+
+def _back(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    if len(options.names) != 1:
+        raise Refused(
+            "copy-unknown",
+            attempted="bring a copy back",
+            happened=f"{len(options.names)} copies were named",
+            remedy=f"Name the one to bring back from: {', '.join(one.name for one in config.copies) or 'none'}.",
+        )
+    moment = options.target_time
+    target = BackTarget(
+        parse_moment(moment, attempted="understand --target-time") if moment else None,
+        parse_lsn(options.target_lsn) if options.target_lsn else None,
+        options.latest,
+    )
+    result = bring_back(
+        config,
+        options.names[0],
+        os.path.abspath(options.back),
+        identity_file=os.path.abspath(options.identity) if options.identity else None,
+        target=target,
+        check=options.dry_run,
+    )
+    return result, words.brought_back(result, language)

@@ -35,6 +35,22 @@ _WORDS = {
     "read-back": ("read back", "読み戻し"),
     "store": ("the store's checksum", "ストレージのチェックサム"),
     "door": ("the door's digest", "受付側のダイジェスト"),
+    "back": (
+        "{objects} objects brought back into {directory} ({bytes}), {present} were there already",
+        "{directory} に {objects} 個を取り戻しました ({bytes})。{present} 個は既に存在",
+    ),
+    "back-plan": (
+        "{objects} objects would be brought back into {directory} ({bytes})",
+        "{directory} に {objects} 個を取り戻す予定 ({bytes})",
+    ),
+    "next": (
+        "Next: dbkeeper plan --repository {directory} --target-time … (or with that directory as the repository)",
+        "次: dbkeeper plan --repository {directory} --target-time … (またはそのディレクトリをリポジトリとして設定)",
+    ),
+    "copy": ("{name} → {to}: {bytes}", "{name} → {to}: {bytes}"),
+    "backup": ("  {label}  ended {stopped_at}  {bytes}", "  {label}  終了 {stopped_at}  {bytes}"),
+    "dump": ("  {name}  {bytes}", "  {name}  {bytes}"),
+    "wal": ("  {archive}  {first} … {last}, {files} files", "  {archive}  {first} … {last}、{files} 個"),
     "nothing": ("nothing was sent", "送信なし"),
 }
 
@@ -104,4 +120,36 @@ def _one(name: str, one: dict[str, Any], language: str) -> list[str]:
         lines.append(word("remedy", language, remedy=errors[0]["remedy"]))
         if len(errors) > 1:
             lines.append(word("more", language, count=len(errors) - 1))
+    return lines
+
+
+def brought_back(result: dict[str, Any], language: str) -> list[str]:
+    """Of ``--back``."""
+    done, plan = result["fetched"], result["plan"]
+    directory = result["directory"]
+    if not done:
+        size = format_bytes(plan["bytes"])
+        return [word("back-plan", language, directory=directory, objects=plan["objects"], bytes=size)]
+    values = {"objects": done["objects"], "bytes": format_bytes(done["bytes"]), "present": done["present"]}
+    lines = [word("back", language, directory=directory, **values)]
+    lines += [word("group", language, group=f"base/{label}") for label in done["backups"]]
+    return [*lines, word("next", language, directory=directory)]
+
+
+def listed(result: dict[str, Any], language: str) -> list[str]:
+    """Of ``--list``."""
+    lines: list[str] = []
+    for name, one in result["copies"].items():
+        place = {"name": name, "to": one["to"]}
+        if "error" in one:
+            error = one["error"]
+            lines.append(word("failed", language, **place, code=error["code"], happened=error["happened"]))
+            continue
+        if "bytes" in one:
+            lines.append(word("copy", language, **place, bytes=format_bytes(one["bytes"])))
+        for backup in one.get("backups", ()):
+            lines.append(word("backup", language, **backup, bytes=format_bytes(backup["stored_bytes"])))
+        for dump in one.get("dumps", ()):
+            lines.append(word("dump", language, name=dump["key"], bytes=format_bytes(dump["stored_bytes"])))
+        lines += [word("wal", language, **wal) for wal in one.get("wal", ())]
     return lines
