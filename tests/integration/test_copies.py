@@ -5,15 +5,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.objectstore import ObjectStore
 from tests.integration.harness.sandbox import Sandbox
+from tests.integration.harness.workload import recovered_rows
+from tests.integration.harness.world import World, lsn_text
 
 
 @pytest.fixture
@@ -91,3 +96,73 @@ def test_s3_over_tls_gets_everything(busy: Cluster, vault: ObjectStore) -> None:
     assert {key: vault.bytes_of(f"pg/main/{key}") for key in ours} == ours
     assert result["sent"]["objects"] == len(ours)
     assert busy.keeper("copy").expect(0)["changed"] is False
+
+
+@pytest.fixture
+def keys(sandbox: Sandbox) -> tuple[str, Path]:
+    """An age key: the public half, and the file of the private one, which lies where no cluster looks."""
+    path = sandbox.root / "private.txt"
+    run = subprocess.run(["age-keygen", "-o", str(path)], check=True, capture_output=True, text=True)
+    return run.stderr.split(":", 1)[1].strip(), path
+
+
+def lose_the_repository(cluster: Cluster) -> None:
+    """As a fire would."""
+    shutil.rmtree(cluster.repository)
+
+
+def test_the_repository_is_lost_and_an_encrypted_copy_in_s3_restores(
+    world: World, vault: ObjectStore, keys: tuple[str, Path], sandbox: Sandbox
+) -> None:
+    public, private = keys
+    cluster = world.cluster
+    wish = vault.wish(encryption={"tool": "age", "recipients": [public]}, storage_class="STANDARD_IA")
+    describe(cluster, cloud={**wish, "server_side_encryption": "AES256"})
+    cluster.keeper("copy").expect(0)
+    stored = vault.keys("pg/main/")
+    assert all(key.endswith(".age") or "/sheets/" in key or key.endswith("copy.json") for key in stored)
+    lose_the_repository(cluster)
+    cluster.keeper("copy", "cloud", "--back", str(cluster.repository)).refused("copy-identity-missing")
+    stranger = sandbox.root / "stranger.txt"
+    subprocess.run(["age-keygen", "-o", str(stranger)], check=True, capture_output=True)
+    argv = ("cloud", "--back", str(cluster.repository), "--identity")
+    cluster.keeper("copy", *argv, str(stranger)).refused("copy-sealing-failed", status=3)
+    back = cluster.keeper("copy", *argv, str(private)).expect(0)
+    assert back["fetched"]["objects"] > 10
+    cluster.keeper("plan", "--target-name", "beta").expect(0)
+    cluster.keeper("restore", "--target-name", "beta", "--confirm", "main").expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+
+
+def test_only_what_a_target_needs_is_brought_back_beside_and_restored_from(
+    world: World, sandbox: Sandbox
+) -> None:
+    """``--repository``: the restored cluster archives to its own repository, which was made anew."""
+    cluster, place = world.cluster, sandbox.root / "disk"
+    place.mkdir()
+    describe(cluster, disk={"to": str(place)})
+    everything = cluster.keeper("copy").expect(0)["copies"]["disk"]["sent"]["objects"]
+    lose_the_repository(cluster)
+    Repository(str(cluster.repository), "main").create()
+    beside = sandbox.root / "beside"
+    lsn = lsn_text(world.points["beta"])
+    back = cluster.keeper("copy", "disk", "--back", str(beside), "--target-lsn", lsn).expect(0)
+    assert back["fetched"]["backups"] == [world.backups[-1].label]
+    assert 0 < back["fetched"]["objects"] < everything
+    target = ("--target-name", "beta", "--repository", str(beside))
+    cluster.keeper("plan", *target).expect(0)
+    cluster.keeper("restore", *target, "--confirm", "main").expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+    fresh = Repository(str(cluster.repository), "main")
+    assert fresh.documents("base"), "the new timeline's backup is in the cluster's own repository"
+
+
+def test_an_unencrypted_directory_is_a_repository_as_it_lies_there(world: World, sandbox: Sandbox) -> None:
+    cluster, place = world.cluster, sandbox.root / "disk"
+    place.mkdir()
+    describe(cluster, disk={"to": str(place)})
+    cluster.keeper("copy").expect(0)
+    lose_the_repository(cluster)
+    cluster.write_config(repository=str(place), copies={})
+    cluster.keeper("restore", "--target-name", "alpha", "--confirm", "main").expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["alpha"])

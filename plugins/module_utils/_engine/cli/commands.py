@@ -24,7 +24,7 @@ from ..recovery.card import done_card, error_card, plan_card
 from ..recovery.operation import restore, show_plan, undo
 from ..recovery.request import RestoreRequest, target_from
 from ..repository.engine import NativeEngine
-from ..repository.layout import Repository
+from ..repository.layout import Repository, is_elsewhere
 from ..wal.index import WalIndex
 from ..watch.record import OPERATIONS, recording
 from . import show
@@ -212,15 +212,21 @@ def _request(options: argparse.Namespace) -> RestoreRequest:
 
 
 def _plan(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    result = show_plan(config, _request(options))
+    result = show_plan(config, _request(options), source=_source(options))
     return result, plan_card(result, language)
 
 
 def _restore(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     if options.check:
         return _plan(options, config, language)
-    result = restore(config, _request(options), confirm=options.confirm)
+    result = restore(config, _request(options), confirm=options.confirm, source=_source(options))
     return result, done_card(result, language) if result["executed"] else plan_card(result, language)
+
+
+def _source(options: argparse.Namespace) -> str | None:
+    """A path, made absolute, or a place elsewhere."""
+    given: str | None = options.repository
+    return given if given is None or is_elsewhere(given) else os.path.abspath(given)
 
 
 def _undo(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
@@ -329,6 +335,11 @@ def _target_options() -> argparse.ArgumentParser:
     target.add_argument("--timeline", type=int, metavar="N", help="the branch on which the target lies")
     target.add_argument(
         "--allow-idle-gap", action="store_true", help="take the end of the archive if nothing follows"
+    )
+    target.add_argument(
+        "--repository",
+        metavar="DIR",
+        help="restore from this repository, such as a copy that was brought back",
     )
     target.add_argument("--backup", metavar="LABEL", help="start from this backup")
     target.add_argument("--tablespace", action="append", metavar="OLD=NEW", help="put a tablespace elsewhere")

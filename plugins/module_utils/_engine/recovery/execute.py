@@ -80,13 +80,16 @@ class Execution:
         engine: BackupEngine,
         journal: Journal,
         progress: Progress,
+        home: ClusterConfig | None = None,
     ) -> None:
+        """``home``: the description as it is, where ``repository`` is another one that a copy was brought back to."""
         self.plan = plan
         self.config = config
         self.repository = repository
         self.engine = engine
         self.journal = journal
         self.progress = progress
+        self._home = home or config
 
     def run(self) -> dict[str, Any]:
         """All steps that are left. Raises :class:`Failed`; the journal then says what is done."""
@@ -320,10 +323,14 @@ class Execution:
         )
 
     def _prove_archiving(self) -> None:
-        self.journal.note(archived_segment=rearm.prove_archiving(self.plan, self.config, self.repository))
+        self.journal.note(archived_segment=rearm.prove_archiving(self.plan, self._home, self._own()))
 
     def _backup(self) -> None:
-        self.journal.note(new_backup=rearm.new_backup(self.config, self.repository, self.progress))
+        self.journal.note(new_backup=rearm.new_backup(self._home, self._own(), self.progress))
+
+    def _own(self) -> Repository:
+        """The repository that the restored cluster archives to."""
+        return self.repository if self._home is self.config else self._home.open_repository()
 
     def _clean_up(self) -> None:
         staging.clean_up(self.plan)

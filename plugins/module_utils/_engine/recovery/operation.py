@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 from ..cluster.config import ClusterConfig
@@ -16,7 +17,7 @@ from ..core.journal import Journal
 from ..core.locks import locked
 from ..core.progress import Progress
 from ..repository.engine import NativeEngine
-from ..repository.layout import Repository
+from ..repository.layout import Repository, is_elsewhere
 from ..repository.leases import release_lease
 from . import staging, steps
 from .execute import Execution, journal_path
@@ -27,8 +28,12 @@ from .state import live_cluster
 from .swap import move
 
 
-def show_plan(config: ClusterConfig, request: RestoreRequest) -> dict[str, Any]:
-    """The plan and whether a restore would change anything; nothing is touched."""
+def show_plan(config: ClusterConfig, request: RestoreRequest, *, source: str | None = None) -> dict[str, Any]:
+    """The plan and whether a restore would change anything; nothing is touched.
+
+    ``source``: a repository to restore from that is not the cluster's own, such as a copy that was brought back.
+    """
+    config = _from(config, source)
     repository = _repository(config)
     journal = _journal(config)
     if journal is not None and journal.state == "running":
@@ -40,26 +45,45 @@ def show_plan(config: ClusterConfig, request: RestoreRequest) -> dict[str, Any]:
     return _result(plan_restore(config, repository, request), changed=True, executed=False)
 
 
-def restore(config: ClusterConfig, request: RestoreRequest, *, confirm: str | None) -> dict[str, Any]:
+def restore(
+    config: ClusterConfig, request: RestoreRequest, *, confirm: str | None, source: str | None = None
+) -> dict[str, Any]:
     """Plan and execute, or finish what a killed run began; no change when it has been done already.
+
+    ``source``: as for :func:`show_plan`. The restored cluster archives to its own repository all the same.
 
     Raises :class:`Refused` before anything is touched, :class:`Failed` with the state on the way.
     """
     _confirmed(config, confirm, "restore")
+    home, journal = config, _journal(config)
+    if journal is not None and journal.state == "running":
+        # Half-done, it goes on from where it began.
+        source = journal.data.get("source")
+    config = _from(config, source)
     repository = _repository(config)
+    if config is not home:
+        _repository(home)
     with locked(
         f"{config.state_directory}/restore.lock", "restore", attempted=f"restore cluster {config.cluster}"
     ):
         journal = _journal(config)
         if journal is not None and journal.state == "running":
-            return _execute(_unfinished(journal, request, config), config, repository, journal, resumes=True)
+            plan = _unfinished(journal, request, config)
+            return _execute(plan, config, repository, journal, home, resumes=True)
         done = _already(journal, request, config)
         if done is not None and journal is not None:
             return {**_result(done, changed=False, executed=False), "evidence": journal.data.get("evidence")}
         plan, facts = _plan_for_execution(config, repository, request)
-        data = {"plan": plan.to_dict(), "request_identity": request.identity, **facts}
+        data = {"plan": plan.to_dict(), "request_identity": request.identity, "source": source, **facts}
         journal = Journal.begin(journal_path(config), "restore", plan.id, data)
-        return _execute(plan, config, repository, journal, resumes=False)
+        return _execute(plan, config, repository, journal, home, resumes=False)
+
+
+def _from(config: ClusterConfig, source: str | None) -> ClusterConfig:
+    """The description with another repository to restore from."""
+    if source is None or source == config.repository:
+        return config
+    return replace(config, repository=source, ssh=config.ssh if is_elsewhere(source) else None)
 
 
 def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> dict[str, Any]:
@@ -125,7 +149,7 @@ def _undo_steps(plan: RestorePlan, config: ClusterConfig, journal: Journal, asid
 
     def clean_up() -> None:
         staging.discard(plan, keep_tablespaces=aside is not None)
-        release_lease(_repository(config), plan.id)
+        release_lease(_repository(_from(config, journal.data.get("source"))), plan.id)
 
     journal.step(steps.UNDO_STOP, stop)
     journal.step(steps.UNDO_PUT_ASIDE, lambda: _put_aside(plan, aside))
@@ -175,12 +199,18 @@ def _plan_for_execution(
 
 
 def _execute(
-    plan: RestorePlan, config: ClusterConfig, repository: Repository, journal: Journal, *, resumes: bool
+    plan: RestorePlan,
+    config: ClusterConfig,
+    repository: Repository,
+    journal: Journal,
+    home: ClusterConfig,
+    *,
+    resumes: bool,
 ) -> dict[str, Any]:
     progress = Progress(f"{config.state_directory}/progress.json", "restore", identity=plan.id)
     engine = NativeEngine(repository)
     try:
-        evidence = Execution(plan, config, repository, engine, journal, progress).run()
+        evidence = Execution(plan, config, repository, engine, journal, progress, home).run()
     except KeeperError as error:
         progress.finish("failed", error.code)
         error.details.setdefault("state", world(config, journal))
