@@ -73,15 +73,22 @@ def test_there_is_a_verified_backup_and_wal_arrives(host: Any) -> None:
 def test_base_backups_are_scheduled(host: Any) -> None:
     if host.ansible.get_variables()["inventory_hostname"] == "deb12":
         assert host.service("cron").is_running
-        line = host.file("/etc/cron.d/dbkeeper-main").content_string.splitlines()[-1]
-        keeper = "/usr/local/bin/dbkeeper"
-        assert line.endswith(
-            f" 2 * * * postgres {keeper} backup --cluster main && {keeper} expire --cluster main"
-        )
+        keeper = "nice -n 10 ionice -c 2 -n 7 /usr/local/bin/dbkeeper"
+        call = f"sh -c '{keeper} backup --cluster main && {keeper} expire --cluster main'"
+        table = host.file("/etc/cron.d/dbkeeper-main").content_string.splitlines()
+        (line,) = [one for one in table if call in one]
+        assert line.split()[1:6] == ["2", "*", "*", "*", "postgres"]
+        assert sum("dbkeeper verify" in one for one in table) == 3
     else:
-        assert host.service("dbkeeper-backup-main.timer").is_enabled
-        assert host.check_output("systemctl is-active dbkeeper-backup-main.timer") == "active"
-        assert host.run("systemd-analyze verify /etc/systemd/system/dbkeeper-backup-main.timer").rc == 0
+        assert host.service("dbkeeper-main.target").is_enabled
+        for job in ("backup", "check", "verify", "verify-thorough"):
+            unit = f"dbkeeper-{job}-main"
+            assert host.check_output(f"systemctl is-active {unit}.timer") == "active"
+            units = f"/etc/systemd/system/{unit}.timer /etc/systemd/system/{unit}.service"
+            assert host.run(f"systemd-analyze verify {units}").rc == 0
+        host.check_output("systemctl start dbkeeper-verify-main.service")
+        told = host.check_output("journalctl -u dbkeeper-verify-main.service --no-pager")
+        assert "everything is good" in told
 
 
 def test_check_mode_foretold_what_happened_on_bare_hosts() -> None:

@@ -8,6 +8,7 @@ import argparse
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..core.sizes import parse_duration
 from ..repository.layout import Repository
 from ..watch.verification import verify_cluster, verify_there
 from ..watch.verify import VerifyRequest
@@ -25,6 +26,11 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
         "--thorough", action="store_true", help="read everything; goes on where an interrupted one ended"
     )
     parser.add_argument("--max-rate", type=int, metavar="KB", help="read so many kB a second at most")
+    parser.add_argument(
+        "--max-age",
+        metavar="DURATION",
+        help="nothing to do if the last one ended less than this ago: 24h, 7d",
+    )
     parser.add_argument("--check", action="store_true", help="show what would be read, and why")
     parser.add_argument(
         "--bin-directory",
@@ -49,4 +55,5 @@ def _verify_there(options: argparse.Namespace, repository: Repository, language:
 
 
 def _request(options: argparse.Namespace) -> VerifyRequest:
-    return VerifyRequest(tuple(options.labels), options.thorough, options.max_rate)
+    age = parse_duration(options.max_age, attempted="understand --max-age") if options.max_age else None
+    return VerifyRequest(tuple(options.labels), options.thorough, options.max_rate, age)

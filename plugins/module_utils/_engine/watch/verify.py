@@ -9,7 +9,7 @@ where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -21,17 +21,16 @@ from ..core.locks import locked
 from ..logical.shelf import Dump, read_shelf
 from ..repository.catalog import Backup
 from ..repository.layout import Repository
-from ..repository.source import NativeWalSource
 from ..retention.choice import choose
 from ..retention.policy import Policy
 from ..retention.state import RetentionState, ask_state
-from ..wal.archive import Archive
 from .gentle import Throttle
+from .verify_archive import Archives
 from .verify_base import mark, signature_of, verify_base
 from .verify_dump import dump_signature, mark_dump, verify_dump
-from .verify_plan import BAD, FULL, GOOD, LOOK, PATIENCE, Item, Step, make_plan, sweep
+from .verify_plan import BAD, FULL, GOOD, LOOK, PATIENCE, Item, Step, make_plan
 from .verify_record import Records, moment_text, record_name
-from .verify_wal import archive_faults, continuity, required_by, reread, sizes_of
+from .verify_wal import required_by
 
 Progress = Callable[[int, int, str], None]
 
@@ -39,11 +38,13 @@ Progress = Callable[[int, int, str], None]
 @dataclass(frozen=True)
 class VerifyRequest:
     """``labels``: these backups and dumps only, and thoroughly; none: everything. ``max_rate_kbytes``: how much is
-    read a second at most (None: no limit)."""
+    read a second at most (None: no limit). ``max_age_seconds``: nothing is done while the last one that came to its
+    end is younger (None: always)."""
 
     labels: tuple[str, ...] = ()
     thorough: bool = False
     max_rate_kbytes: int | None = None
+    max_age_seconds: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_rate_kbytes is not None and self.max_rate_kbytes < 1:
@@ -82,11 +83,27 @@ def verify(
     attempted = f"verify what is stored of cluster {repository.cluster}"
     repository.require(attempted)
     moment = now or utc_now()
+    recent = _recent(Records.read(repository).runs, request, moment)
+    if recent is not None:
+        plan = {"thorough": request.thorough, "read_bytes": 0, "backups": [], "dumps": [], "reason": recent}
+        return {"changed": False, "executed": False, "plan": plan, "verification": {}}
     if check:
         run = _Run(repository, bin_directory, request, policy, live, moment, progress)
         return {"changed": False, "executed": False, "plan": run.plan(), "verification": {}}
     with locked(repository.lock("verify"), "verification", attempted=attempted):
         return _Run(repository, bin_directory, request, policy, live, moment, progress).execute()
+
+
+def _recent(runs: dict[str, Any], request: VerifyRequest, now: datetime) -> str | None:
+    """When the last one ended, if that is recent enough. A bad end counts: it has been said."""
+    if request.max_age_seconds is None or request.labels:
+        return None
+    ended = (runs.get(request.kind) or {}).get("ended_at")
+    try:
+        age = (now - parse_utc(str(ended))).total_seconds() if ended else None
+    except (KeeperError, ValueError):
+        age = None
+    return str(ended) if age is not None and 0 <= age < request.max_age_seconds else None
 
 
 class _Run:
@@ -327,105 +344,24 @@ class _Run:
         }
         self.records.keep(identity, value)
 
-    # -- WAL ---------------------------------------------------------------------------------------------
-
     def _wal(self, backups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        found = []
-        for system in self.state.systems:
-            if system.archive is None:
-                error = system.error
-                fault = {"code": error.code, "text": error.happened} if error else None
-                found.append(self._wal_told(system.system_id, "unknown", fault))
-                continue
-            found.append(self._archive(system.system_id, system.archive))
+        archives = Archives(
+            self.repository, self.records, self.throttle, moment_text(self.since), self._will_read, self._read
+        )
+        found = [archives.read(system) for system in self.state.systems]
         # What was just learnt of WAL and marks is asked for once more: that is what counts.
         self.state = ask_state(self.repository, self.bin_directory, live=self.live, now=self.now)
         choice = choose(self.policy, self.state) if self.policy else None
         for told, system in zip(found, self.state.systems):
-            if system.archive is None:
-                continue
-            mine = [one for one in self.state.catalog.usable() if one.system_id == system.system_id]
-            lines, gaps = continuity(mine, system.archive, required_by(choice, mine))
-            told |= {
-                "segments": len(system.archive.entries),
-                "faulty": archive_faults(system.archive),
-                "gaps": gaps,
-            }
-            for one in backups:
-                if one["label"] in lines:
-                    one["wal"] = lines[one["label"]]
-                    if one["result"] == GOOD and one["wal"]["result"] == BAD:
-                        one |= {"result": BAD, "fault": _fault_of(one["wal"])}
-            if gaps and told["result"] == GOOD:
-                told |= {"result": BAD, "fault": _fault_of(gaps[0])}
-            self._keep_wal(told)
+            if system.archive is not None:
+                mine = [one for one in self.state.catalog.usable() if one.system_id == system.system_id]
+                archives.judge(told, system.archive, mine, required_by(choice, mine), backups)
+            archives.keep(told)
         return found
 
-    def _wal_told(self, system_id: int, result: str, fault: dict[str, str] | None) -> dict[str, Any]:
-        return {
-            "system_id": str(system_id),
-            "result": result,
-            "fault": fault,
-            "segments": 0,
-            "read_segments": 0,
-            "read_bytes": 0,
-            "faulty": [],
-            "gaps": [],
-        }
-
-    def _archive(self, system_id: int, archive: Archive) -> dict[str, Any]:
-        identity = record_name("wal", str(system_id))
-        known = self.records.found.get(identity, {})
-        high = known.get("high") if isinstance(known.get("high"), dict) else {}
-        since = moment_text(self.since)
-        cursor = known.get("cursor")
-        if self.since is not None:
-            cursor = known.get("thorough_cursor") if known.get("thorough_since") == since else None
-        sizes = sizes_of(NativeWalSource(self.repository, system_id))
-        plan = sweep(sizes, cursor, high or {}, thorough=self.since is not None)
-        before = self.throttle.total
-        self.total += sum(sizes[name] for name in plan.names)
-        self.progress(self.done, self.total, f"wal {system_id}")
-
-        def keep(count: int) -> None:
-            self._keep_place(identity, plan.names[:count], plan.fresh, since)
-
-        done = reread(self.repository, system_id, archive, plan, self.throttle, told=self._read, keep=keep)
-        told = self._wal_told(system_id, GOOD, None)
-        told |= {
-            "read_segments": done.segments,
-            "read_bytes": self.throttle.total - before,
-            "doubted": list(done.doubted),
-        }
-        return told
-
-    def _keep_place(self, identity: str, names: Sequence[str], fresh: int, since: str | None) -> None:
-        value = dict(self.records.found.get(identity, {}))
-        high = dict(value.get("high") or {})
-        for name in names:
-            high[name[:8]] = max(high.get(name[:8], ""), name)
-        value |= {"operation": "verify", "kind": "wal", "high": high}
-        if since is not None:
-            value |= {"thorough_since": since, "thorough_cursor": names[-1]}
-        elif len(names) > fresh:
-            value["cursor"] = names[-1]
-        self.records.keep(identity, value)
-
-    def _keep_wal(self, told: dict[str, Any]) -> None:
-        identity = record_name("wal", told["system_id"])
-        known = self.records.found.get(identity, {})
-        self.records.keep(
-            identity,
-            {
-                **known,
-                "operation": "verify",
-                "kind": "wal",
-                "what": f"wal {told['system_id']}",
-                "result": told["result"],
-                "fault": told["fault"],
-                "looked_at": format_utc(utc_now()),
-            },
-        )
+    def _will_read(self, count: int, note: str) -> None:
+        self.total += count
+        self.progress(self.done, self.total, note)
 
     def _forget(self) -> None:
         """The records of what an expiry has taken away."""
@@ -434,7 +370,3 @@ class _Run:
         stored |= {record_name("dump", one.key) for one in self.dumps}
         stored |= {record_name("wal", str(one.system_id)) for one in self.state.systems}
         self.records.forget_all_but(stored)
-
-
-def _fault_of(value: dict[str, Any]) -> dict[str, str]:
-    return {"code": str(value.get("code")), "text": str(value.get("text"))}

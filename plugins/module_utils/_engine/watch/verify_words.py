@@ -45,6 +45,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{verdict}: {bytes} read in {seconds}",
         "{verdict}: {bytes} を {seconds} で読み取り",
     ),
+    "recent": ("nothing to do: the last one ended {at}", "実行不要: 前回の検証は {at} に完了"),
     "would": ("would read {bytes}", "{bytes} を読み取る予定"),
     "all-good": ("everything is good", "すべて正常"),
     "not-good": ("{count} BAD: {names}", "異常 {count} 件: {names}"),
@@ -118,6 +119,8 @@ def _details(one: Mapping[str, Any], language: str) -> list[str]:
 
 
 def _planned(plan: Mapping[str, Any], language: str) -> list[str]:
+    if plan.get("reason"):
+        return [word("recent", language, at=plan["reason"])]
     found = [word("would", language, bytes=format_bytes(plan["read_bytes"]))]
     for one in (*plan["backups"], *plan["dumps"]):
         found.append(
