@@ -2,13 +2,13 @@
 # Copyright: dbkeeper.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Deletes backups and WAL that are not to be kept any more."""
+"""Deletes backups, WAL and dumps that are not to be kept any more."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pg_backup_expire
-short_description: Delete base backups and WAL that are not to be kept any more
+short_description: Delete backups, WAL and dumps that are not to be kept any more
 version_added: 0.1.0
 author:
   - dbkeeper.ops contributors (@dbkeeper)
@@ -18,6 +18,8 @@ description:
     kept incremental backup. History files always stay.
   - The window is counted back from the last archived commit or backup, so a clock that is wrong does not make
     everything old.
+  - Logical dumps stay by generations, the newest of each day, week, month and year that has one. Only newer dumps
+    push older ones out, and the newest verified dump of a series never goes.
   - A run that was killed leaves more than is needed, never a backup that is listed and broken; the next run
     finishes.
 extends_documentation_fragment:
@@ -51,6 +53,17 @@ options:
       - How far back WAL stays, if that is shorter, such as V(7d), or V(none) for as long as the backups. Older
         backups can then be restored as they ended.
     type: str
+  dumps:
+    description:
+      - Which logical dumps stay, such as V(daily=7,weekly=4,monthly=3,yearly=0,count=0,age=30d,minimum=1).
+      - What is not named is 0, C(minimum) is 1. What any rule keeps is kept.
+      - If not set, it is as the cluster's description says; without one, no dump is deleted.
+    type: str
+    version_added: 0.1.0
+  schema_dumps:
+    description: The same for dumps without rows. If not set, the rules of O(dumps) are theirs, too.
+    type: str
+    version_added: 0.1.0
   bin_directory:
     description:
       - With O(root), the directory of PostgreSQL's programs. They are needed for WAL that the index does not know
@@ -106,6 +119,12 @@ plan:
       type: list
       elements: dict
       sample: [{first: "000000010000000000000001", last: "000000010000000000000042", action: expire, why: outside}]
+    dumps:
+      description: Each logical dump with its C(action) and C(why).
+      returned: always
+      type: list
+      elements: dict
+      sample: [{key: dump/app/20261121T031500Z-app, action: keep, why: daily}]
     blocked:
       description: What keeps more than is wanted, such as a lease or a pin.
       returned: always
@@ -126,14 +145,14 @@ deleted:
   description: What was deleted, empty in check mode.
   returned: success
   type: dict
-  sample: {backups: [20261101T031500Z-full], segments: 66, freed_bytes: 104857600, spared: []}
+  sample: {backups: [20261101T031500Z-full], dumps: [], segments: 66, freed_bytes: 104857600, spared: []}
 """
 
 from argparse import Namespace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._engine.backup.expire import expire_cluster, expire_there, policy_of
+from ..module_utils._engine.backup.expire import dump_policy_of, expire_cluster, expire_there, policy_of
 from ..module_utils._module import CLUSTER_OPTIONS, become_owner, load_config, serve
 
 
@@ -145,6 +164,8 @@ def main() -> None:
             "full_count": {"type": "int"},
             "window": {"type": "str"},
             "wal": {"type": "str"},
+            "dumps": {"type": "str"},
+            "schema_dumps": {"type": "str"},
             "bin_directory": {"type": "path"},
             "wait_seconds": {"type": "int", "default": 600},
         },
@@ -157,16 +178,22 @@ def main() -> None:
     def operation() -> dict[str, object]:
         if asked.root:
             policy = policy_of(asked.full_count, asked.window, asked.wal, None)
-            result = expire_there(
-                asked.root, asked.cluster, policy, asked.bin_directory, check=module.check_mode
-            )
+            dumps = dump_policy_of(asked.dumps, asked.schema_dumps, None)
+            place = (asked.root, asked.cluster, policy, asked.bin_directory)
+            result = expire_there(*place, dumps=dumps, check=module.check_mode)
         else:
             config = load_config(module.params)
             become_owner(config)
             policy = policy_of(asked.full_count, asked.window, asked.wal, config.retention)
-            result = expire_cluster(config, policy, check=module.check_mode)
+            dumps = dump_policy_of(asked.dumps, asked.schema_dumps, config.dump_retention)
+            result = expire_cluster(config, policy, dumps=dumps, check=module.check_mode)
         gone = [one for one in result["plan"]["backups"] if one["action"] == "expire"]
-        before = {"backups": [one["label"] for one in gone], "bytes": result["plan"]["freed_bytes"]}
+        dumped = [one["key"] for one in result["plan"]["dumps"] if one["action"] == "expire"]
+        before = {
+            "backups": [one["label"] for one in gone],
+            "dumps": dumped,
+            "bytes": result["plan"]["freed_bytes"],
+        }
         held = [one["error"]["happened"] for one in result["plan"]["held"]]
         return {
             **result,

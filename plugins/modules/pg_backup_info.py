@@ -84,6 +84,18 @@ damaged:
   type: list
   elements: dict
   sample: []
+dumps:
+  description: The logical dumps, by database and in the order in which they were begun.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{key: dump/app/20261121T031500Z-app, status: verified, stored_bytes: 1048576, series: app}]
+damaged_dumps:
+  description: Entries of logical dumps that cannot be read, each with its C(key) and C(error).
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 windows:
   description: What can be restored, a window of time for each timeline and stretch of whole WAL.
   returned: success

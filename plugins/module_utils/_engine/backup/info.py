@@ -18,6 +18,7 @@ from ..core.errors import KeeperError
 from ..core.progress import read_progress
 from ..repository.archive import conflicts
 from ..repository.catalog import Backup, Catalog, read_catalog
+from ..repository.dumps import read_shelf
 from ..repository.engine import NativeEngine
 from ..repository.evidence import list_evidence
 from ..repository.layout import Repository
@@ -35,7 +36,8 @@ from .windows import Window, gaps, windows
 def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     """Everything that is known, as JSON values.
 
-    ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``broken_chains``, ``unsound`` (a later
+    ``backups`` (oldest first), ``damaged`` (entries that cannot be read), ``dumps`` (logical ones, by database and in
+    the order in which they were begun), ``damaged_dumps``, ``broken_chains``, ``unsound`` (a later
     verification found their files damaged) and ``page_faults`` (backups that no restore takes by itself, and why),
     ``system_id`` (whose ``windows``,
     ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
@@ -48,6 +50,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     repository.require(f"say what is in the repository of cluster {config.cluster}")
     now = utc_now()
     catalog = read_catalog(repository)
+    shelf = None if repository.elsewhere else read_shelf(repository)
     system_id = _system_id(config, catalog, repository)
     archive, archive_error = _archive(config, repository, system_id)
     mine = [backup for backup in catalog.usable() if backup.system_id == system_id]
@@ -63,6 +66,10 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "system_id": str(system_id) if system_id else None,
         "backups": [summary(backup) for backup in catalog.backups],
         "damaged": [{"label": entry.label, "error": entry.error.to_dict()} for entry in catalog.damaged],
+        "dumps": [one.summary() for one in shelf.dumps] if shelf else [],
+        "damaged_dumps": [
+            {"key": one.key, "error": one.error.to_dict()} for one in (shelf.damaged if shelf else ())
+        ],
         "broken_chains": _broken_chains(catalog),
         "unsound": [
             {"label": one.label, **one.unsound} for one in catalog.backups if one.unsound is not None

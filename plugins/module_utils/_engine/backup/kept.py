@@ -37,6 +37,7 @@ def retention_facts(
     oldest = min((window.begin for window in found if window.backups), default=None)
     return {
         "policy": config.retention.to_dict() if config.retention else None,
+        "dump_policy": config.dump_retention.to_dict() if config.dump_retention else None,
         "oldest": format_utc(oldest) if oldest else None,
         "last": last,
         "error": error,

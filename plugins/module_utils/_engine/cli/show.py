@@ -55,6 +55,16 @@ def information(result: Mapping[str, Any]) -> list[str]:
     for item in result["backups"]:
         size = format_bytes(item["stored_bytes"]) if item["stored_bytes"] else "-"
         lines.append(f"  backup {item['label']}  {item['status']}  {size}  ended {item['stopped_at'] or '-'}")
+    for item in result["dumps"]:
+        said = (
+            f"{format_bytes(item['stored_bytes'])}, {item['rows']['rows']} rows"
+            if item["stored_bytes"]
+            else "-"
+        )
+        wrong = f"  ({item['failure']})" if item["failure"] else ""
+        lines.append(f"  {item['key']}  {item['status']}  {said}  ended {item['stopped_at'] or '-'}{wrong}")
+    for item in result["damaged_dumps"]:
+        lines.append(f"  DAMAGED ENTRY: {item['key']}: {item['error']['happened']}")
     for item in result["broken_chains"]:
         lines.append(f"  BROKEN CHAIN: {item['label']}: {item['text']}")
     for item in result["unsound"]:

@@ -12,7 +12,6 @@ from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused
 from ..core.journal import Journal
 from ..core.locks import locked
 from ..core.progress import Progress
-from ..repository.dumps import Dump
 from ..repository.layout import Repository
 from .dump_execute import DumpExecution
 from .dump_plan import DumpPlan, make_dump_plan
@@ -60,7 +59,7 @@ def _alone(config: ClusterConfig, repository: Repository, request: DumpRequest) 
         progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
         raise
     progress.finish("done", plan.label)
-    return {**_result(plan, executed=True), "dump": summary(made), "warnings": list(made.warnings)}
+    return {**_result(plan, executed=True), "dump": made.summary(), "warnings": list(made.warnings)}
 
 
 def described(config: ClusterConfig, names: Sequence[str] = ()) -> list[DumpRequest]:
@@ -106,20 +105,10 @@ def take_dumps(
     }
 
 
-def summary(dump: Dump) -> dict[str, Any]:
-    """A dump's entry without what only a load needs."""
-    entry = dump.to_dict()
-    entry["key"] = dump.key
-    entry["rows"] = {"tables": len(dump.rows), "rows": sum(int(item["rows"]) for item in dump.rows.values())}
-    for name in ("files", "format_version"):
-        entry.pop(name)
-    return entry
-
-
 def _result(plan: DumpPlan, *, executed: bool) -> dict[str, Any]:
     return {
         "changed": plan.changes,
         "executed": executed,
         "plan": plan.to_dict(),
-        "dump": summary(plan.dump) if plan.dump else {},
+        "dump": plan.dump.summary() if plan.dump else {},
     }

@@ -156,6 +156,14 @@ class Dump:
         value["files"], value["warnings"] = list(value["files"]), list(self.warnings)
         return {"format_version": FORMAT, **value}
 
+    def summary(self) -> dict[str, Any]:
+        """For people and lists: without what only a load needs; ``rows`` are ``tables`` and ``rows`` in all."""
+        entry = {
+            name: item for name, item in self.to_dict().items() if name not in ("files", "format_version")
+        }
+        counted = sum(int(item["rows"]) for item in self.rows.values())
+        return {"key": self.key, **entry, "rows": {"tables": len(self.rows), "rows": counted}}
+
     @classmethod
     def from_dict(cls, value: Any, *, key: str) -> Dump:
         """Back from :meth:`to_dict`. Raises :class:`Failed` ``dump-entry-damaged``."""

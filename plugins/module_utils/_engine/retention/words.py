@@ -36,10 +36,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "monthly": ("the newest of its month", "月次の世代"),
     "yearly": ("the newest of its year", "年次の世代"),
     "no-policy": ("nobody has said which dumps are to be kept", "ダンプの保持方針が指定されていない"),
-    "record": (
-        "the record of a failure that no good dump has followed",
-        "成功したダンプがまだ続いていない失敗の記録",
-    ),
+    "record": ("no good one has followed it yet", "正常なものがまだ続いていない"),
     "unsound": (
         "its files were found damaged, and a good one has followed",
         "破損が見つかり、後続の正常なものがある",
