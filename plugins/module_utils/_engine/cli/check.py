@@ -11,6 +11,8 @@ from ..cluster.config import ClusterConfig
 from ..core.errors import KeeperError
 from ..watch.check import check, lines, nagios
 from ..watch.metrics import write_metrics
+from ..watch.notify import tell_check
+from .notify import complain
 
 Outcome = tuple[dict[str, Any], list[str]]
 #: Of a plugin that could not look at all.
@@ -37,6 +39,8 @@ def check_command(options: argparse.Namespace, config: ClusterConfig, language: 
     path = options.metrics or config.metrics_file
     if path:
         write_metrics(path, result)
+    if options.scheduled:
+        tell_check(config, result, complain)
     if options.nagios:
         status, line = nagios(result)
         return {**result, "exit_status": status}, [line]

@@ -26,13 +26,13 @@ from ..recovery.request import RestoreRequest, target_from
 from ..repository.engine import NativeEngine
 from ..repository.layout import Repository, is_elsewhere
 from ..wal.index import WalIndex
-from ..watch.record import OPERATIONS, recording
 from . import show
 from .check import add_check, check_command, unknown
 from .copy import add_copy, copy_command
 from .dump import add_dump, dump_command
 from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
 from .history import add_history, history_command
+from .notify import add_notify, kept, notify_command
 from .runbook import after_backup, runbook_result
 from .tune import add_options as add_tune_options
 from .tune import tune_command
@@ -80,24 +80,9 @@ def _foreseen(
     language: str,
 ) -> Outcome:
     try:
-        return _kept(lambda: command(options, config, language), options, config.state_directory)
+        return kept(lambda: command(options, config, language), options, config.state_directory, config)
     except OSError as error:
         raise unexpected(error, f"run dbkeeper for cluster {config.cluster}") from error
-
-
-def _kept(command: Callable[[], Outcome], options: argparse.Namespace, directory: str) -> Outcome:
-    """Run it, and keep in the history what it did; what only looks is not worth a line."""
-    looks = getattr(options, "check", False) or getattr(options, "dry_run", False)
-    if options.verb not in OPERATIONS or looks:
-        return command()
-    with recording(directory, options.verb, door="command", complain=_complain) as run:
-        outcome = command()
-        run.done(outcome[0])
-    return outcome
-
-
-def _complain(text: str) -> None:
-    _say(f"dbkeeper: {text}", sys.stderr)
 
 
 def _on_repository(options: argparse.Namespace, language: str) -> Outcome:
@@ -107,7 +92,7 @@ def _on_repository(options: argparse.Namespace, language: str) -> Outcome:
     command: Callable[[argparse.Namespace, Repository, str], Outcome] = options.on_repository
     try:
         privilege.assume(privilege.owner_of(repository.path))
-        return _kept(lambda: command(options, repository, language), options, repository.path)
+        return kept(lambda: command(options, repository, language), options, repository.path, None)
     except OSError as error:
         raise unexpected(error, f"run dbkeeper for repository {repository.path}") from error
 
@@ -267,6 +252,11 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--config", metavar="FILE", help="a configuration file, instead of --cluster")
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     common.add_argument("--lang", choices=("en", "ja"), help="language of the text")
+    common.add_argument(
+        "--scheduled",
+        action="store_true",
+        help="run by a schedule: tell those whom notify names when it fails",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[..., Outcome], text: str, parents: Sequence[Any] = ()) -> Any:
@@ -281,6 +271,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_history(
         add("history", history_command, "show which runs there were, how each ended, and what is usual")
+    )
+    add_notify(
+        add("notify", notify_command, "tell those who are named in the description, or show what is open")
     )
     sub = add("backup", _backup, "take a base backup")
     sub.add_argument("--label", help="a name of your own; done when a verified backup has it")

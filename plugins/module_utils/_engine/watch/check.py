@@ -29,6 +29,7 @@ from .exposure import exposure
 from .finding import FAILED, OK, STATES, WARNING, Finding, worst
 from .history import RUNNING
 from .known import all_runs
+from .notify import notification
 from .space import forecast, free_and_total, sampled
 from .trends import failing_series, trends
 from .verify_record import verification
@@ -55,6 +56,7 @@ def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
         found += _of_the_repository(config, repository, known, now)
     found += [Finding.of(item) for item in settings_checks(config) + certificate_checks(config)]
     found += _of_the_history(config, now)
+    found.append(_guarded("notification", lambda: notification(config)))
     state = worst([one.state for one in found])
     return {
         "changed": False,

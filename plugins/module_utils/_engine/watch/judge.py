@@ -167,7 +167,7 @@ def durations(trends: Mapping[str, Mapping[str, Any]]) -> Finding:
     measures = []
     for name, trend in trends.items():
         found = trend["seconds"]
-        if found["factor"] is None or name.startswith(("restore", "undo")):
+        if found["factor"] is None or name.startswith(("restore", "undo", "notify")):
             continue
         measures.append(Measure("duration_ratio", found["factor"], most=LONG, about=name))
         if found["factor"] > LONG and found["newest"] - found["median"] > _LONGER_SECONDS:

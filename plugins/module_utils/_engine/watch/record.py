@@ -115,6 +115,9 @@ class Run:
         elif isinstance(error, OSError):
             self.line |= {"result": FAILED, "code": "system-error"}
             self.line["error"] = {"code": "system-error", "happened": clean(str(error))}
+        elif isinstance(error, Exception):
+            self.line |= {"result": FAILED, "code": "unexpected"}
+            self.line["error"] = {"code": "unexpected", "happened": clean(f"{type(error).__name__}: {error}")}
         else:
             self.line |= {"result": INTERRUPTED, "code": INTERRUPTED}
             self.line["error"] = {"code": INTERRUPTED, "happened": type(error).__name__}

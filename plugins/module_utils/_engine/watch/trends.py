@@ -97,7 +97,7 @@ def failing_series(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     last: dict[str, dict[str, Any]] = {}
     for run in runs:
-        if run["result"] == RUNNING or run.get("code") == "busy":
+        if run["result"] == RUNNING or run.get("code") == "busy" or run["operation"] == "notify":
             continue
         name = series_of(run) if run.get("facts") else str(run["operation"])
         if run["result"] in BAD:

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""``dbkeeper notify``, and what a scheduled run does at its end: telling those who are named."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..watch.check import check
+from ..watch.notify import is_open, retry, standing, summarize, tell_run, trial_of_channels
+from ..watch.record import OPERATIONS, Run, recording
+
+Outcome = tuple[dict[str, Any], list[str]]
+
+
+def add_notify(parser: argparse.ArgumentParser) -> None:
+    """Options of ``notify``."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--test", action="store_true", help="send a test by every channel, now")
+    what.add_argument(
+        "--retry", action="store_true", help="send what could not be delivered and is due again"
+    )
+    what.add_argument("--summary", action="store_true", help="send how things stand; once a day")
+    parser.add_argument("--again", action="store_true", help="a summary although there was one today")
+
+
+def notify_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+    """With none of the options: what is open, and what waits."""
+    if options.test:
+        result = trial_of_channels(config, complain)
+        lines = [
+            f"{one['channel']} ({one['type']}): {one['error']['happened'] if one['error'] else 'sent'}"
+            for one in result["channels"]
+        ]
+        return result, lines
+    if options.retry:
+        result = retry(config, complain)
+        lines = [
+            f"{one['channel']}, {one['key']}: {one['error']['happened'] if one['error'] else 'sent'}"
+            for one in result["tries"]
+        ]
+        return result, [*lines, f"{result['waiting']} wait"]
+    if options.summary:
+        result = summarize(config, check(config, config.open_repository()), complain, again=options.again)
+        return result, ["sent" if result["changed"] else f"there was one at {result['summary_at']}"]
+    result = standing(config, complain)
+    lines = [
+        f"open since {entry['since']}: {key} ({entry['code']})" for key, entry in result["problems"].items()
+    ]
+    lines += [
+        f"waits: {one['kind']} {one['key']} for {', '.join(one['channels'])}" for one in result["waiting"]
+    ]
+    return result, lines or ["nothing is open, nothing waits"]
+
+
+def kept(
+    command: Callable[[], Outcome], options: argparse.Namespace, directory: str, config: ClusterConfig | None
+) -> Outcome:
+    """Run it, and keep in the history what it did; what only looks is not worth a line.
+
+    A scheduled run tells whom the description names when it fails; any good run tells that what had failed works.
+    """
+    looks = getattr(options, "check", False) or getattr(options, "dry_run", False)
+    if options.verb not in OPERATIONS or looks:
+        return command()
+    scheduled = bool(getattr(options, "scheduled", False))
+    run: Run | None = None
+    try:
+        with recording(
+            directory,
+            options.verb,
+            door="schedule" if scheduled else "command",
+            complain=complain,
+            scheduled=scheduled,
+        ) as run:
+            outcome = command()
+            run.done(outcome[0])
+        return outcome
+    finally:
+        if run is not None and config is not None and config.notify is not None:
+            _tell(options, config, run, scheduled)
+
+
+def _tell(options: argparse.Namespace, config: ClusterConfig, run: Run, scheduled: bool) -> None:
+    key = run_key(options)
+    good = run.line["result"] in ("ok", "unchanged")
+    if good and (scheduled or is_open(config, key)):
+        tell_run(config, key, None, complain)
+    elif scheduled and not good:
+        tell_run(config, key, {"code": run.line["code"], **run.line.get("error", {})}, complain)
+
+
+def run_key(options: argparse.Namespace) -> str:
+    """``run:backup``, ``run:dump/app``: what fails by itself is told by itself."""
+    names = [getattr(options, name, None) for name in ("copy", "name", "database", "label")]
+    about = next((name for name in names if isinstance(name, str) and name), "")
+    return f"run:{options.verb}" + (f"/{about}" if about and options.verb != "backup" else "")
+
+
+def complain(text: str) -> None:
+    """What must not be lost and is no failure."""
+    encoding = sys.stderr.encoding or "utf-8"
+    sys.stderr.write(f"dbkeeper: {text}\n".encode(encoding, "backslashreplace").decode(encoding))
+    sys.stderr.flush()

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""A message in words, in the language of who reads it, and as data for programs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.clock import format_utc
+from ..core.faults.catalogue import by_code
+from ..core.sizes import format_duration
+from .notify_decide import RECOVERY, STILL, SUMMARY, TEST, Event
+from .words import operation_name, say, title_of
+
+#: How much of an error's text goes into a message: enough to understand, no log file.
+_LONGEST = 1500
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a channel sends. ``good``: nothing is wrong (any more)."""
+
+    subject: str
+    lines: tuple[str, ...]
+    language: str
+    good: bool
+    data: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The body."""
+        return "\n".join(self.lines) + "\n"
+
+
+def compose(event: Event, *, cluster: str, host: str, language: str) -> Message:
+    """Put an event into words."""
+    lines = {SUMMARY: _summary, TEST: _test}.get(event.kind, _problem)(event, cluster, host, language)
+    subject = _subject(event, cluster, host, language)
+    good = event.kind in (RECOVERY, TEST) or (event.kind == SUMMARY and not event.data.get("problems"))
+    data = {
+        "format": 1,
+        "event": "failure" if event.kind == STILL else event.kind,
+        "again": event.kind == STILL,
+        "cluster": cluster,
+        "host": host,
+        "key": event.key,
+        "at": format_utc(event.at),
+        "since": format_utc(event.since) if event.since else None,
+        "count": event.count,
+        "code": event.code,
+        "error": {name: text for name, text in event.error.items() if name != "happened_ja"},
+        "good": good,
+        "subject": subject,
+        "text": "\n".join(lines) + "\n",
+        "language": language,
+        **({"summary": dict(event.data)} if event.kind == SUMMARY else {}),
+    }
+    return Message(subject, tuple(lines), language, good, data)
+
+
+def subject_of(key: str, language: str) -> str:
+    """``run:backup/full`` and ``check:rpo`` as people call them."""
+    group, _colon, name = key.partition(":")
+    if group == "run":
+        operation, _slash, rest = name.partition("/")
+        return operation_name(operation, language) + (f" {_line(rest)}" if rest else "")
+    return title_of(name, language)
+
+
+def _subject(event: Event, cluster: str, host: str, language: str) -> str:
+    values: dict[str, Any] = {"cluster": cluster, "host": host}
+    if event.kind == TEST:
+        return say("subject_test", language, **values)
+    if event.kind == SUMMARY:
+        problems = len(event.data.get("problems", ()))
+        word = "subject_summary_bad" if problems else "subject_summary_good"
+        return say(word, language, **values, day=format_utc(event.at)[:10], count=problems)
+    values["what"] = subject_of(event.key, language)
+    if event.kind == RECOVERY:
+        return say("subject_recovery", language, **values)
+    if event.kind == STILL and event.since:
+        age = format_duration((event.at - event.since).total_seconds())
+        return say("subject_still", language, **values, age=age)
+    return say("subject_failure", language, **values)
+
+
+def _head(event: Event, cluster: str, host: str, language: str) -> list[str]:
+    return [
+        _row("cluster", cluster, language),
+        _row("host", host, language),
+        _row("at", format_utc(event.at)[:19] + "Z", language),
+    ]
+
+
+def _problem(event: Event, cluster: str, host: str, language: str) -> list[str]:
+    lines = [_subject(event, cluster, host, language), "", *_head(event, cluster, host, language)]
+    if event.since and event.since != event.at:
+        lines.append(_row("since", format_utc(event.since)[:19] + "Z", language))
+        age = format_duration((event.at - event.since).total_seconds())
+        lines.append(_row("lasted", age, language))
+    if event.count > 1:
+        lines.append(_row("count", say("times", language, count=event.count), language))
+    lines.append("")
+    if event.code:
+        lines.append(_row("code", event.code, language))
+    error = dict(event.error)
+    if language == "ja":
+        lines += _japanese(event.code, error)
+    for part in ("attempted", "happened", "remedy"):
+        if error.get(part):
+            lines.append(_row(part, _cut(error[part]), language))
+    if event.kind != RECOVERY:
+        lines += ["", say("line_look", language, cluster=cluster), say("line_again", language)]
+    return lines
+
+
+def _japanese(code: str | None, error: dict[str, str]) -> list[str]:
+    """What the catalogue of faults, or the check itself, says in Japanese; the program's words stay beside it."""
+    lines: list[str] = []
+    own = error.pop("happened_ja", None)
+    if own:
+        error.pop("happened", None)
+        return [_row("happened", _cut(own), "ja")]
+    faults = by_code().get(code or "", ())
+    if len(faults) == 1:
+        lines.append(_row("happened", faults[0].title[1], "ja"))
+        if faults[0].remedy:
+            lines.append(_row("remedy", faults[0].remedy[1], "ja"))
+        # In the program's own words, which somebody may have to search for.
+        lines.append(say("label_details", "ja") + ":")
+    return lines
+
+
+def _test(event: Event, cluster: str, host: str, language: str) -> list[str]:
+    return [say("body_test", language), "", *_head(event, cluster, host, language)]
+
+
+def _summary(event: Event, cluster: str, host: str, language: str) -> list[str]:
+    data = event.data
+    lines = [_subject(event, cluster, host, language), "", *_head(event, cluster, host, language)]
+    for name in ("backup", "window", "space"):
+        if data.get(name):
+            lines.append(_row(name, str(data[name]), language))
+    for name in ("problems", "warnings"):
+        lines += ["", say(f"label_{name}", language) + ":"]
+        text = "text_ja" if language == "ja" else "text"
+        listed = [f"  - {title_of(one['name'], language)}: {_cut(one[text])}" for one in data.get(name, ())]
+        lines += listed or [f"  {say('line_none', language)}"]
+    lines += ["", say("label_runs", language) + ":"]
+    runs = [
+        "  - "
+        + say(
+            "line_run",
+            language,
+            what=subject_of(f"run:{one['series']}", language),
+            ok=one["ok"],
+            bad=one["bad"],
+        )
+        for one in data.get("runs", ())
+    ]
+    lines += runs or [f"  {say('line_none', language)}"]
+    return [*lines, "", say("line_look", language, cluster=cluster)]
+
+
+def _row(name: str, text: str, language: str) -> str:
+    return f"{say(f'label_{name}', language)}: {text}"
+
+
+def _line(text: str) -> str:
+    """Names of databases may hold anything; a subject is one line."""
+    return " ".join(text.split())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
