@@ -96,8 +96,9 @@ def _tell(options: argparse.Namespace, config: ClusterConfig, run: Run, schedule
 
 def run_key(options: argparse.Namespace) -> str:
     """``run:backup``, ``run:dump/app``: what fails by itself is told by itself."""
-    names = [getattr(options, name, None) for name in ("copy", "name", "database", "label")]
-    about = next((name for name in names if isinstance(name, str) and name), "")
+    names = [getattr(options, name, None) for name in ("database", "label")]
+    several = getattr(options, "names", None) or []
+    about = ",".join(several) or next((name for name in names if isinstance(name, str) and name), "")
     return f"run:{options.verb}" + (f"/{about}" if about and options.verb != "backup" else "")
 
 

@@ -27,7 +27,8 @@ from ..settings.health import settings_checks
 from . import judge as judging
 from .exposure import exposure
 from .finding import FAILED, OK, STATES, WARNING, Finding, worst
-from .history import RUNNING
+from .history import OK as DONE
+from .history import RUNNING, UNCHANGED
 from .known import all_runs
 from .notify import notification
 from .space import forecast, free_and_total, sampled
@@ -198,6 +199,12 @@ def _verification(
 ) -> Finding:
     found = verification(repository)
     good = [run["ended_at"] for run in (found["cheap"], found["thorough"]) if run and _went_well(run)]
+    # One that runs now, or was killed, has taken the place of the last good one there.
+    good += [
+        run["began_at"]
+        for run in all_runs(config.state_directory)
+        if run["operation"] == "verify" and run["result"] in (DONE, UNCHANGED)
+    ]
     good_age = (now - parse_utc(max(good))).total_seconds() if good else None
     verified = [one["stopped_at"] for one in known["backups"] if one["status"] == "verified"]
     oldest = min((text for text in verified if text), default=None)

@@ -36,6 +36,7 @@ FACTS = (
     "kind",
     "parent",
     "database",
+    "series",
     "name",
     "content",
     "format",
@@ -44,6 +45,7 @@ FACTS = (
     "stored_bytes",
     "bytes",
     "freed_bytes",
+    "database_bytes",
     "wal_bytes",
     "staged_bytes",
     "start_lsn",
@@ -88,21 +90,47 @@ class Run:
         self._complain = complain
         self._began = time.monotonic()
         self.line = line
+        self.items: list[dict[str, Any]] = []
 
     def done(self, result: Mapping[str, Any]) -> None:
-        """It came to its end with a result; one that says itself that all is not well counts as failed."""
-        error = result.get("error")
+        """It came to its end with a result; one that says itself that all is not well counts as failed.
+
+        One that is made of several (dumps of several databases, copies to several places) has a line for each, too.
+        """
+        items = _items(result)
+        if len(items) == 1:
+            result = {**result, **items[0]}
+        self.items = [self._item(number, one) for number, one in enumerate(items)] if len(items) > 1 else []
         bad = int(result.get("exit_status", EXIT_DONE)) != EXIT_DONE
+        error = next(
+            (one["error"] for one in [result, *items] if isinstance(one.get("error"), Mapping)), None
+        )
         self.line |= {
             "result": FAILED if bad else OK if result.get("changed") else UNCHANGED,
             "changed": bool(result.get("changed")),
             "facts": facts_of(result),
         }
         if bad:
-            told = dict(error) if isinstance(error, Mapping) else {}
+            told = dict(error) if error is not None else {}
             self.line["code"] = str(told.get("code") or f"exit-{result['exit_status']}")
             if told:
                 self.line["error"] = _error(told)
+
+    def _item(self, number: int, item: Mapping[str, Any]) -> dict[str, Any]:
+        error = item.get("error")
+        facts = facts_of(item)
+        spent = facts.get("seconds")
+        line = {
+            **{name: self.line[name] for name in ("operation", "who", "scheduled", "began_at")},
+            "id": f"{self.line['id']}-{number}",
+            "part_of": self.line["id"],
+            "result": FAILED if isinstance(error, Mapping) else OK if item.get("changed") else UNCHANGED,
+            "code": str(error["code"]) if isinstance(error, Mapping) else None,
+            "changed": bool(item.get("changed")),
+            "seconds": round(sum(spent.values()), 3) if isinstance(spent, Mapping) else None,
+            "facts": facts,
+        }
+        return {**line, "error": _error(error)} if isinstance(error, Mapping) else line
 
     def broke(self, error: BaseException) -> None:
         """It did not."""
@@ -127,7 +155,8 @@ class Run:
         if self.line["result"] != RUNNING:
             self.line["seconds"] = round(time.monotonic() - self._began, 3)
         try:
-            append(self._directory, self.line)
+            for line in (*self.items, self.line):
+                append(self._directory, line)
         except OSError as error:
             self._complain(f"the history of runs cannot be written: {error.filename}: {error.strerror}")
 
@@ -170,16 +199,27 @@ def facts_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """What of a result is worth keeping: numbers and short texts by their names, and no others."""
     found: dict[str, Any] = {}
     for part in (result, *(result.get(name) for name in _PARTS), result.get("history")):
-        if isinstance(part, Mapping):
-            nested = part.get("proof")
-            for source in (nested, part) if isinstance(nested, Mapping) else (part,):
+        if not isinstance(part, Mapping):
+            continue
+        for source in (part.get("proof"), part, part.get("rows")):
+            if isinstance(source, Mapping):
                 found |= {name: _short(source[name]) for name in FACTS if _plain(source.get(name))}
-    seconds = (
-        (result.get("backup") or {}).get("seconds") if isinstance(result.get("backup"), Mapping) else None
-    )
-    if isinstance(seconds, Mapping):
-        found["seconds"] = {str(name): value for name, value in seconds.items()}
+        seconds = part.get("seconds")
+        if isinstance(seconds, Mapping):
+            found["seconds"] = {
+                str(name): value for name, value in seconds.items() if isinstance(value, (int, float))
+            }
     return found
+
+
+def _items(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parts of a result that are results themselves."""
+    dumps, copies = result.get("dumps"), result.get("copies")
+    if isinstance(dumps, list):
+        return [dict(one) for one in dumps if isinstance(one, Mapping)]
+    if isinstance(copies, Mapping):
+        return [{"name": str(name), **one} for name, one in copies.items() if isinstance(one, Mapping)]
+    return []
 
 
 def _plain(value: Any) -> bool:

@@ -41,7 +41,7 @@ def series_of(run: Mapping[str, Any]) -> str:
     if operation == "backup":
         return f"backup/{facts.get('kind', 'full')}"
     if operation in ("dump", "load", "trial"):
-        names = (facts.get("database"), facts.get("name") or facts.get("content"))
+        names = (facts.get("database"), facts.get("series") or facts.get("name"))
         return "/".join([operation, *(str(name) for name in names if name)])
     if operation in ("copy", "verify"):
         names = (facts.get("name"), "thorough" if facts.get("thorough") else None)
