@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Dumps that fail in the middle: older ones stay as they were, the record says why, the next run clears away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.dump_rows import Snapshot
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.dump_steps import STEPS
+
+from .harness.cluster import Cluster
+from .harness.digest import listing
+from .harness.disk import SmallDisk
+from .harness.sandbox import Sandbox
+from .harness.waiting import wait_for
+
+GOOD = "good"
+APP = ("--database", "app", "--no-globals")
+
+
+@pytest.fixture
+def guarded(make_cluster: Callable[..., Cluster]) -> Cluster:
+    """A cluster with a database and a good dump of it."""
+    return prepare(make_cluster(archiving=False))
+
+
+def prepare(cluster: Cluster) -> Cluster:
+    """A database, two tables, a good dump."""
+    cluster.sql("CREATE DATABASE app")
+    with cluster.connect("app") as connection:
+        connection.execute("CREATE TABLE one AS SELECT n, md5(n::text) FROM generate_series(1, 500) AS n")
+        connection.execute("CREATE TABLE two AS SELECT n FROM generate_series(1, 10) AS n")
+    cluster.keeper("dump", *APP, "--label", GOOD).expect(0)
+    return cluster
+
+
+def shelf(cluster: Cluster) -> Path:
+    """The dumps of the database."""
+    return cluster.seen(cluster.repository) / cluster.name / "dump" / "app"
+
+
+def record(cluster: Cluster, label: str) -> dict[str, Any]:
+    """A dump's entry."""
+    value = json.loads((shelf(cluster) / label / "dump.json").read_text())
+    assert isinstance(value, dict)
+    return value
+
+
+@contextmanager
+def good_one_stays(cluster: Cluster) -> Iterator[None]:
+    """The files of the good dump are not touched."""
+    before = listing(shelf(cluster) / GOOD)
+    yield
+    assert listing(shelf(cluster) / GOOD) == before
+
+
+def nothing_is_left(cluster: Cluster, label: str) -> None:
+    """Only the record."""
+    assert os.listdir(shelf(cluster) / label) == ["dump.json"]
+
+
+def backends(cluster: Cluster) -> int:
+    """Sessions of pg_dump and of the keeper."""
+    return int(
+        cluster.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dbkeeper' AND datname = 'app'"
+        )
+    )
+
+
+def waits_for_lock(cluster: Cluster) -> bool:
+    """Whether pg_dump stands at a lock."""
+    return bool(
+        cluster.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock'"
+        )
+    )
+
+
+@pytest.mark.parametrize("when", ["done", pytest.param("begun", marks=pytest.mark.matrix)])
+def test_killed_at_every_step(guarded: Cluster, when: str) -> None:
+    for step in STEPS:
+        label = f"{step}-{when}"
+        with good_one_stays(guarded):
+            guarded.keeper("dump", *APP, "--label", label, kill_at=f"{step}:{when}")
+            known = {one["label"]: one for one in guarded.keeper("info").expect(0)["dumps"]}
+            if label in known and (step, when) != ("seal", "done"):
+                assert known[label]["status"] == "running"
+            done = guarded.keeper("dump", *APP, "--label", label).expect(0)
+            assert done["changed"] is ((step, when) != ("seal", "done"))
+        assert record(guarded, label)["status"] == "verified"
+        assert sorted(os.listdir(shelf(guarded) / label)) == ["dump.custom", "dump.json"]
+
+
+@pytest.mark.parametrize("how", ["custom", "plain"])
+def test_killed_while_pg_dump_goes_on(guarded: Cluster, how: str) -> None:
+    """Its children outlive it; the next run ends them before it clears away what they wrote."""
+    with good_one_stays(guarded), guarded.connect("app") as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
+        running = guarded.keeper_start("dump", *APP, "--label", "killed", "--format", how)
+        wait_for(lambda: waits_for_lock(guarded), "pg_dump at the lock")
+        running.kill()
+        with guarded.unchanged("dump: app/killed"):
+            pass
+        assert record(guarded, "killed")["status"] == "running"
+        other.execute("ROLLBACK")
+        guarded.keeper("dump", *APP, "--label", "next").expect(0)
+    told = record(guarded, "killed")
+    assert (told["status"], told["failure"]) == ("failed", "it was interrupted; a later run removed its data")
+    nothing_is_left(guarded, "killed")
+    wait_for(lambda: backends(guarded) == 0, "the end of the killed dump's sessions")
+
+
+def test_a_lock_that_is_not_given(guarded: Cluster) -> None:
+    with good_one_stays(guarded), guarded.connect("app") as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
+        answer = guarded.keeper("dump", *APP, "--label", "late", "--lock-wait", "1s")
+        answer.failed("dump-lock-timeout", "two", "pg_locks")
+    told = record(guarded, "late")
+    assert told["status"] == "failed" and told["failure"].startswith("dump-lock-timeout: ")
+    nothing_is_left(guarded, "late")
+    known = {one["label"]: one["status"] for one in guarded.keeper("info").expect(0)["dumps"]}
+    assert known == {GOOD: "verified", "late": "failed"}
+    # The name is free: a failed dump hides nothing.
+    guarded.keeper("dump", *APP, "--label", "late").expect(0)
+    assert record(guarded, "late")["status"] == "verified"
+
+
+@pytest.mark.parametrize("how", ["custom", pytest.param("directory", marks=pytest.mark.matrix)])
+def test_a_table_dropped_while_the_dump_begins(guarded: Cluster, how: str) -> None:
+    with good_one_stays(guarded), guarded.connect("app") as other:
+        other.execute("BEGIN")
+        other.execute("DROP TABLE two")
+        running = guarded.keeper_start("dump", *APP, "--label", "dropped", "--format", how)
+        wait_for(lambda: waits_for_lock(guarded), "pg_dump at the lock")
+        other.execute("COMMIT")
+        running.wait().failed("dump-object-gone", "two", "older dumps are as they were")
+    nothing_is_left(guarded, "dropped")
+    assert record(guarded, "dropped")["status"] == "failed"
+    done = guarded.keeper("dump", *APP, "--label", "dropped").expect(0)
+    assert done["dumps"][0]["dump"]["rows"]["tables"] == 1
+
+
+@pytest.mark.parametrize("end", ["crash", "terminate"])
+def test_the_connection_is_lost(guarded: Cluster, end: str) -> None:
+    with good_one_stays(guarded):
+        other = guarded.connect("app")
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
+        running = guarded.keeper_start("dump", *APP, "--label", "lost")
+        wait_for(lambda: waits_for_lock(guarded), "pg_dump at the lock")
+        if end == "crash":
+            guarded.crash()
+        else:
+            guarded.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            )
+        running.wait().failed("dump-connection-lost")
+        other.close()
+    nothing_is_left(guarded, "lost")
+    assert record(guarded, "lost")["failure"].startswith("dump-connection-lost")
+    if end == "crash":
+        guarded.start()
+    guarded.keeper("dump", *APP, "--label", "lost").expect(0)
+
+
+@pytest.mark.parametrize(
+    "how", ["plain", *(pytest.param(one, marks=pytest.mark.matrix) for one in ("custom", "directory"))]
+)
+def test_the_disk_is_full(sandbox: Sandbox, make_cluster: Callable[..., Cluster], how: str) -> None:
+    disk = SmallDisk(sandbox.root / "disk", 100)
+    cluster = make_cluster(
+        archiving=False, repository=sandbox.root / "disk" / "repository", disk=disk, disk_holds="repository"
+    )
+    prepare(cluster)
+    with cluster.connect("app") as connection:
+        connection.execute(
+            "CREATE TABLE large AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 45000) AS n"
+        )
+    small = ("--table", "large", "--compression", "none", "--format", how)
+    with good_one_stays(cluster):
+        ballast = disk.fill(36 << 20)
+        cluster.keeper("dump", *APP, *small, "--label", "full").failed("repository-full")
+        nothing_is_left(cluster, "full")
+        told = record(cluster, "full")
+        assert told["status"] == "failed" and told["failure"].startswith("repository-full")
+        disk.fill(4 << 20)
+        before = listing(shelf(cluster))
+        cluster.keeper("dump", *APP, *small, "--label", "more").refused("space-too-little", "expire")
+        assert listing(shelf(cluster)) == before
+        ballast.unlink()
+        cluster.keeper("dump", *APP, *small, "--label", "full").expect(0)
+    assert record(cluster, "full")["rows"]["public.large"]["rows"] == 45000
+    sandbox.stop_all()
+    disk.close()
+
+
+def test_the_second_at_once_is_told_who_is_at_it(guarded: Cluster) -> None:
+    running = guarded.keeper_start("dump", *APP, "--label", "first", pause_at="dump:begun")
+    running.wait_paused()
+    with guarded.unchanged():
+        guarded.keeper("dump", *APP).refused("busy", "dump", str(running.pid))
+        # One that is being taken does not expire.
+        fates = guarded.keeper("expire", "--dry-run", "--dumps", "count=1").expect(0)["plan"]["dumps"]
+    assert [(one["label"], one["action"], one["why"]) for one in fates] == [
+        (GOOD, "keep", "newest"),
+        ("first", "keep", "running"),
+    ]
+    running.resume()
+    running.wait().expect(0)
+
+
+def test_rows_that_are_not_those_of_the_snapshot_are_not_recorded(guarded: Cluster) -> None:
+    """TRUNCATE takes rows from older snapshots too: what would be counted then was never dumped."""
+    config = ClusterConfig.load(str(guarded.config_path))
+    with Snapshot(config, "app", attempted="test", user=None, lock_wait_seconds=5) as snapshot:
+        guarded.sql("DELETE FROM one WHERE n > 400", database="app")
+        guarded.sql("TRUNCATE two", database="app")
+        snapshot.count(None, ["public.one", "public.two"], large_objects=False)
+    assert {name: item["rows"] for name, item in snapshot.rows.items()} == {"public.one": 500}
+    assert len(snapshot.warnings) == 1 and "public.two" in snapshot.warnings[0]
+
+
+def test_an_expiry_killed_at_every_deed_leaves_no_broken_dump_listed(guarded: Cluster) -> None:
+    for number in range(3):
+        guarded.keeper("dump", *APP, "--label", f"d{number}", "--no-rows").expect(0)
+    for step in ("mark", "confirm", "delete", "forget"):
+        for when in ("begun", "done"):
+            answer = guarded.keeper("expire", "--dumps", "count=2", kill_at=f"{step}:{when}")
+            assert answer.status in (0, -signal.SIGKILL)
+            for one in guarded.keeper("info").expect(0)["dumps"]:
+                if one["status"] == "verified":
+                    assert (shelf(guarded) / one["label"] / one["data"]).is_file(), one
+    guarded.keeper("expire", "--dumps", "count=2").expect(0)
+    assert sorted(os.listdir(shelf(guarded))) == ["d1", "d2"]
