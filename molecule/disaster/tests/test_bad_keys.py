@@ -61,7 +61,7 @@ def test_no_command_but_the_door(client: Any, command: str) -> None:
     client.run(f"{SSH} {door()} '{command}'")
     assert gone(before, stored()) == set()
     assert not host("repository").file("/tmp/owned").exists
-    assert "command ignored" in host("repository").check_output(f"tail -n 20 {LOG}")
+    assert "REFUSED command" in host("repository").check_output(f"tail -n 20 {LOG}")
 
 
 def test_no_terminal_and_no_forwarding(client: Any) -> None:
