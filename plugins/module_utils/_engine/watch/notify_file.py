@@ -59,8 +59,17 @@ class Channel:
 
     def hide(self, text: str) -> str:
         """A text without the secrets of this channel, whoever put them in."""
-        path = self.url[len(self.url.split("/", 3)[0]) + 2 :] if self.url else ""
-        for secret in (self.url, path, self.password, self.hmac_key, *self.headers.values()):
+        parts = urlsplit(self.url)
+        rest = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        for secret in (
+            self.url,
+            rest,
+            parts.path,
+            parts.query,
+            self.password,
+            self.hmac_key,
+            *self.headers.values(),
+        ):
             if secret and len(secret) > 3:
                 text = text.replace(secret, "***")
         return text

@@ -21,7 +21,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "check_rto": ("recovery time objective", "目標復旧時間 (RTO)"),
     "check_disk": ("room for a backup", "バックアップ用の空き容量"),
     "check_expiry": ("expiry", "期限切れ処理"),
-    "check_streaming": ("streaming of WAL", "WAL のストリーミング"),
+    "check_receive": ("streaming of WAL", "WAL のストリーミング"),
     "check_settings": ("settings", "設定"),
     "check_restart": ("pending restart", "再起動待ち"),
     "check_access": ("access rules", "接続規則"),
@@ -128,7 +128,6 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "dump_unreadable": ("entries that cannot be read: {what}", "読めない項目: {what}"),
     "copies_none": ("no copy is asked for", "コピーは求められていません"),
-    "copies_ok": ("{what}", "{what}"),
     "copy_ok": ("{name} is {age} behind (objective {goal})", "{name} の遅れ {age} (目標 {goal})"),
     "copy_behind": (
         "{name} is {age} behind, the objective is {goal}: dbkeeper copy",
@@ -238,9 +237,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "line_run": ("{what}: {ok} good, {bad} failed", "{what}: 成功 {ok} 回、失敗 {bad} 回"),
     "line_none": ("none", "なし"),
     "times": ("{count} times", "{count} 回"),
-    "state_ok": ("ok", "正常"),
-    "state_warning": ("warning", "警告"),
-    "state_failed": ("failed", "異常"),
     "line_again": (
         "The same problem is told again once a day at most, and its end at once.",
         "同じ問題の通知は 1 日 1 回までです。解消した場合はすぐに通知します。",

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Every text in both languages, with the same things filled in; messages in both languages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_decide import Event
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_text import compose
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.words import LANGUAGES, WORDS
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+ENGINE = CHECKOUT / "plugins/module_utils/_engine"
+JAPANESE = re.compile("[぀-ヿ一-鿿]")
+NOW = datetime(2026, 11, 21, 3, 15, tzinfo=timezone.utc)
+
+
+def fields(text: str) -> set[str]:
+    return {name for _text, name, _spec, _conversion in string.Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_every_text_is_there_in_both_languages(name: str) -> None:
+    english, japanese = WORDS[name]
+    assert len(WORDS[name]) == len(LANGUAGES)
+    assert english and not JAPANESE.search(english)
+    assert JAPANESE.search(japanese)
+    assert fields(english) == fields(japanese)
+
+
+def test_every_text_that_is_asked_for_is_there_and_none_is_idle() -> None:
+    used: set[str] = set()
+    for path in [*(ENGINE / "watch").glob("*.py"), *(ENGINE / "cli").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if path.name != "words.py" and isinstance(node, ast.Constant) and isinstance(node.value, str):
+                used.add(node.value)
+    prefixes = ("check_", "operation_", "label_")
+    idle = {name for name in WORDS if name not in used and not name.startswith(prefixes)}
+    assert idle == set()
+
+
+def test_every_check_has_a_name_in_words() -> None:
+    """Whatever a check is called anywhere in the engine."""
+    named: set[str] = set()
+    for path in ENGINE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+                continue
+            called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if called in ("Check", "told", "Finding", "_check", "_several", "_guarded"):
+                named.add(str(node.args[0].value))
+    assert {f"check_{name}" for name in named} <= set(WORDS)
+
+
+ERROR = {"attempted": "copy", "happened": "no space", "remedy": "make room"}
+SUMMARY = {
+    "problems": [{"name": "rpo", "text": "WAL waits", "text_ja": "WAL が待っています"}],
+    "warnings": [],
+    "runs": [{"series": "backup/full", "ok": 2, "bad": 1}],
+    "backup": "20261121T031500Z-full is 3 h old",
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", ["failure", "still", "recovery", "summary", "test"])
+def test_every_message_in_every_language(kind: str, language: str) -> None:
+    event = Event(
+        kind, "run:dump/app\nx", NOW, "repository-full", NOW - timedelta(hours=30), 3, ERROR, SUMMARY
+    )
+    message = compose(event, cluster="main", host="db1", language=language)
+    assert "\n" not in message.subject and message.subject.startswith("[dbkeeper] ")
+    assert "db1" in message.subject and "main" in message.subject
+    assert bool(JAPANESE.search(message.text)) is (language == "ja")
+    assert "{" not in message.text + message.subject
+    assert message.data["event"] == ("failure" if kind == "still" else kind)
+    assert message.good is (kind in ("recovery", "test"))
+    if kind in ("failure", "still", "recovery"):
+        assert all(text in message.text for text in ERROR.values())
+
+
+def test_a_fault_of_the_catalogue_is_told_in_japanese_and_in_the_programs_words() -> None:
+    event = Event("failure", "run:restore", NOW, "segment-zero-filled", NOW, 1, ERROR)
+    text = compose(event, cluster="main", host="db1", language="ja").text
+    assert "対処: " in text and "プログラムの出力" in text and "no space" in text
+
+
+def test_a_check_that_speaks_japanese_is_told_in_it() -> None:
+    error = {"happened": "late", "happened_ja": "遅れています"}
+    event = Event("failure", "check:copies", NOW, "failed", NOW, 1, error)
+    japanese = compose(event, cluster="main", host="db1", language="ja")
+    assert "遅れています" in japanese.text and "late" not in japanese.text
+    assert "コピー" in japanese.subject
+    english = compose(event, cluster="main", host="db1", language="en")
+    assert "late" in english.text and not JAPANESE.search(english.text)
