@@ -114,20 +114,26 @@ class MailCatcher:
             options |= {
                 "authenticator": self._authenticate,
                 "auth_required": True,
+                # By TLS from the first byte it is there already, which the library does not know.
                 "auth_require_tls": tls == "starttls",
             }
         context = certificate.context if tls == "tls" else None
-        self._controller = _Controller(self, hostname="127.0.0.1", port=port, ssl_context=context, **options)
+        self._controller: _Controller | None = _Controller(
+            self, hostname="127.0.0.1", port=port, ssl_context=context, **options
+        )
         self._controller.start()
 
     @property
     def port(self) -> int:
         """Where it listens."""
+        assert self._controller is not None
         return int(self._controller.server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
-        """It listens no longer."""
-        self._controller.stop(no_assert=True)
+        """It listens no longer; again is no harm."""
+        controller, self._controller = self._controller, None
+        if controller is not None:
+            controller.stop()
 
     def _authenticate(
         self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any
