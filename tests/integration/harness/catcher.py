@@ -222,3 +222,18 @@ class WebCatcher:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def mailbox(server: MailCatcher, **more: Any) -> dict[str, Any]:
+    """The channel of a notification that leads to a catcher."""
+    return {
+        "type": "mail",
+        "host": "127.0.0.1",
+        "port": server.port,
+        "tls": "starttls",
+        "user": USER,
+        "password": PASSWORD,
+        "from": "dbkeeper@example.com",
+        "to": ["dba@example.com"],
+        **more,
+    }
