@@ -33,6 +33,7 @@ options:
   description:
     description:
       - All that the host command needs to know of the cluster, with the keys of C(/etc/dbkeeper/NAME.json).
+      - C(copies) names the places that copies go to, see M(dbkeeper.ops.pg_backup_copy).
     type: dict
     required: true
   config:

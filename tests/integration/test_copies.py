@@ -17,6 +17,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.la
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.objectstore import ObjectStore
 from tests.integration.harness.sandbox import Sandbox
+from tests.integration.harness.waiting import wait_for
 from tests.integration.harness.workload import recovered_rows
 from tests.integration.harness.world import World, lsn_text
 
@@ -166,3 +167,53 @@ def test_an_unencrypted_directory_is_a_repository_as_it_lies_there(world: World,
     cluster.write_config(repository=str(place), copies={})
     cluster.keeper("restore", "--target-name", "alpha", "--confirm", "main").expect(0)
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["alpha"])
+
+
+def test_no_segment_is_acknowledged_that_a_required_place_does_not_have(
+    make_cluster: Callable[..., Cluster], sandbox: Sandbox
+) -> None:
+    """One of two places goes away: the server keeps its WAL, and both have everything when it is back."""
+    disk, lazy = sandbox.root / "disk", sandbox.root / "lazy"
+    disk.mkdir()
+    lazy.mkdir()
+    cluster = make_cluster()
+    describe(cluster, disk={"to": str(disk), "required": True}, lazy={"to": str(lazy)})
+    first = cluster.archive_all()
+
+    def stored(root: Path) -> set[str]:
+        return {path.name for path in root.glob("main/wal/*/*/*.zst")}
+
+    assert f"{first}.zst" in stored(cluster.repository) & stored(disk)
+    (disk / "main").rename(sandbox.root / "unplugged")
+    second = cluster.switch_wal()
+    wait_for(lambda: cluster.value("SELECT failed_count > 0 FROM pg_stat_archiver"), "the archiver's failure")
+    assert not (cluster.archive_status / f"{second}.done").exists()
+    assert stored(disk) == set()
+    (sandbox.root / "unplugged").rename(disk / "main")
+    third = cluster.archive_all(timeout=90)
+    wanted = {f"{name}.zst" for name in (first, second, third)}
+    assert wanted <= stored(cluster.repository) and wanted <= stored(disk)
+    # What archive-push has stored there is looked at, not sent again; the other place catches up.
+    result = cluster.keeper("copy").expect(0)["copies"]
+    assert result["disk"]["sent"]["adopted"] >= 3 and not result["disk"]["failures"]
+    assert wanted <= stored(lazy)
+
+
+def test_wal_that_only_archive_push_has_put_into_a_copy_comes_back_too(
+    world: World, sandbox: Sandbox
+) -> None:
+    cluster, place = world.cluster, sandbox.root / "disk"
+    place.mkdir()
+    describe(cluster, disk={"to": str(place), "required": True})
+    cluster.keeper("copy").expect(0)
+    world.work(6).point("late")
+    rows = recovered_rows(cluster.dsn())
+    world.work(6)
+    name = cluster.archive_all()
+    cluster.archive_all()
+    lose_the_repository(cluster)
+    back = cluster.keeper("copy", "disk", "--back", str(cluster.repository)).expect(0)
+    assert back["fetched"]["unlisted"] >= 1
+    assert list((cluster.repository / "main" / "wal").glob(f"*/*/{name}.zst"))
+    cluster.keeper("restore", "--target-name", "late", "--confirm", "main").expect(0)
+    assert recovered_rows(cluster.dsn()) == rows

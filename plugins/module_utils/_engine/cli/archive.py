@@ -53,6 +53,10 @@ def archive_push(arguments: Sequence[str]) -> int:
             repository = Repository(config["repository"], config["cluster"])
         level = int(config.get("backup", {}).get("compression_level", 1))
         stored = push(repository, os.path.abspath(path), level=level)
+        if any(copy.get("required") for copy in (config.get("copies") or {}).values()):
+            from ..copies.places import push_to_required
+
+            push_to_required(config, os.path.abspath(path), level, state_directory)
     except Exception as error:
         text = error.to_text() if isinstance(error, KeeperError) else f"{type(error).__name__}: {error}"
         sys.stderr.write(f"archive-push: {text}\n")

@@ -10,12 +10,8 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..copies import words
-from ..copies.back import bring_back, list_copies
-from ..copies.choice import BackTarget
+from ..copies.back import back_to, bring_back, list_copies
 from ..copies.operation import copy, prepare_copies
-from ..core.clock import parse_moment
-from ..core.errors import Refused
-from ..wal.lsn import parse_lsn
 
 Outcome = tuple[dict[str, Any], list[str]]
 
@@ -65,25 +61,12 @@ def copy_command(options: argparse.Namespace, config: ClusterConfig, language: s
 
 
 def _back(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    if len(options.names) != 1:
-        raise Refused(
-            "copy-unknown",
-            attempted="bring a copy back",
-            happened=f"{len(options.names)} copies were named",
-            remedy=f"Name the one to bring back from: {', '.join(one.name for one in config.copies) or 'none'}.",
-        )
-    moment = options.target_time
-    target = BackTarget(
-        parse_moment(moment, attempted="understand --target-time") if moment else None,
-        parse_lsn(options.target_lsn) if options.target_lsn else None,
-        options.latest,
-    )
     result = bring_back(
         config,
-        options.names[0],
+        options.names,
         os.path.abspath(options.back),
         identity_file=os.path.abspath(options.identity) if options.identity else None,
-        target=target,
+        target=back_to(options.target_time, options.target_lsn, options.latest),
         check=options.dry_run,
     )
     return result, words.brought_back(result, language)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.wishes_copies import DOOR, CopyWish
+from ..core.clock import parse_moment
 from ..core.errors import Failed, KeeperError, Refused
 from ..core.files import digest, fsync_directory, make_directory
 from ..core.locks import locked
@@ -23,6 +24,7 @@ from ..core.progress import Progress
 from ..repository.compression import Damaged, plain_digest
 from ..repository.compressor import write_failure
 from ..repository.layout import Repository
+from ..wal.lsn import parse_lsn
 from .choice import BackTarget, Wanted, choose_back, listing, unlisted
 from .objects import BASE, DUMP
 from .opening import open_store, require_marker
@@ -48,7 +50,7 @@ class Fetched:
 
 def bring_back(
     config: ClusterConfig,
-    name: str,
+    names: Sequence[str],
     directory: str,
     *,
     identity_file: str | None = None,
@@ -56,14 +58,21 @@ def bring_back(
     check: bool = False,
     patience: Patience | None = None,
 ) -> dict[str, Any]:
-    """Bring back from the copy ``name`` into ``directory``, from which ``plan`` and ``restore`` work then.
+    """Bring back from the one copy of ``names`` into ``directory``, from which ``plan`` and ``restore`` work then.
 
     ``identity_file``: the private key of an encrypted copy. Raises :class:`Refused` ``copy-unknown``,
     ``copy-missing``, ``copy-nothing``, ``copy-identity-missing``, ``copy-no-room``; :class:`Failed`
     ``copy-object-missing``, ``copy-object-damaged``, ``copy-conflict``, ``copy-unreachable``.
     """
-    attempted = f"bring back cluster {config.cluster} from the copy {name}"
-    wish = wished(config, [name], attempted)[0]
+    attempted = f"bring back cluster {config.cluster} from a copy"
+    if len(names) != 1:
+        raise Refused(
+            "copy-unknown",
+            attempted=attempted,
+            happened=f"{len(names)} copies were named",
+            remedy=f"Name the one to bring back from: {', '.join(one.name for one in config.copies) or 'none'}.",
+        )
+    wish = wished(config, names, attempted)[0]
     if wish.kind == DOOR:
         raise Refused(
             "copy-is-repository",
@@ -106,6 +115,15 @@ def bring_back(
         store.close()
         if opener is not None:
             opener.close()
+
+
+def back_to(moment: str | None, lsn: str | None, latest: bool) -> BackTarget:
+    """What was asked for, as texts. Raises what understanding them raises."""
+    return BackTarget(
+        parse_moment(moment, attempted="understand the target's time") if moment else None,
+        parse_lsn(lsn) if lsn else None,
+        latest,
+    )
 
 
 def list_copies(config: ClusterConfig, names: list[str]) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from ..backup.expire import local_repository
 from ..cluster.config import ClusterConfig
 from ..cluster.wishes_copies import DOOR, CopyWish
 from ..core.clock import format_utc, utc_now
-from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused
+from ..core.errors import EXIT_DONE, EXIT_FAILED, Failed, KeeperError, Refused
 from ..core.locks import locked
 from ..core.progress import Progress
 from ..repository.layout import Repository
 from .execute import Execution, Watch
+from .expire import expire_copy, sieve
 from .objects import inventory
 from .opening import open_store, prepare, require_marker
 from .plan import make_plan
@@ -77,6 +78,22 @@ def copy(
         "copies": results,
         "exit_status": EXIT_FAILED if failed else EXIT_DONE,
     }
+
+
+def raise_failure(result: dict[str, Any]) -> dict[str, Any]:
+    """The result, where all copies ended well. Raises the first error otherwise, with the whole result as details."""
+    for name, one in result["copies"].items():
+        error = one["error"] or (one["failures"] or [None])[0]
+        if error is not None:
+            kind = Failed if error["touched"] or result["changed"] else Refused
+            raise kind(
+                error["code"],
+                attempted=f"{error['attempted']} (copy {name})",
+                happened=error["happened"],
+                remedy=error["remedy"],
+                details={**error["details"], "copies": result["copies"]},
+            )
+    return result
 
 
 def prepare_copies(
@@ -172,9 +189,11 @@ def _run(
         if sealer is not None:
             sealer.prepare()
         groups = inventory(repository)
-        sheets = read_sheets(store)
+        sheets, lying = read_sheets(store), there(store)
+        if wish.retention is not None:
+            groups = sieve(groups, sheets, wish.retention)
         suffix = SUFFIXES[wish.sealing.tool] if wish.sealing else ""
-        plan = make_plan(groups, sheets, there(store), suffix, check_all=check_all)
+        plan = make_plan(groups, sheets, lying, suffix, check_all=check_all)
         result["plan"] = plan.to_dict()
         result["changed"] = plan.changes
         if progress is not None:
@@ -196,6 +215,10 @@ def _run(
             result["bytes"] = sum(sheet.stored_bytes for sheet in sheets.values())
             result["objects"] = sum(len(sheet.objects) for sheet in sheets.values())
             result["changed"] = bool(done.objects or done.adopted or done.groups)
+        if wish.retention is not None and not result["failures"]:
+            told = watch or (lambda _deed: None)
+            result["expired"] = expire_copy(store, wish.retention, sheets, lying, check=check, watch=told)
+            result["changed"] = result["changed"] or result["expired"]["changed"]
     except BaseException as error:
         if progress is not None:
             progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""A copy's own retention, by a model that knows nothing of the plan's arithmetic: after any number of expiries what the
+policy promises can be walked from a kept backup through WAL that is still there."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.keep import plan_keep, prove_keep
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.sheets import Kept, Sheet
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.clock import format_utc
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.policy import Policy
+
+SIZE = 1 << 24
+BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+
+
+class Past:
+    """One segment an hour on one timeline (or several, by promotion), and backups now and then."""
+
+    def __init__(self, seed: int, hours: int) -> None:
+        rnd = random.Random(seed)
+        self.sheets: dict[str, Sheet] = {}
+        self.backups: list[dict[str, Any]] = []
+        timeline, self.histories = 1, {}
+        forks: list[tuple[int, int]] = []
+        self.segments: dict[tuple[int, int], datetime] = {}
+        objects: dict[str, dict[str, Kept]] = {}
+        for hour in range(1, hours):
+            if rnd.random() < 0.02:
+                forks = [*forks, (timeline, hour * SIZE + 5)]
+                timeline += 1
+                lines = "".join(f"{old}\t{at >> 32:X}/{at & 0xFFFFFFFF:X}\tx\n" for old, at in forks)
+                self.histories[f"{timeline:08X}.history"] = lines
+            name = f"{timeline:08X}{hour // 256:08X}{hour % 256:08X}"
+            when = BEGIN + hour * HOUR
+            self.segments[timeline, hour] = when
+            key = f"wal/7/{timeline:08X}/{name}.zst"
+            kept = Kept(key, 9, "", 9, "", "", when.timestamp())
+            objects.setdefault(f"wal/7/{timeline:08X}/{name[:16]}", {})[key] = kept
+            if rnd.random() < 0.1 or hour == 1:
+                self._backup(rnd, timeline, hour, when)
+        for group, found in objects.items():
+            self.sheets[group] = Sheet(group, "wal", "whole", {}, found)
+        facts = {"histories": self.histories}
+        self.sheets["wal/7/histories"] = Sheet("wal/7/histories", "wal", "whole", facts, {})
+
+    def _backup(self, rnd: random.Random, timeline: int, hour: int, when: datetime) -> None:
+        full = not self.backups or rnd.random() < 0.5
+        label = f"b{hour:05}"
+        facts = {
+            "label": label,
+            "kind": "full" if full else "incremental",
+            "parent": None if full else self.backups[-1]["label"],
+            "pinned": rnd.random() < 0.05,
+            "system_id": "7",
+            "timeline": timeline,
+            "start_lsn": f"0/{hour * SIZE + 40:X}",
+            "stop_lsn": f"0/{hour * SIZE + 400:X}",
+            "started_at": format_utc(when),
+            "stopped_at": format_utc(when + timedelta(minutes=1)),
+            "wal_segment_size": SIZE,
+        }
+        self.backups.append({**facts, "hour": hour, "ended": when + timedelta(minutes=1)})
+        group = f"base/{label}"
+        self.sheets[group] = Sheet(
+            group, "base", "whole", facts, {f"{group}/x": Kept(f"{group}/x", 5, "", 5, "", "", 0)}
+        )
+
+    def line(self, timeline: int, hour: int) -> int:
+        """Which timeline holds the segment of an hour, seen from a timeline."""
+        for old in range(1, timeline + 1):
+            if (old, hour) in self.segments and all(
+                (t, hour) not in self.segments for t in range(old + 1, timeline + 1)
+            ):
+                return old
+        raise AssertionError(hour)
+
+
+def apply(past: Past, policy: Policy) -> tuple[set[str], set[tuple[int, int]]]:
+    """Labels and segments that are left."""
+    plan = plan_keep(policy, None, past.sheets, {})
+    prove_keep(plan, past.sheets, {})
+    labels = {str(one["label"]) for one in past.backups} - {group[5:] for group in plan.groups}
+    gone = {(int(key.split("/")[2], 16), int(key.split("/")[3][16:24], 16)) for key in plan.wal}
+    return labels, set(past.segments) - gone
+
+
+@given(
+    seed=st.integers(0, 10**9),
+    hours=st.integers(3, 220),
+    count=st.integers(1, 4),
+    window=st.one_of(st.none(), st.integers(0, 200)),
+    wal=st.one_of(st.none(), st.integers(0, 200)),
+)
+def test_every_moment_that_is_promised_can_be_reached_and_nothing_else_lingers(
+    seed: int, hours: int, count: int, window: int | None, wal: int | None
+) -> None:
+    past = Past(seed, hours)
+    policy = Policy(count, None if window is None else window * 3600, None if wal is None else wal * 3600)
+    labels, segments = apply(past, policy)
+    by_label = {str(one["label"]): one for one in past.backups}
+    newest = max(past.segments.values())
+    newest = max([newest, *(one["ended"] for one in past.backups)])
+    full = [one for one in past.backups if one["kind"] == "full"]
+    assert {str(one["label"]) for one in full[-count:]} <= labels
+    for label in labels:
+        parent = by_label[label]["parent"]
+        assert parent is None or parent in labels
+        assert (by_label[label]["timeline"], by_label[label]["hour"]) in segments
+    if len(full) >= count:
+        edge = full[-count]["ended"]
+        if window is not None:
+            edge = min(edge, newest - window * HOUR)
+        needed = edge if wal is None else max(edge, newest - wal * HOUR)
+        last = max(past.segments)
+        for (timeline, hour), when in past.segments.items():
+            if timeline != last[0] or when < needed:
+                continue
+            if not any(one["ended"] <= when and one["timeline"] <= timeline for one in past.backups):
+                continue
+            starts = [by_label[one] for one in labels if by_label[one]["ended"] <= when]
+            reached = any(
+                all((past.line(timeline, step), step) in segments for step in range(one["hour"], hour + 1))
+                for one in starts
+                if past.line(timeline, one["hour"]) == one["timeline"]
+            )
+            assert reached, f"{timeline}/{hour} cannot be reached any more"
+        anchors = max([one["hour"] for one in past.backups if one["ended"] <= edge] or [0])
+        old = [one for one in labels if by_label[one]["hour"] < anchors and not by_label[one]["pinned"]]
+        if len(past.histories) == 0:
+            chained = {str(by_label[one]["parent"]) for one in labels}
+            assert all(one in chained for one in old), "what nothing needs is still there"
+    # A second expiry finds nothing more to do.
+    left = {name: sheet for name, sheet in past.sheets.items() if sheet.kind != "base" or name[5:] in labels}
+    for name, sheet in left.items():
+        keys = {key for key in sheet.objects if sheet.kind == "wal" and not _in(key, segments)}
+        left[name] = sheet.without(keys)
+    again = plan_keep(policy, None, left, {})
+    assert again.groups == () and again.wal == ()
+
+
+def _in(key: str, segments: set[tuple[int, int]]) -> bool:
+    parts = key.split("/")
+    return (int(parts[2], 16), int(parts[3][16:24], 16)) in segments
+
+
+def test_a_plan_that_takes_too_much_is_refused() -> None:
+    past = Past(1, 100)
+    plan = plan_keep(Policy(1), None, past.sheets, {})
+    full = [str(one["label"]) for one in past.backups if one["kind"] == "full"]
+    with pytest.raises(Refused) as caught:
+        prove_keep(replace(plan, groups=(*plan.groups, f"base/{full[-1]}")), past.sheets, {})
+    assert caught.value.code == "expiry-unsafe"
+    every = tuple(key for sheet in past.sheets.values() if sheet.kind == "wal" for key in sheet.objects)
+    with pytest.raises(Refused):
+        prove_keep(replace(plan, wal=every), past.sheets, {})
+
+
+def test_a_backup_that_cannot_be_understood_holds_everything() -> None:
+    past = Past(2, 150)
+    group = next(name for name in past.sheets if name.startswith("base/"))
+    past.sheets[group] = Sheet(group, "base", "whole", {"label": "b00001"}, {})
+    plan = plan_keep(Policy(1), None, past.sheets, {})
+    assert group not in plan.groups and plan.wal == ()
