@@ -33,6 +33,7 @@ from .dump import add_dump, dump_command
 from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
 from .history import add_history, history_command
 from .notify import add_notify, kept, notify_command
+from .load import add_load, load_command
 from .runbook import after_backup, runbook_result
 from .tune import add_options as add_tune_options
 from .tune import tune_command
@@ -286,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
         help="auto: incremental where that is possible; otherwise what the description says",
     )
     sub.add_argument("--check", action="store_true", help="show the plan only")
+    add_load(add("load", load_command, "load a dump, prove its rows, and put it in a database's place"))
     add_dump(
         add("dump", dump_command, "dump databases, schemas or tables, listed back and with proof of rows")
     )

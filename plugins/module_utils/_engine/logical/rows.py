@@ -101,27 +101,39 @@ def count_rows(
     Raises :class:`Failed`: ``server-unreachable``, ``sql-failed`` (a table that went away, a lock that was not had).
     """
     attempted = f"count the rows of database {database}"
-    counted: dict[str, TableRows] = {}
     with Session(config, database, attempted=attempted) as session:
         session.do("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if snapshot is not None:
             session.do("SET TRANSACTION SNAPSHOT " + _literal(snapshot))
-        for name, value in _SETTINGS.items():
-            session.do(f"SET LOCAL {name} = {_literal(value)}")
         session.do(f"SET LOCAL max_parallel_workers_per_gather = {max(0, jobs - 1)}")
         session.do(f"SET LOCAL lock_timeout = {int(lock_timeout_seconds * 1000)}")
-        tables = [item for item in session.ask(_TABLES) if wanted is None or wanted(item[0], item[1])]
-        total, done = sum(item[3] for item in tables), 0
-        for schema, table, statement, size in tables:
-            counted[table_key(schema, table)] = _rows(session.ask(statement)[0])
-            done += size
-            if report:
-                report(done, total)
-        if large_objects:
-            found = _rows(session.ask(_LARGE_OBJECTS)[0])
-            if found.rows:
-                counted[LARGE_OBJECTS] = found
+        counted = count_in(session, wanted=wanted, large_objects=large_objects, report=report)
         session.do("COMMIT")
+    return counted
+
+
+def count_in(
+    session: Session,
+    *,
+    wanted: Wanted | None = None,
+    large_objects: bool = True,
+    report: Report | None = None,
+) -> dict[str, TableRows]:
+    """The same in the transaction of an open session, with what it has done itself; leaves its settings behind."""
+    counted: dict[str, TableRows] = {}
+    for name, value in _SETTINGS.items():
+        session.do(f"SET LOCAL {name} = {_literal(value)}")
+    tables = [item for item in session.ask(_TABLES) if wanted is None or wanted(item[0], item[1])]
+    total, done = sum(item[3] for item in tables), 0
+    for schema, table, statement, size in tables:
+        counted[table_key(schema, table)] = _rows(session.ask(statement)[0])
+        done += size
+        if report:
+            report(done, total)
+    if large_objects:
+        found = _rows(session.ask(_LARGE_OBJECTS)[0])
+        if found.rows:
+            counted[LARGE_OBJECTS] = found
     return counted
 
 

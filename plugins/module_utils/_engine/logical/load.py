@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Loading a dump: where it begins and ends, for both doors; and the way back from a replaced database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..cluster.config import ClusterConfig
+from ..cluster.target import locale_known
+from ..core.clock import utc_now
+from ..core.errors import KeeperError, Refused
+from ..core.files import make_directory
+from ..core.journal import Journal
+from ..core.locks import locked
+from ..core.progress import Progress
+from ..repository.layout import Repository
+from . import swap
+from .load_execute import CLOSE, OPEN, SWAP, UNDO, LoadExecution, go_back, limit_of
+from .load_plan import LoadPlan, make_plan, name_after
+from .load_request import LoadRequest
+from .load_state import DatabaseState, LoadState, ask_server, ask_state
+from .shelf import check_files
+
+__all__ = ["LoadRequest", "contents", "load", "undo_load"]
+
+
+def load(
+    config: ClusterConfig, repository: Repository, request: LoadRequest, *, check: bool = False
+) -> dict[str, Any]:
+    """Load a dump unless its record says that it is loaded. ``check``: the plan only.
+
+    The result has ``changed``, ``executed``, ``plan``, ``dump`` and ``load`` (rows, roles made, accepted errors, kept
+    name, connections ended). Raises :class:`Refused`: what :func:`~.load_state.ask_state` and
+    :func:`~.load_plan.make_plan` raise, ``busy``; :class:`Failed`: ``dump-file-missing``, ``dump-file-damaged``,
+    ``load-failed``, ``load-rows-differ``, ``database-in-use``.
+    """
+    attempted = f"load dump {request.dump} into cluster {config.cluster}"
+    if check:
+        state = ask_state(config, repository, request)
+        return _result(_plan(request, state), state, {}, executed=False)
+    make_directory(config.state_directory)
+    with locked(f"{config.state_directory}/restore.lock", "load", attempted=attempted):
+        pass
+    with locked(f"{config.state_directory}/load.lock", "load", attempted=attempted):
+        journal = _unfinished(config, attempted)
+        state = ask_state(config, repository, request)
+        plan = _plan(request, state)
+        if journal is not None and (plan.action != "beside" or journal.identity != plan.identity):
+            go_back(config, journal)
+            journal = None
+            state = ask_state(config, repository, request)
+            plan = _plan(request, state)
+        if plan.action == "none":
+            return _result(plan, state, {}, executed=False)
+        progress = Progress(f"{config.state_directory}/progress.json", "load", identity=plan.target)
+        try:
+            check_files(repository, state.dump)
+            facts = _execute(config, request, state, plan, progress, journal)
+        except BaseException as error:
+            progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
+            raise
+        progress.finish("done")
+        return {**_result(plan, state, facts, executed=True), "seconds": progress.seconds()}
+
+
+def contents(config: ClusterConfig, repository: Repository, request: LoadRequest) -> dict[str, Any]:
+    """What a load would take from the dump, entry by entry, as ``exclude`` sees them. Raises as :func:`load`."""
+    state = ask_state(config, repository, request)
+    entries = (
+        state.contents.choose(request.schemas, request.tables, request.exclude) if state.contents else []
+    )
+    return {
+        "changed": False,
+        "executed": False,
+        "dump": state.dump.key,
+        "entries": [{"entry": one.words, "owner": one.owner} for one in entries],
+    }
+
+
+def undo_load(
+    config: ClusterConfig, target: str | None, *, confirm: str | None, check: bool = False
+) -> dict[str, Any]:
+    """Give a replaced database its name back; what was loaded is kept under another one. A half-done load is abandoned.
+
+    Raises :class:`Refused`: ``nothing-to-undo``, ``load-not-confirmed``, ``prepared-transactions``, ``busy``.
+    """
+    attempted = "undo a load"
+    make_directory(config.state_directory)
+    with locked(f"{config.state_directory}/load.lock", "load --undo", attempted=attempted):
+        journal = _unfinished(config, attempted)
+        if journal is not None and target in (None, journal.data["target"]):
+            data = journal.data
+            if not check:
+                go_back(config, journal)
+            plan = {"action": "abandon", "target": data["target"], "kept": None, "put_aside": None}
+            return {"changed": True, "executed": not check, "plan": plan}
+        name = target or _last_target(config)
+        databases, facts = ask_server(config, name or "")
+        old = _replaced(databases, name)
+        if name is None or old is None:
+            raise Refused(
+                "nothing-to-undo",
+                attempted=attempted,
+                happened=f"database {name!r} did not take another one's place, or that one is gone"
+                if name
+                else "no load has replaced a database here",
+                remedy="Name the database that was loaded: dbkeeper load --undo --into NAME --confirm NAME.",
+            )
+        aside = name_after(name, "undone", utc_now())
+        plan = {"action": "undo", "target": name, "kept": old, "put_aside": aside}
+        if check:
+            return {"changed": True, "executed": False, "plan": plan}
+        _may_undo(name, confirm, int(facts["prepared"]), attempted)
+        limit, back = databases[name].limit, databases[old].limit
+        data = {"target": name, "temporary": old, "kept": aside, "limit": back}
+        journal = Journal.begin(f"{config.state_directory}/load.journal.json", UNDO, old, data)
+        progress = Progress(f"{config.state_directory}/progress.json", "load --undo", identity=name)
+
+        def change_places() -> None:
+            for one in (name, old):
+                swap.drain(config, one, seconds=10, progress=progress)
+            swap.swap(config, old, name, aside)
+
+        try:
+            journal.step(CLOSE, lambda: _close(config, name, old))
+            journal.step(SWAP, change_places)
+            journal.step(OPEN, lambda: _open(config, name, aside, back, limit))
+        except KeeperError:
+            swap.open_to(config, name)
+            swap.open_to(config, old)
+            journal.finish("undone")
+            progress.finish("failed")
+            raise
+        journal.finish("done")
+        progress.finish("done")
+        return {"changed": True, "executed": True, "plan": plan}
+
+
+def _plan(request: LoadRequest, state: LoadState) -> LoadPlan:
+    return make_plan(request, state, now=utc_now(), locales=locale_known)
+
+
+def _execute(
+    config: ClusterConfig,
+    request: LoadRequest,
+    state: LoadState,
+    plan: LoadPlan,
+    progress: Progress,
+    journal: Journal | None,
+) -> dict[str, Any]:
+    if plan.action == "into":
+        execution = LoadExecution(config, request, state, plan, progress)
+        execution.into()
+        return execution.facts
+    if journal is not None:
+        plan = plan.named(str(journal.data["kept"]) if journal.data["kept"] else None)
+    else:
+        data = {
+            "target": plan.target,
+            "temporary": plan.temporary,
+            "kept": plan.kept,
+            "limit": state.existing.limit if state.existing else limit_of(plan.properties),
+        }
+        path = f"{config.state_directory}/load.journal.json"
+        journal = Journal.begin(path, "load", plan.identity, data)
+    execution = LoadExecution(config, request, state, plan, progress)
+    execution.beside(journal)
+    return {**execution.facts, "kept": plan.kept}
+
+
+def _unfinished(config: ClusterConfig, attempted: str) -> Journal | None:
+    journal = Journal.load(f"{config.state_directory}/load.journal.json", attempted=attempted)
+    return journal if journal is not None and journal.state == "running" else None
+
+
+def _last_target(config: ClusterConfig) -> str | None:
+    journal = Journal.load(f"{config.state_directory}/load.journal.json", attempted="undo a load")
+    return str(journal.data["target"]) if journal else None
+
+
+def _replaced(databases: dict[str, DatabaseState], name: str | None) -> str | None:
+    there = databases.get(name or "")
+    for one in reversed(there.loads if there else ()):
+        kept = one.get("replaced")
+        if isinstance(kept, str) and kept in databases:
+            return kept
+    return None
+
+
+def _may_undo(name: str, confirm: str | None, prepared: int, attempted: str) -> None:
+    if confirm != name:
+        raise Refused(
+            "load-not-confirmed",
+            attempted=attempted,
+            happened=f"database {name!r} would get back its old content; what was written since is kept aside",
+            remedy="Repeat with the name of the database as confirmation (--confirm), if that is meant.",
+        )
+    if prepared:
+        raise Refused(
+            "prepared-transactions",
+            attempted=attempted,
+            happened=f"{prepared} prepared transactions in database {name!r} keep it from being renamed",
+            remedy="COMMIT PREPARED or ROLLBACK PREPARED them: SELECT gid FROM pg_prepared_xacts.",
+        )
+
+
+def _close(config: ClusterConfig, *names: str) -> None:
+    for name in names:
+        swap.close(config, name)
+
+
+def _open(config: ClusterConfig, name: str, aside: str, limit: int, aside_limit: int) -> None:
+    swap.open_to(config, name, limit=limit)
+    swap.open_to(config, aside, limit=aside_limit)
+
+
+def _result(plan: LoadPlan, state: LoadState, facts: dict[str, Any], *, executed: bool) -> dict[str, Any]:
+    return {
+        "changed": plan.action != "none",
+        "executed": executed,
+        "plan": plan.to_dict(),
+        "dump": {"key": state.dump.key, "database": state.dump.database, "label": state.dump.label},
+        "load": facts,
+        "warnings": list(plan.warnings),
+    }
