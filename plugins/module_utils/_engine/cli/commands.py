@@ -32,8 +32,8 @@ from .copy import add_copy, copy_command
 from .dump import add_dump, dump_command
 from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
 from .history import add_history, history_command
-from .notify import add_notify, kept, notify_command
 from .load import add_load, load_command
+from .notify import add_notify, kept, notify_command
 from .runbook import after_backup, runbook_result
 from .tune import add_options as add_tune_options
 from .tune import tune_command
