@@ -23,13 +23,15 @@ SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
 def die(seed: int, deaths: int | None) -> int:
     """Kill the expiry of one life at every deed, or at so many of them; the number of deaths."""
     life = Life(seed)
-    promises = Promises(life)
+    promises, shelf = Promises(life), tree.shelf_of(life)
     with tempfile.TemporaryDirectory(dir=SHM, prefix="dbkeeper-test-") as place:
         whole = tree.plant(life, Path(place, "whole"))
         kept = tree.histories(whole)
         deeds, result = tree.run(life, whole)
         end = tree.left(whole)
         promises.check(*end)
+        dumps = tree.left_dumps(whole)
+        shelf.check(dumps)
         tree.nothing_of_ours(whole)
         assert tree.histories(whole) == kept
         _none, again = tree.run(life, whole)
@@ -43,8 +45,10 @@ def die(seed: int, deaths: int | None) -> int:
             dying = tree.plant(life, root)
             assert tree.run(life, dying, die_at=number)[1] is None
             promises.check(*tree.left(dying))
+            shelf.promised(tree.left_dumps(dying))
             assert tree.run(life, dying)[1] is not None
             assert tree.left(dying) == end, f"life {seed}, death {number}"
+            assert tree.left_dumps(dying) == dumps, f"life {seed}, death {number}"
             tree.nothing_of_ours(dying)
             assert tree.histories(dying) == kept
             shutil.rmtree(root)

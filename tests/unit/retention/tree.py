@@ -18,12 +18,17 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.ca
     read_catalog,
     write_backup,
 )
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.dumps import (
+    read_shelf,
+    write_dump_entry,
+)
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.source import stored_wal
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.expiry import expire
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.identity import ArchiveFacts
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.segment import history_name
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.store import Store
+from tests.unit.retention.dumps import DumpLife
 from tests.unit.retention.history import SIZE, SYSTEM, Life
 
 FILES = ("base.tar.zst", "backup_manifest")
@@ -46,7 +51,14 @@ def plant(life: Life, root: Path) -> Repository:
         write_backup(repository, replace(backup, owner=owner, files=files))
         for name in FILES:
             Path(repository.backup(backup.label), name).write_text("bytes")
-    for lease in life.leases:
+    shelved = shelf_of(life)
+    for dump in shelved.dumps:
+        alive = dump.key in shelved.alive
+        owner = owner_record("test") if alive else {"pid": 0, "host": os.uname().nodename}
+        write_dump_entry(repository, replace(dump, owner=owner))
+        if dump.data:
+            Path(dump.path(repository)).write_text("bytes")
+    for lease in [*life.leases, *shelved.leases]:
         value = asdict(lease)
         del value["damaged"]
         write_json(f"{repository.leases}/{lease.id}.json", value)
@@ -67,6 +79,21 @@ def plant(life: Life, root: Path) -> Repository:
     return repository
 
 
+def shelf_of(life: Life) -> DumpLife:
+    """The dumps that lie beside a life's backups."""
+    return DumpLife(life.seed, most=5)
+
+
+def left_dumps(repository: Repository) -> set[str]:
+    """The keys that are listed and not marked, after making sure that each good one is whole."""
+    shelf = read_shelf(repository)
+    assert not shelf.damaged, shelf.damaged
+    for one in shelf.dumps:
+        if one.finished:
+            assert os.path.exists(one.path(repository)), f"{one.key} is listed and broken"
+    return {one.key for one in shelf.dumps if one.status != EXPIRED}
+
+
 def run(
     life: Life, repository: Repository, *, die_at: int | None = None
 ) -> tuple[int, dict[str, Any] | None]:
@@ -82,7 +109,10 @@ def run(
     live = (SYSTEM, life.timeline) if life.seed % 2 else None
     result = None
     with contextlib.suppress(Killed):
-        result = expire(repository, life.policy, NO_PROGRAMS, live=live, now=life.clock, watch=watch)
+        dumps = shelf_of(life).policy
+        result = expire(
+            repository, life.policy, NO_PROGRAMS, dumps=dumps, live=live, now=life.clock, watch=watch
+        )
     return deeds, result
 
 
@@ -112,3 +142,5 @@ def nothing_of_ours(repository: Repository) -> None:
     """No marked backup, no directory put aside, no temporary file."""
     assert not [one.label for one in read_catalog(repository).backups if one.status == EXPIRED]
     assert not [name for name in os.listdir(repository.base) if name.startswith(".")]
+    assert not [one.key for one in read_shelf(repository).dumps if one.status == EXPIRED]
+    assert not [*Path(repository.path, "dump").glob("*/.*")]
