@@ -151,7 +151,7 @@ def _defaults(facts: Mapping[str, Any]) -> list[Job]:
             found.append(Job("trial", "Trial load of a dump", "saturday 04", (call,)))
     if facts.get("notify"):
         found += [
-            Job("notify", "Notifications that failed", "every 10m", (("notify",),)),
+            Job("notify", "Notifications that failed", "every 10m", (("notify", "--retry"),)),
             Job("summary", "Daily summary", "daily 08:00", (("notify", "--summary"),)),
         ]
     return found
@@ -341,7 +341,7 @@ def files_of(scheduler: str, jobs: list[Job], where: Where) -> list[dict[str, st
 
 def _call(command: tuple[str, ...], where: Where) -> str:
     name, *rest = command
-    return " ".join([where.command, name, "--cluster", where.cluster, *rest])
+    return " ".join([where.command, name, "--cluster", where.cluster, "--scheduled", *rest])
 
 
 def _every(at: str, found: re.Match[str]) -> tuple[int, str]:

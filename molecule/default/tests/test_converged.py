@@ -74,7 +74,7 @@ def test_base_backups_are_scheduled(host: Any) -> None:
     if host.ansible.get_variables()["inventory_hostname"] == "deb12":
         assert host.service("cron").is_running
         keeper = "nice -n 10 ionice -c 2 -n 7 /usr/local/bin/dbkeeper"
-        call = f"sh -c '{keeper} backup --cluster main && {keeper} expire --cluster main'"
+        call = f"sh -c '{keeper} backup --cluster main --scheduled && {keeper} expire --cluster main --scheduled'"
         table = host.file("/etc/cron.d/dbkeeper-main").content_string.splitlines()
         (line,) = [one for one in table if call in one]
         assert line.split()[1:6] == ["2", "*", "*", "*", "postgres"]

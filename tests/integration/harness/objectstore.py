@@ -31,7 +31,7 @@ Fault = Callable[[str, str, int], "str | None"]
 class ObjectStore:
     """``endpoint``, ``ca_file``, ``credentials_file`` for a description; ``requests`` is what was asked of it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, address: str = "127.0.0.1", port: int = 0) -> None:
         root.mkdir(parents=True)
         self.ca_file = root / "ca.pem"
         self.credentials_file = root / "credentials"
@@ -39,13 +39,14 @@ class ObjectStore:
             "[default]\naws_access_key_id = AKIATESTTESTTESTTEST\naws_secret_access_key = not-a-secret-one\n"
         )
         self.credentials_file.chmod(0o600)
-        key = _certificates(root)
+        self.address = address
+        key = _certificates(root, address)
         self.fault: Fault | None = None
         self.requests: list[tuple[str, str]] = []
         self._counts: dict[tuple[str, str], int] = {}
         self._app = DomainDispatcherApplication(create_backend_app)
         self._server = make_server(
-            "127.0.0.1", 0, self._serve, threaded=True, ssl_context=(str(self.ca_file), str(key))
+            address, port, self._serve, threaded=True, ssl_context=(str(self.ca_file), str(key))
         )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -54,7 +55,7 @@ class ObjectStore:
     @property
     def endpoint(self) -> str:
         """Its address."""
-        return f"https://127.0.0.1:{self._server.port}"
+        return f"https://{self.address}:{self._server.port}"
 
     @property
     def client(self) -> Any:
@@ -144,10 +145,10 @@ _ANSWERS = {
 }
 
 
-def _certificates(root: Path) -> Path:
+def _certificates(root: Path, address: str) -> Path:
     """A certificate that is its own authority; the path of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
     now = datetime.datetime.now(datetime.timezone.utc)
     import ipaddress
 
@@ -157,10 +158,11 @@ def _certificates(root: Path) -> Path:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)
+        # Hosts may live in the past.
+        .not_valid_before(now - 100 * _DAY)
         .not_valid_after(now + 30 * _DAY)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
