@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Runs on a host: days of its cron table, one job after the other, with a clock that is turned before each (libfaketime).
+"""Runs on a host: days of its cron table, job after job, with a clock that is turned before each (libfaketime).
 
 ``python3 simulated_days.py FIRST DAYS [MISSED]``: FIRST is a day (2026-10-22); on the days of MISSED (a comma list of
 numbers) the host is off until eleven. Prints a JSON line for each job: when, which, its exit status, its seconds; and

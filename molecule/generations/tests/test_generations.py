@@ -80,7 +80,6 @@ class Month:
 @pytest.fixture(scope="module")
 def month() -> Iterator[Month]:
     """It ends yesterday, so that everything lies in the past."""
-    controller = str(host("database").ansible.get_variables()["controller"])
     controller = ".".join(
         [*str(host("database").ansible.get_variables()["ansible_host"]).split(".")[:3], "1"]
     )
