@@ -56,6 +56,7 @@ code up [below](#codes), then read the fault's row.
     "B": ("B. Archive and backups", "B. アーカイブとバックアップ"),
     "C": ("C. The host", "C. ホスト"),
     "D": ("D. On the way", "D. 復旧の途中"),
+    "E": ("E. A repository on another host", "E. 別のホストのリポジトリ"),
     "columns": (
         "| id | fault | what dbkeeper does | what you do |",
         "| id | 障害 | dbkeeper の動作 | 利用者の対処 |",
@@ -94,7 +95,7 @@ def page(language: str) -> str:
     faults = catalogue().FAULTS
     numbers = {status: sum(fault.status == status for fault in faults) for status in STATUSES}
     lines = [say("head", count=len(faults), **numbers)]
-    for group in "ABCD":
+    for group in "ABCDE":
         lines += [f"## {say(group)}", "", say("columns"), "|---|---|---|---|"]
         lines += [row(fault, place, say) for fault in faults if fault.id[0] == group]
         lines.append("")

@@ -55,7 +55,7 @@ def test_push_backup_plan_and_restore_are_the_same_through_the_door(away: Cluste
 
 
 def test_a_key_and_an_address_are_told_when_they_are_wrong(away: Cluster, vault: Elsewhere) -> None:
-    """Nobody answers, the wrong key, another host's key: three different things to do."""
+    """E01: nobody answers, the wrong key, another host's key: three different things to do."""
     path = str(away.data_directory / "pg_wal" / away.switch_wal())
     right = dict(away.config["ssh"])
     away.write_config(ssh={**right, "identity_file": str(vault.root / "stranger")})

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from datetime import datetime, timezone
 
 import pytest
 
@@ -54,6 +55,17 @@ def test_a_host_that_never_saw_the_cluster_gets_all_of_it(
     assert (kept["result"], kept["host"], kept["kept_directory"]) == ("restored", socket.gethostname(), None)
     assert kept["replaced"]["exists"] is False and kept["new_backup"] == record["new_backup"]
     assert [path.name for path in spare.parent.iterdir()] == ["data"]
+    # What it cost: the host is gone, so what it did last is not known, but no later than somebody asked.
+    asked, opened = (datetime.fromisoformat(kept[name].rstrip("Z")) for name in ("begun", "ended"))
+    assert 0 < kept["rto_seconds"] < (opened - asked).total_seconds() + 60
+    commits = [end for end in lost.ends if end.committed]
+    stop = lost.points["beta"] if target != ("--latest",) else 1 << 62
+    restored, newest = [end for end in commits if end.lsn < stop][-1], commits[-1]
+    cost = kept["rpo"]
+    assert (cost["restored"]["xid"], cost["known"]["xid"]) == (restored.xid, newest.xid)
+    assert (cost["complete"], cost["seconds"], cost["by_target"]) == (False, None, target != ("--latest",))
+    at_most = asked.replace(tzinfo=timezone.utc) - restored.time
+    assert abs(cost["at_most_seconds"] - at_most.total_seconds()) < 60
 
     # The same again does nothing; undone, nothing is removed and nothing runs.
     assert not spare.keeper("restore", *target, *CONFIRM).expect(0)["changed"]

@@ -16,7 +16,9 @@ from typing import Any
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 
+from .disk import SmallDisk
 from .keeper import write_launcher
+from .rough import ROUGH
 from .sandbox import Sandbox
 from .waiting import wait_for
 
@@ -42,16 +44,20 @@ Subsystem sftp /usr/lib/openssh/sftp-server
 class Elsewhere:
     """Another host: below ``root`` are ``repository``, ``bin/dbkeeper``, keys and sshd's files."""
 
-    def __init__(self, sandbox: Sandbox, name: str = "vault", cluster: str = "main") -> None:
+    def __init__(
+        self, sandbox: Sandbox, name: str = "vault", cluster: str = "main", disk: SmallDisk | None = None
+    ) -> None:
+        """``disk`` holds the repository, which is then seen here at another path than at the door."""
         self.root = sandbox.root / name
         self.cluster = cluster
-        self.repository = self.root / "repository"
+        self.place = (disk.mountpoint if disk else self.root) / "repository"
+        self.repository = (disk.view if disk else self.root) / "repository"
         self.user = getpass.getuser()
         self.port = sandbox.ports.take()
         (self.root / "bin").mkdir(parents=True, mode=0o700)
         self.command = write_launcher(self.root / "bin")
         #: Put before the forced command: what a test wants around the door.
-        self.around = ""
+        self.around = f"{shlex.join(disk.enter)} " if disk else ""
         for key in ("host_key", "append", "read", "stranger"):
             self._keygen(key)
         self._admitted: dict[str, str] = {}
@@ -66,7 +72,7 @@ class Elsewhere:
     @property
     def url(self) -> str:
         """As a configuration names it."""
-        return f"ssh://{self.user}@127.0.0.1:{self.port}{self.repository}"
+        return f"ssh://{self.user}@127.0.0.1:{self.port}{self.place}"
 
     @property
     def archive(self) -> Path:
@@ -80,7 +86,7 @@ class Elsewhere:
 
     def admit(self, key: str, access: str, *, name: str | None = None) -> None:
         """Let a key in at the door."""
-        words = [str(self.command), "door", "--root", str(self.repository), "--cluster", self.cluster]
+        words = [str(self.command), "door", "--root", str(self.place), "--cluster", self.cluster]
         words += ["--access", access, "--name", name or key]
         public = " ".join((self.root / f"{key}.pub").read_text().split()[:2])
         self._admitted[key] = f'restrict,command="{self.around}{shlex.join(words)}" {public} {key}\n'
@@ -88,9 +94,23 @@ class Elsewhere:
 
     def delay(self, seconds: float) -> None:
         """Every answer of the door comes so much later: what is on its way is on its way at the same time."""
-        script = self.root / "bin" / "delayed"
-        script.write_text(_DELAY)
-        self.around = f"/usr/bin/python3 {script} {seconds} "
+        self._put_around("delayed", _DELAY, str(seconds))
+
+    def roughen(self, most_bytes: int) -> Path:
+        """From now on the way does what the first word of a file says (the file is returned, and empty).
+
+        ``cut``: when so many bytes have come back, sshd's connection is killed and the word is taken out of the file;
+        ``shut``: nobody comes in; ``hold``: after so many bytes nothing more goes there until the word is gone.
+        """
+        state = self.root / "way"
+        state.write_text("")
+        self._put_around("rough", ROUGH, str(state), str(most_bytes), str(self.sshd.pid))
+        return state
+
+    def _put_around(self, name: str, program: str, *argv: str) -> None:
+        script = self.root / "bin" / name
+        script.write_text(program)
+        self.around = f"/usr/bin/python3 {shlex.join([str(script), *argv])} "
         for key in ("append", "read"):
             self.admit(key, key)
         # A connection that is there goes on with what its key was good for when it came.
@@ -144,7 +164,7 @@ class Elsewhere:
                 words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0") if entry.isdigit() else []
             except OSError:
                 continue
-            if b"door" in words and str(self.repository).encode() in words and b"-I" in words:
+            if b"door" in words and str(self.place).encode() in words and b"-I" in words:
                 found.append(int(entry))
         return found
 

@@ -35,6 +35,8 @@ def done_card(result: Mapping[str, Any], language: str = "en") -> list[str]:
     rows.append(("reached", _position(plan["proof"], reached["lsn"], reached["inclusive"], language)))
     if record["downtime_seconds"] is not None:
         rows.append(("downtime", format_duration(record["downtime_seconds"])))
+    if record.get("rto_seconds") is not None:
+        rows.append(("rto", say("rto_value", language, time=format_duration(record["rto_seconds"]))))
     rows += [("was_lost", text) for _key, text in _losses(record["lost"], plan, language)]
     if record["lost"].get("wal_bytes") is not None:
         rows.append(

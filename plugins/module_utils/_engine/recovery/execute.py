@@ -27,6 +27,7 @@ from ..wal.segment import is_segment_name
 from . import rearm, staging, steps
 from .amcheck import amcheck, evidence
 from .combine import combine
+from .measured import rpo, rto_seconds
 from .plan import RestorePlan
 from .preflight import preflight
 from .replay import (
@@ -362,6 +363,8 @@ class Execution:
             "ended": format_utc(utc_now()),
             "seconds": data.get("seconds", {}),
             "downtime_seconds": data.get("downtime_seconds"),
+            "rto_seconds": rto_seconds(data),
+            "rpo": rpo(plan, data),
             "staged_bytes": plan.staged_bytes,
             "wal_bytes": plan.wal_bytes,
             "lost": {

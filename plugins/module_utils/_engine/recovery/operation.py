@@ -55,6 +55,7 @@ def restore(
     Raises :class:`Refused` before anything is touched, :class:`Failed` with the state on the way.
     """
     _confirmed(config, confirm, "restore")
+    asked_at = format_utc(utc_now())
     home, journal = config, _journal(config)
     if journal is not None and journal.state == "running":
         # Half-done, it goes on from where it began.
@@ -74,7 +75,8 @@ def restore(
         if done is not None and journal is not None:
             return {**_result(done, changed=False, executed=False), "evidence": journal.data.get("evidence")}
         plan, facts = _plan_for_execution(config, repository, request)
-        data = {"plan": plan.to_dict(), "request_identity": request.identity, "source": source, **facts}
+        data = {"plan": plan.to_dict(), "request_identity": request.identity, "source": source}
+        data |= {"asked_at": asked_at, **facts}
         journal = Journal.begin(journal_path(config), "restore", plan.id, data)
         return _execute(plan, config, repository, journal, home, resumes=False)
 

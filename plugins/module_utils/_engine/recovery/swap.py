@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 from ..cluster.config import ClusterConfig
 from ..cluster.instance import Instance
+from ..core.clock import format_utc
 from ..core.errors import Failed, KeeperError
 from ..core.files import rename_durable
 from ..core.journal import Journal
@@ -66,7 +68,9 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
                 ready_seconds = instance.start().ready_seconds
         except KeeperError as error:
             raise _put_back(plan, instance, journal, error) from error
-        journal.note(downtime_seconds=round(began + ready_seconds - float(journal.data["down_since"]), 3))
+        opened = began + ready_seconds
+        journal.note(downtime_seconds=round(opened - float(journal.data["down_since"]), 3))
+        journal.note(open_at=format_utc(datetime.fromtimestamp(opened, timezone.utc)))
 
     do(steps.STOP_LIVE, stop_live)
     do(steps.KEEP_OLD, keep_old)

@@ -168,6 +168,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "元のクラスタが目標以降に書いた WAL {size}",
     ),
     "reached": ("Reached", "到達した復旧点"),
+    "rto": ("Open again", "再開まで"),
+    "rto_value": ("{time} after the first command", "最初のコマンドから {time}"),
     "downtime": ("Downtime", "停止時間"),
     "seconds": ("Seconds by step", "工程別の秒数"),
     "archived": ("Archiving proven by", "アーカイブの確認"),

@@ -367,7 +367,10 @@ def _again(offered: Offered, final: str, level: int) -> dict[str, Any]:
     kept = aside
     try:
         if not os.path.lexists(aside):
-            _store(offered, aside, level, _nobody)
+            if Repository.room_aside(directory):
+                _store(offered, aside, level, _nobody)
+            else:
+                kept = "only on the server: enough is kept aside here already"
     except (OSError, KeeperError) as error:
         kept = f"not in the repository ({error}), only on the server"
     raise Failed(

@@ -74,7 +74,7 @@ class Compressor:
 
 
 def write_failure(reason: OSError | str, *, attempted: str) -> Failed:
-    """The error for a repository that takes no more bytes, from an OSError or from zstd's words."""
+    """The error for a repository that takes no more bytes (fault E05), from an OSError or from zstd's words."""
     words = reason if isinstance(reason, str) else f"{reason.filename or 'write'}: {reason.strerror}"
     number = None if isinstance(reason, str) else reason.errno
     if number in _FULL or any(text in words for text in _FULL_WORDS):

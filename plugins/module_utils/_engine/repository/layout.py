@@ -13,6 +13,9 @@ import os
 from ..core.errors import Failed, Refused
 
 FORMAT = 1
+#: So many files of other content are kept aside in a directory, and no more: two servers that both archive a timeline,
+#: or somebody with a stolen key, could fill the disk (fault E06).
+MOST_KEPT_ASIDE = 16
 CONFLICT_PREFIX = ".conflict-"
 _ELSEWHERE = "ssh://"
 MARKER = "repository.json"
@@ -118,6 +121,12 @@ class Repository:
         for directory, _dummy, names in os.walk(self.wal(system_id)):
             found += [os.path.join(directory, name) for name in names if name.startswith(CONFLICT_PREFIX)]
         return sorted(found)
+
+    @staticmethod
+    def room_aside(directory: str) -> bool:
+        """Whether one more file may be kept aside there."""
+        kept = sum(name.startswith(CONFLICT_PREFIX) for name in os.listdir(directory))
+        return kept < MOST_KEPT_ASIDE
 
     def take_timeline(self, system_id: int | str, timeline: int, holder: str) -> bool:
         """See :func:`.timelines.take_number`."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from . import archive, backups, course, host, targets
+from . import archive, backups, course, elsewhere, host, targets
 from .fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -13,6 +13,7 @@ FAULTS: tuple[Fault, ...] = (
     *backups.FAULTS,
     *host.FAULTS,
     *course.FAULTS,
+    *elsewhere.FAULTS,
 )
 
 

@@ -49,7 +49,6 @@ _ALLOWED_TO_READ = frozenset(
     + (
         "backup-get",
         "space",
-        "index-get",
         "lease-take",
         "lease-release",
         "evidence-put",
@@ -82,7 +81,6 @@ class Door:
             "wal-has": self._wal_has,
             "wal-get": self._wal_get,
             "wal-put": lambda request: take_wal(repository, request, pipes),
-            "index-get": self._index_get,
             "backup-files": self._backup_files,
             "backup-get": self._backup_get,
             "backup-begin": self._intake.begin,
@@ -248,14 +246,6 @@ class Door:
         name = names.text(request, "name", names.PART)
         offset = names.number(request, "offset", 1 << 62) if "offset" in request else 0
         self._send(f"{self._repository.backup(label)}/{name}", {}, offset)
-
-    def _index_get(self, request: dict[str, Any]) -> None:
-        path = f"{self._repository.index(names.system(request))}/index.jsonl"
-        if os.path.exists(path):
-            self._send(path, {"there": True})
-            return
-        self._pipes.say({"ok": True, "there": False})
-        self._pipes.say({}, END)
 
     def _send(self, path: str, facts: dict[str, Any], offset: int = 0) -> None:
         """An answer, the pieces of a file from ``offset`` on, and how many bytes they were."""

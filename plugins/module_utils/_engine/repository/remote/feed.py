@@ -2,7 +2,7 @@
 # Copyright: dbkeeper.ops contributors
 """A stored file of a backup as it comes from the door, into a pipe for zstd; hashed on the way.
 
-A way that is cut is opened again where it ended: a restore of hours does not begin anew for a moment's sake.
+A way that is cut is opened again where it ended (fault E04): a restore of hours does not begin anew for a moment.
 """
 
 from __future__ import annotations

@@ -149,20 +149,24 @@ def _place(received: Received, final: str, name: str, digest: str, attempted: st
         fsync_directory(directory)
         return "identical"
     aside = f"{directory}/{CONFLICT_PREFIX}{name}-{digest[:16]}{'' if plain else SUFFIX}"
+    kept = aside
     if not os.path.lexists(aside):
-        received.link(aside)
-        fsync_directory(directory)
+        if Repository.room_aside(directory):
+            received.link(aside)
+            fsync_directory(directory)
+        else:
+            kept = "only on the server: enough is kept aside here already"
     raise Failed(
         "archive-conflict",
         attempted=attempted,
-        happened=f"{seen}; nothing was overwritten, the new file is kept as {aside}",
+        happened=f"{seen}; nothing was overwritten, the new file is kept as {kept}",
         remedy="Find out which of two servers writes this timeline, and stop it archiving here. If "
         f"{final} is the wrong or damaged one, move it out of the repository: the server's own follows.",
         details={
             "archived": final,
             "archived_digest": theirs or None,
             "offered_digest": digest,
-            "kept": aside,
+            "kept": kept,
         },
     )
 

@@ -30,7 +30,7 @@ def shown(value: Any) -> str:
 
 
 def refused(happened: str, *, attempted: str = "answer a request at the door") -> Refused:
-    """What a well-behaved client never hears."""
+    """What a well-behaved client never hears (fault E03)."""
     return Refused(
         "door-refused",
         attempted=attempted,

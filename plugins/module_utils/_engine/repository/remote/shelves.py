@@ -195,7 +195,13 @@ def _writing(attempted: str) -> Any:
     try:
         yield
     except OSError as error:
-        raise write_failure(error, attempted=attempted) from error
+        failure = write_failure(error, attempted=attempted)
+        if failure.code == "repository-full":
+            failure.remedy = (
+                "Make space on the file system of the repository, or expire old backups, then run the same command "
+                "again; what had arrived of this one is removed."
+            )
+        raise failure from error
 
 
 def _taken(label: str, status: str, attempted: str) -> KeeperError:

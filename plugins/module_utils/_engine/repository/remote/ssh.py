@@ -198,12 +198,13 @@ class Conversation:
         raise _as_error(value.get("error"), self.attempted)
 
     def lost(self, error: Exception) -> KeeperError:
-        """Why there is no answer, in ssh's words when it has some."""
+        """Why there is no answer, in ssh's words when it has some (faults E01, E02)."""
         noise = self.pipes.noise
         words = self.close()
         way = self._way
         where = f"{way.user}@{way.host}, port {way.port}"
-        if noise and not words:
+        # Where a door has answered, half a frame is a way that was cut (fault E04).
+        if noise and not words and self.door is None:
             return Failed(
                 "door-protocol",
                 attempted=self.attempted,
