@@ -107,7 +107,7 @@ class DumpExecution:
 
     def _dump(self) -> None:
         make_directory(self.plan.incoming)
-        self.progress.phase("dump", note=self.plan.label)
+        self.progress.phase("dump", total=self.plan.expected_bytes, note=self.plan.label)
         listed = self.request.format != "plain"
         argv, pipe = self.plan.argv, self.plan.pipe
         with self._snapshot() as snapshot:

@@ -48,6 +48,8 @@ class DumpPlan:
     compression: str = "none"
     discard: tuple[str, ...] = ()
     needed_bytes: int = 0
+    #: As much as the last of its series, for the progress that is shown; None where there is none.
+    expected_bytes: int | None = None
     free_bytes: int = 0
     estimate: str = ""
     warnings: tuple[str, ...] = ()
@@ -128,6 +130,7 @@ def make_dump_plan(request: DumpRequest, state: DumpState) -> DumpPlan:
         compression=compression,
         discard=tuple(one.key for one in state.discard),
         needed_bytes=needed,
+        expected_bytes=next((one.stored_bytes for one in reversed(_same(request, series, state))), None),
         free_bytes=state.disk.free_bytes,
         estimate=estimate,
         warnings=_warnings(request, state),
@@ -307,11 +310,7 @@ def _connection(request: DumpRequest, config: ClusterConfig) -> list[str]:
 
 def _space(request: DumpRequest, series: str, state: DumpState) -> tuple[int, str]:
     """Bytes needed in the repository, and where the figure comes from."""
-    same = [
-        one
-        for one in state.shelf.of(request.database)
-        if one.verified and one.series == series and one.format == request.format
-    ]
+    same = _same(request, series, state)
     size = state.database.size_bytes if state.database else 0
     if same:
         last = same[-1]
@@ -328,6 +327,14 @@ def _space(request: DumpRequest, series: str, state: DumpState) -> tuple[int, st
     return int(
         size * _FIRST_GUESS
     ) + _SPARE_BYTES, f"half of {format_bytes(size)}, as this is the first of its series"
+
+
+def _same(request: DumpRequest, series: str, state: DumpState) -> list[Dump]:
+    return [
+        one
+        for one in state.shelf.of(request.database)
+        if one.verified and one.series == series and one.format == request.format
+    ]
 
 
 def _warnings(request: DumpRequest, state: DumpState) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 
 from ..core.clock import format_utc, parse_utc
 from ..core.errors import Failed, KeeperError, Refused
-from ..core.files import make_directory, write_json
+from ..core.files import TEMPORARY_PREFIX, make_directory, write_json
 from .catalog import FAILED, RUNNING, STATUSES, VERIFIED, check_label
 from .layout import Repository
 
@@ -253,6 +253,8 @@ def read_shelf(repository: Repository) -> Shelf:
     root = f"{repository.path}/dump"
     for encoded in _names(root):
         for label in _names(f"{root}/{encoded}"):
+            if _never_begun(f"{root}/{encoded}/{label}"):
+                continue
             try:
                 dumps.append(read_dump_entry(repository, unquote(encoded), label))
             except KeeperError as error:
@@ -291,6 +293,14 @@ def write_dump_entry(repository: Repository, dump: Dump) -> None:
 def unfinished(shelf: Shelf, alive: frozenset[str]) -> list[Dump]:
     """Those whose makers have died, and failed ones: their data is worth nothing. ``alive``: keys."""
     return [one for one in shelf.dumps if one.status in (RUNNING, FAILED) and one.key not in alive]
+
+
+def _never_begun(directory: str) -> bool:
+    """Killed, or out of space, before the entry was there: nothing was written either."""
+    try:
+        return all(name.startswith(TEMPORARY_PREFIX) for name in os.listdir(directory))
+    except OSError:
+        return False
 
 
 def _selection(value: dict[str, Any]) -> Selection:
