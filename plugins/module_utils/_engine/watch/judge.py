@@ -299,7 +299,7 @@ def trial(
     if goal_seconds is None:
         return Finding.told("trial", OK, "trial_none")
     if good_age_seconds is None:
-        return Finding.told("trial", FAILED, "verify_never", goal=format_duration(goal_seconds))
+        return Finding.told("trial", FAILED, "trial_never", goal=format_duration(goal_seconds))
     late = good_age_seconds > goal_seconds
     return Finding.told(
         "trial",

@@ -22,6 +22,7 @@ _APART = timedelta(hours=1)
 _KEPT = timedelta(days=60)
 #: What is looked at: long enough to hold a full backup a week and its expiry, short enough to notice a change.
 _LOOKED_AT = timedelta(days=15)
+_WEEK = timedelta(days=7)
 _LEAST_SPAN = timedelta(days=1)
 _LEAST_SAMPLES = 4
 
@@ -45,27 +46,38 @@ class Forecast:
 def forecast(samples: Sequence[Sample], now: datetime) -> Forecast | None:
     """None where too little is known: fewer than four samples, or less than a day between first and last.
 
-    The slope is the median of those between all pairs (Theil and Sen): neither a backup that came nor an expiry that
-    ran in the last hour makes a trend.
+    With two weeks on record the lowest points of the last seven days and of the seven before are compared, so that a
+    full backup a week and the expiry after it make no trend. With less it is the median of the slopes between all
+    pairs that are a day or more apart (Theil and Sen).
     """
     known = [one for one in samples if now - _LOOKED_AT <= one.at <= now]
     if len(known) < _LEAST_SAMPLES or known[-1].at - known[0].at < _LEAST_SPAN:
         return None
-    # A few hundred samples make tens of thousands of pairs; enough of them are far apart.
-    step = max(1, len(known) // 120)
-    some = [*known[:-1:step], known[-1]]
-    slopes = [
-        (late.free_bytes - early.free_bytes) / (late.at - early.at).total_seconds()
-        for number, early in enumerate(some)
-        for late in some[number + 1 :]
-        if late.at - early.at >= _LEAST_SPAN
+    weeks = [
+        [one.free_bytes for one in known if begin < known[-1].at - one.at + _APART <= begin + _WEEK]
+        for begin in (timedelta(0), _WEEK)
     ]
-    pace = median(slopes) * 86400
+    if known[-1].at - known[0].at >= 2 * _WEEK - _APART and all(weeks):
+        pace = (min(weeks[0]) - min(weeks[1])) / _WEEK.days
+    else:
+        pace = median(_slopes(known)) * 86400
     free = known[-1].free_bytes
     # Less than a thousandth of what is free in a day is noise: it would take years.
     if pace >= 0 or -pace * 1000 < free:
         return Forecast(None, -pace)
     return Forecast(free / -pace, -pace)
+
+
+def _slopes(known: Sequence[Sample]) -> list[float]:
+    # A few hundred samples make tens of thousands of pairs; enough of them are far apart.
+    step = max(1, len(known) // 120)
+    some = [*known[:-1:step], known[-1]]
+    return [
+        (late.free_bytes - early.free_bytes) / (late.at - early.at).total_seconds()
+        for number, early in enumerate(some)
+        for late in some[number + 1 :]
+        if late.at - early.at >= _LEAST_SPAN
+    ]
 
 
 def sampled(directory: str, free_bytes: int, now: datetime) -> list[Sample]:
