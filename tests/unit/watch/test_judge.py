@@ -210,10 +210,11 @@ def test_too_little_is_no_forecast(known: list[Sample]) -> None:
 
 
 def test_a_week_without_samples_is_bridged() -> None:
-    known = [*samples([50 * GB - day * GB for day in range(5)])]
-    early = [Sample(one.at - timedelta(days=10, hours=12), one.free_bytes + 10 * GB) for one in known]
-    found = forecast([*early, *known], NOW)
-    assert found is not None and found.days is not None and 40 < found.days < 50
+    known = samples([50 * GB - day * GB for day in range(5)])
+    early = Sample(NOW - timedelta(days=14, hours=12), int(60.5 * GB))
+    found = forecast([early, *known], NOW)
+    # A straight line of 1 GB a day through all of them, and 46 GB are left.
+    assert found is not None and found.days == pytest.approx(46.0)
 
 
 def test_old_samples_do_not_count() -> None:
