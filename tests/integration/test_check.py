@@ -95,6 +95,10 @@ def test_all_is_well_and_every_figure_is_for_prometheus(cluster: Cluster, tmp_pa
     assert figure("dbkeeper_repository_free_bytes") > 0 and figure("dbkeeper_rpo_now_seconds") == 0
     ended = datetime.strptime(backup["stopped_at"], FORM).replace(tzinfo=timezone.utc).timestamp()
     assert figure("dbkeeper_recovery_window_start_seconds") == pytest.approx(ended, abs=0.001)
+    # Figures that cannot be written any more are a failure of their own, and hide nothing.
+    cluster.write_config(metrics_file=str(tmp_path / "gone/dbkeeper.prom"))
+    assert state(cluster, "metrics", "metrics-not-writable") == "failed"
+    cluster.write_config(metrics_file=str(path))
     # Nobody has measured a restore here: a warning, and Nagios hears of it.
     answer = cluster.keeper("check", "--nagios")
     assert answer.status == 1

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..core.errors import KeeperError
-from ..watch.check import check, lines, nagios
+from ..watch.check import check, lines, nagios, with_finding
+from ..watch.finding import FAILED, Finding
 from ..watch.metrics import write_metrics
 from ..watch.notify import tell_check
 from .notify import complain
@@ -38,7 +39,12 @@ def check_command(options: argparse.Namespace, config: ClusterConfig, language: 
     result = check(config, config.open_repository())
     path = options.metrics or config.metrics_file
     if path:
-        write_metrics(path, result)
+        try:
+            write_metrics(path, result)
+        except KeeperError as error:
+            # Whoever looks at the figures sees old ones now; all else that was found is told all the same.
+            told = Finding("metrics", FAILED, f"{error.code}: {error.happened}. {error.remedy}")
+            result = with_finding(result, told)
     if options.scheduled:
         tell_check(config, result, complain)
     if options.nagios:

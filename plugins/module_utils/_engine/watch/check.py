@@ -58,17 +58,24 @@ def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     found += [Finding.of(item) for item in settings_checks(config) + certificate_checks(config)]
     found += _of_the_history(config, now)
     found.append(_guarded("notification", lambda: notification(config)))
-    state = worst([one.state for one in found])
+    result = {"changed": False, "cluster": config.cluster, "at": format_utc(now), "information": known}
+    return _judged(result, [one.to_dict() for one in found])
+
+
+def with_finding(result: Mapping[str, Any], more: Finding) -> dict[str, Any]:
+    """The result with one more check in it."""
+    return _judged(result, [*result["checks"], more.to_dict()])
+
+
+def _judged(result: Mapping[str, Any], checks: list[dict[str, Any]]) -> dict[str, Any]:
+    state = worst([item["state"] for item in checks])
     return {
-        "changed": False,
+        **result,
         "healthy": state != FAILED,
         "state": state,
-        "counts": {one: sum(item.state == one for item in found) for one in STATES},
+        "counts": {one: sum(item["state"] == one for item in checks) for one in STATES},
         "exit_status": EXIT_FAILED if state == FAILED else EXIT_DONE,
-        "cluster": config.cluster,
-        "at": format_utc(now),
-        "checks": [one.to_dict() for one in found],
-        "information": known,
+        "checks": checks,
     }
 
 

@@ -124,12 +124,13 @@ def _japanese(code: str | None, error: dict[str, str]) -> list[str]:
         error.pop("happened", None)
         return [_row("happened", _cut(own), "ja")]
     faults = by_code().get(code or "", ())
-    if len(faults) == 1:
-        lines.append(_row("happened", faults[0].title[1], "ja"))
-        if faults[0].remedy:
-            lines.append(_row("remedy", faults[0].remedy[1], "ja"))
+    if faults:
+        # Several causes may end in one error; each is said with what to do.
+        lines.append(_row("happened", "、または".join(dict.fromkeys(one.title[1] for one in faults)), "ja"))
+        for remedy in dict.fromkeys(one.remedy[1] for one in faults if one.remedy):
+            lines.append(_row("remedy", remedy, "ja"))
         # In the program's own words, which somebody may have to search for.
-        lines.append(say("label_details", "ja") + ":")
+        lines += ["", say("label_details", "ja") + ":"]
     return lines
 
 

@@ -40,6 +40,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "check_trial": ("trial restore", "試験復元"),
     "check_runs": ("last runs", "直近の実行"),
     "check_stuck": ("running operations", "実行中の処理"),
+    "check_metrics": ("figures for Prometheus", "Prometheus 用の数値"),
     "check_notification": ("notification", "通知"),
     # -- what is found ---------------------------------------------------------------------------------
     "full_none": (
