@@ -88,7 +88,7 @@ test: venv ## all test layers, with a table of their times at the end
 bench: venv ## measure against the common script's way and pgBackRest; writes build/bench.json
 	@tools/setup.sh packages bench
 	@DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py 15)} \
-	  tools/as_test_user.sh python -m tests.bench $(BENCH_ARGS)
+	  DBKEEPER_TEST_ON_DISK=1 tools/as_test_user.sh python -m tests.bench $(BENCH_ARGS)
 	@if [ -f build/reports/bench.json ]; then mv build/reports/bench.json build/bench.json; fi
 
 .PHONY: clean

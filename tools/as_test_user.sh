@@ -8,6 +8,7 @@
 # /root), with a venv which that user can read; copy and leftover processes are gone afterwards.
 # The command finds:
 #   DBKEEPER_REPORT_DIR        what is written there ends up in build/reports
+#   DBKEEPER_TEST_ON_DISK      (given) what is written lies on the disk, as for measurements
 #   DBKEEPER_TEST_POSTGRESQL   folders of PostgreSQL installations, separated by colons
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -40,7 +41,9 @@ work=$(mktemp -d /var/tmp/dbk.XXXXXX)
 # What the tests write lies in memory where there is plenty (a quarter less time); what they keep, on the disk.
 memory=
 available=$(awk '$1 == "MemAvailable:" { print int($2 / 1048576) }' /proc/meminfo)
-if [ "$available" -ge 12 ] && [ -z "${DBKEEPER_TEST_KEEP:-}" ]; then memory=$((available * 2 / 3))g; fi
+if [ "$available" -ge 12 ] && [ -z "${DBKEEPER_TEST_KEEP:-}${DBKEEPER_TEST_ON_DISK:-}" ]; then
+    memory=$((available * 2 / 3))g
+fi
 export DBKEEPER_TEST_MEMORY=$memory DBKEEPER_TEST_TMP=$work/tmp
 mkdir "$DBKEEPER_TEST_TMP"
 contain=(unshare --ipc --pid --mount-proc --fork --kill-child -- bash -c
