@@ -14,8 +14,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed, Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.known import all_runs
 from ansible_collections.dbkeeper.ops.plugins.module_utils._module import (
+    CLUSTER_OPTIONS,
     CONNECTION_OPTIONS,
     connection_options,
     serve,
@@ -126,6 +128,48 @@ def test_progress_is_read_without_a_server(tmp_path: Path, output: Output) -> No
         pg_progress_info.main()
     answer = output()
     assert (answer["changed"], answer["progress"], answer["line"]) == (False, record, "restore · done")
+
+
+def kept(
+    root: Path, operation: Callable[[], dict[str, Any]], name: str, **options: Any
+) -> list[dict[str, Any]]:
+    """What a module of that name leaves in the history."""
+    (root / "data").mkdir(exist_ok=True)
+    (root / "main.json").write_text(json.dumps(description(root)))
+    with patch_module_args({"config": f"{root}/main.json", **options}), pytest.raises(SystemExit):
+        module = AnsibleModule(argument_spec=dict(CLUSTER_OPTIONS), supports_check_mode=True)
+        module._name = name
+        serve(module, operation)
+    return all_runs(str(root))
+
+
+def test_what_a_module_does_is_in_the_history(tmp_path: Path, output: Output) -> None:
+    def refuse() -> dict[str, Any]:
+        raise busy()
+
+    done = {"changed": True, "backup": {"label": "x", "stored_bytes": 7}}
+    (first,) = kept(tmp_path, lambda: done, "dbkeeper.ops.pg_basebackup")
+    assert (first["operation"], first["result"], first["who"]["door"]) == ("backup", "ok", "ansible")
+    assert first["facts"] == {"label": "x", "stored_bytes": 7}
+    (_first, second) = kept(tmp_path, refuse, "pg_pitr")
+    assert (second["operation"], second["result"], second["code"]) == ("restore", "refused", "busy")
+    assert len(kept(tmp_path, lambda: done, "dbkeeper.ops.pg_backup_info")) == 2
+
+
+def test_what_only_looks_is_not_in_the_history(tmp_path: Path, output: Output) -> None:
+    name = "dbkeeper.ops.pg_basebackup"
+    assert kept(tmp_path, lambda: {"changed": True}, name, _ansible_check_mode=True) == []
+
+
+def test_a_history_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda module, text: said.append(text))
+    (tmp_path / "history.jsonl").mkdir()
+    with pytest.raises(Failed):
+        kept(tmp_path, lambda: {"changed": True}, "dbkeeper.ops.pg_basebackup")
+    assert output()["changed"] is True and "history" in said[0]
 
 
 GIVEN: dict[str, Any] = dict.fromkeys(CONNECTION_OPTIONS)

@@ -289,3 +289,55 @@ def test_both_sides_look_for_the_same_file() -> None:
     from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch import pushes
 
     assert archive.FAILING_FILE == pushes.FAILING_FILE
+
+
+def test_of_several_dumps_each_has_a_line(tmp_path: Path) -> None:
+    parts = {"code": "lock-timeout", "attempted": "dump", "happened": "locked", "remedy": "again"}
+    result = {
+        "changed": True,
+        "exit_status": 3,
+        "dumps": [
+            {
+                "changed": True,
+                "dump": {
+                    "database": "app",
+                    "series": "nightly",
+                    "stored_bytes": 5,
+                    "rows": {"tables": 2, "rows": 9},
+                    "seconds": {"dump": 1.5, "list": 0.5},
+                },
+            },
+            {"series": "weekly", "database": "地図", "changed": False, "error": parts},
+        ],
+    }
+    with recording(str(tmp_path), "dump", door="command", complain=silent) as run:
+        run.done(result)
+    found = {run["id"].rpartition("-")[2]: run for run in all_runs(str(tmp_path))}
+    whole = found.pop(next(name for name in found if name not in ("0", "1")))
+    assert (whole["result"], whole["code"], whole["error"]) == ("failed", "lock-timeout", parts)
+    good, bad = found["0"], found["1"]
+    assert (good["result"], good["seconds"], good["facts"]["rows"], good["facts"]["tables"]) == (
+        "ok",
+        2.0,
+        9,
+        2,
+    )
+    assert (bad["result"], bad["facts"]["database"], bad["code"]) == ("failed", "地図", "lock-timeout")
+    assert set(trends(all_runs(str(tmp_path)))) == {"dump/app/nightly"}
+
+
+def test_of_one_dump_there_is_one_line(tmp_path: Path) -> None:
+    result = {"changed": True, "dumps": [{"changed": True, "dump": {"database": "app", "stored_bytes": 5}}]}
+    with recording(str(tmp_path), "dump", door="command", complain=silent) as run:
+        run.done(result)
+    (found,) = all_runs(str(tmp_path))
+    assert found["facts"] == {"database": "app", "stored_bytes": 5}
+
+
+def test_an_expiry_that_could_not_judge_says_why(tmp_path: Path) -> None:
+    parts = {"code": "history-damaged", "attempted": "a", "happened": "b", "remedy": "c"}
+    result = {"changed": False, "exit_status": 3, "plan": {"held": [{"system_id": "1", "error": parts}]}}
+    with recording(str(tmp_path), "expire", door="command", complain=silent) as run:
+        run.done(result)
+    (found,) = all_runs(str(tmp_path))
+    assert (found["result"], found["code"], found["error"]) == ("failed", "history-damaged", parts)

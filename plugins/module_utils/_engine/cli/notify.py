@@ -64,7 +64,7 @@ def kept(
 
     A scheduled run tells whom the description names when it fails; any good run tells that what had failed works.
     """
-    looks = getattr(options, "check", False) or getattr(options, "dry_run", False)
+    looks = any(getattr(options, name, False) is True for name in ("check", "dry_run", "list"))
     if options.verb not in OPERATIONS or looks:
         return command()
     scheduled = bool(getattr(options, "scheduled", False))

@@ -102,9 +102,10 @@ class Run:
             result = {**result, **items[0]}
         self.items = [self._item(number, one) for number, one in enumerate(items)] if len(items) > 1 else []
         bad = int(result.get("exit_status", EXIT_DONE)) != EXIT_DONE
-        error = next(
-            (one["error"] for one in [result, *items] if isinstance(one.get("error"), Mapping)), None
-        )
+        plan = result.get("plan")
+        held = plan.get("held") if isinstance(plan, Mapping) else None
+        said = [result, *items, *(held if isinstance(held, list) else ())]
+        error = next((one["error"] for one in said if isinstance(one.get("error"), Mapping)), None)
         self.line |= {
             "result": FAILED if bad else OK if result.get("changed") else UNCHANGED,
             "changed": bool(result.get("changed")),
