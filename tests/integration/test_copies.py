@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 from tests.integration.harness.cluster import Cluster
+from tests.integration.harness.elsewhere import Elsewhere
 from tests.integration.harness.objectstore import ObjectStore
 from tests.integration.harness.sandbox import Sandbox
 from tests.integration.harness.waiting import wait_for
@@ -120,7 +121,7 @@ def test_the_repository_is_lost_and_an_encrypted_copy_in_s3_restores(
     wish = vault.wish(encryption={"tool": "age", "recipients": [public]}, storage_class="STANDARD_IA")
     describe(cluster, cloud={**wish, "server_side_encryption": "AES256"})
     cluster.keeper("copy").expect(0)
-    stored = vault.keys("pg/main/")
+    stored = vault.objects("pg/main/")
     assert all(key.endswith(".age") or "/sheets/" in key or key.endswith("copy.json") for key in stored)
     lose_the_repository(cluster)
     cluster.keeper("copy", "cloud", "--back", str(cluster.repository)).refused("copy-identity-missing")
@@ -217,3 +218,36 @@ def test_wal_that_only_archive_push_has_put_into_a_copy_comes_back_too(
     assert list((cluster.repository / "main" / "wal").glob(f"*/*/{name}.zst"))
     cluster.keeper("restore", "--target-name", "late", "--confirm", "main").expect(0)
     assert recovered_rows(cluster.dsn()) == rows
+
+
+@pytest.fixture
+def box(sandbox: Sandbox) -> Iterator[Elsewhere]:
+    """Another host whose sshd lets a key use file transfer, and nothing of ours is there."""
+    place = Elsewhere(sandbox, "box")
+    public = (place.root / "stranger.pub").read_text()
+    (place.root / "authorized_keys").write_text(f"restrict {public}")
+    place.start()
+    yield place
+    place.stop()
+
+
+def test_a_host_with_nothing_but_sftp(world: World, box: Elsewhere, sandbox: Sandbox) -> None:
+    cluster = world.cluster
+    ssh = {"identity_file": str(box.root / "stranger"), "known_hosts_file": str(box.known_hosts)}
+    to = f"sftp://{box.user}@127.0.0.1:{box.port}{box.root}/space"
+    describe(cluster, box={"to": to, "ssh": ssh, "retention": {"full_count": 1}})
+    ours = files_of(cluster.repository / "main")
+    cluster.keeper("copy").expect(0)
+    theirs = files_of(box.root / "space" / "main")
+    old, new = world.backups[0].label, world.backups[-1].label
+    assert theirs and all(ours[key] == content for key, content in theirs.items())
+    assert [path.name for path in (box.root / "space" / "main" / "base").iterdir()] == [new]
+    assert not any(old in key for key in theirs), "what its own retention would remove is not sent"
+    assert cluster.keeper("copy").expect(0)["changed"] is False
+    lose_the_repository(cluster)
+    cluster.keeper("copy", "box", "--back", str(cluster.repository)).expect(0)
+    cluster.keeper("restore", "--target-name", "beta", "--confirm", "main").expect(0)
+    assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+    wrong = {**ssh, "identity_file": str(box.root / "read")}
+    cluster.write_config(copies={"box": {"to": to, "ssh": wrong}})
+    assert cluster.keeper("copy").expect(3)["copies"]["box"]["error"]["code"] == "copy-denied"

@@ -79,7 +79,7 @@ class ObjectStore:
             **more,
         }
 
-    def keys(self, prefix: str = "") -> dict[str, int]:
+    def objects(self, prefix: str = "") -> dict[str, int]:
         """Key -> bytes of all objects, asked by the test's own client."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return {one["Key"]: one["Size"] for page in pages for one in page.get("Contents", ())}
@@ -91,7 +91,7 @@ class ObjectStore:
     def close(self) -> None:
         """The server ends, and what it held goes."""
         self.fault = None
-        left = [{"Key": key} for key in self.keys()]
+        left = [{"Key": key} for key in self.objects()]
         for begin in range(0, len(left), 1000):
             self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": left[begin : begin + 1000]})
         self._server.shutdown()

@@ -34,6 +34,8 @@ from .sheets import Kept, Sheet
 from .status import known_status
 from .stores import COPYING, Patience, Store
 
+_ENTRIES = ("/backup.json", "/dump.json")
+
 Tell = Callable[[int], None]
 
 
@@ -207,7 +209,8 @@ class _Back:
         if whole and not os.path.isdir(f"{self._root}/{sheet.group}"):
             parent, _slash, name = sheet.group.rpartition("/")
             staged = f"{parent}/{COPYING}{name}"
-        for key in keys:
+        # What makes it count comes last.
+        for key in sorted(keys, key=lambda one: (one.endswith(_ENTRIES), one)):
             place = key if staged is None else f"{staged}{key[len(sheet.group) :]}"
             self._object(key, place, sheet.objects[key])
         if staged is not None:

@@ -13,12 +13,13 @@ import os
 import uuid
 from typing import Any
 
-from ..cluster.wishes_copies import DIRECTORY, S3, CopyWish
+from ..cluster.wishes_copies import DIRECTORY, S3, SFTP, CopyWish
 from ..core.clock import format_utc, utc_now
 from ..core.errors import Failed, Refused
 from ..repository.layout import MARKER as REPOSITORY_MARKER
 from .directory import DirectoryStore
 from .s3 import S3Store
+from .sftp import SftpStore
 from .stores import MARKER, Patience, Store
 
 FORMAT = 1
@@ -31,6 +32,8 @@ def open_store(wish: CopyWish, cluster: str, state_directory: str, patience: Pat
     """
     if wish.kind == DIRECTORY:
         return DirectoryStore(f"{wish.to}/{cluster}")
+    if wish.kind == SFTP:
+        return SftpStore(wish, cluster, state_directory, patience or Patience())
     if wish.kind == S3:
         return S3Store(wish, cluster, patience or Patience())
     raise ValueError(f"a copy to {wish.to} has no store of its own")
