@@ -25,8 +25,6 @@ ENVIRONMENT = {
     "LD_PRELOAD": next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1"))),
     "FAKETIME_TIMESTAMP_FILE": CLOCK,
     "FAKETIME_NO_CACHE": "1",
-    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    "DONT_FAKE_MONOTONIC": "1",
     "NO_FAKE_STAT": "1",
 }
 WORK = (

@@ -212,3 +212,39 @@ def test_the_verdict_is_that_of_pg_verifybackup(make_cluster: Any, tmp_path: Pat
     )
     ours = cluster.keeper("verify", label)
     assert (ours.status == 0) == (theirs.returncode == 0) == (how == "sound"), theirs.stderr
+
+
+def test_a_dump_that_rots_is_marked_and_cleared_when_it_is_mended(cluster: Cluster) -> None:
+    cluster.sql("CREATE TABLE kept AS SELECT i AS id, md5(i::text) AS word FROM generate_series(1, 2000) i")
+    cluster.keeper("dump", "--database", "postgres").expect(0)
+    first = cluster.keeper("verify").expect(0)["verification"]
+    (dump,) = first["dumps"]
+    assert (dump["result"], dump["depth"], dump["why"]) == ("good", "full", "new")
+    assert cluster.keeper("verify").expect(0)["verification"]["dumps"][0]["depth"] == "look"
+    place = cluster.repository / cluster.name / dump["name"]
+    stored = place / "dump.custom"
+    sound = stored.read_bytes()
+    damage.flip_bit(stored)
+    found = cluster.keeper("verify", dump["label"])
+    assert found.status == 3
+    (bad,) = found.data["verification"]["dumps"]
+    assert (bad["result"], bad["mark"], bad["fault"]["code"]) == ("bad", "marked", "dump-file-damaged")
+    assert json.loads((place / "dump.json").read_text())["unsound"]["code"] == "dump-file-damaged"
+    # It counts as none: another one is taken although this one is young.
+    assert cluster.keeper("dump", "--database", "postgres", "--max-age", "1d").expect(0)["changed"] is True
+    stored.write_bytes(sound)
+    mended = cluster.keeper("verify").expect(0)["verification"]["dumps"]
+    assert {one["name"]: one["mark"] for one in mended}[dump["name"]] == "cleared"
+    # A record that promises more than pg_restore lists is not believed, although every byte is the same.
+    entry = json.loads((place / "dump.json").read_text())
+    (place / "dump.json").write_text(json.dumps({**entry, "contents": entry["contents"] + 1}))
+    listed = cluster.keeper("verify", dump["label"])
+    assert listed.status == 3 and "pg_restore lists" in str(listed.data["verification"]["dumps"])
+
+
+def test_a_young_verification_is_enough(world: World) -> None:
+    cluster = world.cluster
+    assert cluster.keeper("verify", "--max-age", "1h").expect(0)["executed"] is True
+    again = cluster.keeper("verify", "--max-age", "1h").expect(0)
+    assert (again["executed"], again["changed"]) == (False, False)
+    assert cluster.keeper("verify", "--thorough", "--max-age", "1h").expect(0)["executed"] is True
