@@ -248,6 +248,22 @@ def test_d13_two_hosts_at_the_same_time(branches: Branches, sandbox: Sandbox) ->
     assert str(first.data_directory) in holders[3] and str(second.data_directory) in holders[4]
 
 
+@pytest.mark.matrix
+def test_d13_a_number_stays_taken_when_its_restore_is_given_up(branches: Branches, sandbox: Sandbox) -> None:
+    """Somebody may have a copy of what was promoted under it; and the hole is none for the next promotion."""
+    cluster = branches.copy(sandbox)
+    beta = ("restore", "--target-name", "beta", *CONFIRM, "--skip-backup")
+    cluster.keeper(*beta, kill_at="settle:done")
+    cluster.keeper("undo", *CONFIRM).expect(0)
+    assert recovered_rows(cluster.dsn()) == branches.rows["end of 2"]
+    assert sorted(reservations(cluster)) == [2, 3]
+    restored(cluster, cluster.keeper(*beta), branches.rows["beta"], 4)
+    assert not (cluster.timeline_directory(1).parent / "00000003.history").exists()
+    # Undone after the swap, too.
+    cluster.keeper("undo", *CONFIRM).expect(0)
+    restored(cluster, cluster.keeper(*beta, "--again"), branches.rows["beta"], 5)
+
+
 def test_d13_a_server_that_is_promoted_meanwhile_and_takes_the_number(
     branches: Branches, sandbox: Sandbox
 ) -> None:

@@ -198,7 +198,7 @@ def test_a_staged_server_that_dies_is_told_and_the_next_run_goes_on(
     pid = cluster.pid
     running = cluster.keeper_start(*RESTORE, pause_at=f"{step}:{status}")
     running.wait_paused()
-    staged = staged_server(cluster)
+    staged = wait_for(lambda: staged_server(cluster), "the staged server")
     assert staged is not None and staged != pid
     kill_paused(staged)
     running.resume()

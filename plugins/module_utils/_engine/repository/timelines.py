@@ -6,6 +6,12 @@ PostgreSQL takes the first number above its target's for which ``restore_command
 findNewestTimeLine in timeline.c): the first hole, in the archive as it sees it at that moment. So two recoveries at
 the same time take one number, and a number whose history was lost, while its WAL was not, is taken again (B11).
 Here a number is handed out once: above all that the repository knows of, and reserved before the server hears of it.
+
+Reservations stay, also those of restores that were abandoned or undone. Given back, a number could mean two histories,
+and nobody here can know that none of this happens: the data directory of an undone restore, which is
+kept aside, is started by somebody; a copy was made of the staged one; a host that was thought to be gone comes back and
+goes on with its restore, which looks only whether its number was archived. A clock cannot expire them either: how long
+a disk stays in a drawer is not known. What they cost is a file of 100 bytes, and one question at later promotions.
 """
 
 from __future__ import annotations
