@@ -251,3 +251,25 @@ def test_a_host_with_nothing_but_sftp(world: World, box: Elsewhere, sandbox: San
     wrong = {**ssh, "identity_file": str(box.root / "read")}
     cluster.write_config(copies={"box": {"to": to, "ssh": wrong}})
     assert cluster.keeper("copy").expect(3)["copies"]["box"]["error"]["code"] == "copy-denied"
+
+
+def test_a_door_takes_backups_and_wal_and_never_gives_them_up(world: World, sandbox: Sandbox) -> None:
+    """The copy is a repository on another host, used as it is when the first one is lost."""
+    cluster, other = world.cluster, Elsewhere(sandbox).start()
+    try:
+        there = other.config("append")
+        describe_door = {"to": there["repository"], "ssh": there["ssh"]}
+        cluster.write_config(copies={"door": describe_door})
+        result = cluster.keeper("copy").expect(0)["copies"]["door"]
+        assert result["sent"]["checked"] == {"door": result["sent"]["objects"]}
+        ours, theirs = files_of(cluster.repository / "main"), files_of(other.archive)
+        names = {key for key in ours if key.startswith(("base/", "wal/")) and not key.endswith("backup.json")}
+        assert names <= set(theirs)
+        assert all(ours[key] == theirs[key] for key in names if key.startswith("base/"))
+        assert cluster.keeper("copy").expect(0)["changed"] is False
+        lose_the_repository(cluster)
+        cluster.write_config(**there, copies={})
+        cluster.keeper("restore", "--target-name", "beta", "--confirm", "main").expect(0)
+        assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
+    finally:
+        other.stop()

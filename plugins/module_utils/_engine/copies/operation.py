@@ -30,6 +30,7 @@ from .sheets import DIRECTORY as SHEETS
 from .sheets import WHOLE, Sheet, read_sheet
 from .status import CopyStatus, keep_status, known_status
 from .stores import MARKER, Patience, Store, Throttle
+from .through_door import copy_through_door
 
 OPERATION = "copy"
 
@@ -179,6 +180,9 @@ def _run(
     patience: Patience | None,
     watch: Watch | None,
 ) -> None:
+    if wish.kind == DOOR:
+        _run_door(config, repository, wish, result, check)
+        return
     sealer = Sealer(wish.sealing) if wish.sealing else None
     store = open_store(wish, config.cluster, config.state_directory, patience)
     progress = (
@@ -229,6 +233,30 @@ def _run(
             sealer.close()
     if progress is not None:
         progress.finish("failed" if result["failures"] else "done")
+
+
+def _run_door(
+    config: ClusterConfig, repository: Repository, wish: CopyWish, result: dict[str, Any], check: bool
+) -> None:
+    groups = inventory(repository)
+    where = None if check else f"{config.state_directory}/copy-{wish.name}.progress.json"
+    progress = Progress(where, OPERATION)
+    progress.phase("send")
+    try:
+        copy_through_door(
+            config.cluster,
+            config.state_directory,
+            repository,
+            groups,
+            wish,
+            result,
+            check=check,
+            progress=_telling(progress),
+        )
+    except BaseException as error:
+        progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
+        raise
+    progress.finish("done")
 
 
 def _told(
