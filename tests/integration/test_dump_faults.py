@@ -245,3 +245,31 @@ def test_an_expiry_killed_at_every_deed_leaves_no_broken_dump_listed(guarded: Cl
                     assert (shelf(guarded) / one["label"] / one["data"]).is_file(), one
     guarded.keeper("expire", "--dumps", "count=2").expect(0)
     assert sorted(os.listdir(shelf(guarded))) == ["d1", "d2"]
+
+
+def test_a_dump_that_is_being_loaded_does_not_expire(guarded: Cluster) -> None:
+    for number in range(2):
+        guarded.keeper("dump", *APP, "--label", f"d{number}", "--no-rows").expect(0)
+    running = guarded.keeper_start("load", GOOD, "--database", "app", "--into", "copy", pause_at="*:begun")
+    running.wait_paused()
+    key = f"dump/app/{GOOD}"
+    held = guarded.keeper("expire", "--dumps", "count=1").expect(0)
+    assert held["deleted"]["dumps"] == ["dump/app/d0"]
+    (blocked,) = held["plan"]["blocked"]
+    assert (blocked["what"], blocked["why"]) == (key, "leased") and blocked["by"][0].startswith("load-good-")
+    running.resume()
+    running.wait().expect(0)
+    assert guarded.value("SELECT count(*) FROM one", database="copy") == 500
+    # Its lease has gone with it.
+    assert guarded.keeper("expire", "--dumps", "count=1").expect(0)["deleted"]["dumps"] == [key]
+    guarded.keeper("load", GOOD, "--database", "app", "--into", "other").refused("dump-unknown")
+
+
+def test_a_load_that_comes_after_the_mark_is_refused(guarded: Cluster) -> None:
+    guarded.keeper("dump", *APP, "--label", "next", "--no-rows").expect(0)
+    expiry = guarded.keeper_start("expire", "--dumps", "count=1", pause_at="mark:done")
+    expiry.wait_paused()
+    with guarded.unchanged():
+        guarded.keeper("load", GOOD, "--database", "app", "--into", "copy").refused("dump-unfit", "expired")
+    expiry.resume()
+    assert expiry.wait().expect(0)["deleted"]["dumps"] == [f"dump/app/{GOOD}"]

@@ -20,7 +20,7 @@ from .load_execute import CLOSE, OPEN, SWAP, UNDO, LoadExecution, go_back, limit
 from .load_plan import LoadPlan, make_plan, name_after
 from .load_request import LoadRequest
 from .load_state import DatabaseState, LoadState, ask_server, ask_state
-from .shelf import check_files
+from .shelf import check_files, leased
 
 __all__ = ["LoadRequest", "contents", "load", "undo_load"]
 
@@ -55,8 +55,9 @@ def load(
             return _result(plan, state, {}, executed=False)
         progress = Progress(f"{config.state_directory}/progress.json", "load", identity=plan.target)
         try:
-            check_files(repository, state.dump)
-            facts = _execute(config, request, state, plan, progress, journal)
+            with leased(repository, state.dump, "load"):
+                check_files(repository, state.dump)
+                facts = _execute(config, request, state, plan, progress, journal)
         except BaseException as error:
             progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
             raise

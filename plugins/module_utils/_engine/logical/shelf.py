@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+from collections.abc import Iterator
 
-from ..core.errors import Failed
+from ..core.errors import Failed, Refused
 from ..core.files import digest
 from ..repository.dumps import Dump, Shelf, read_dump_entry, read_shelf
 from ..repository.layout import Repository
+from ..repository.leases import release_lease, take_lease
 
-__all__ = ["Dump", "Shelf", "check_files", "list_dumps", "newest_dump", "read_dump", "read_shelf"]
+__all__ = ["Dump", "Shelf", "check_files", "leased", "list_dumps", "newest_dump", "read_dump", "read_shelf"]
 
 
 def list_dumps(repository: Repository) -> list[Dump]:
@@ -32,6 +36,30 @@ def newest_dump(repository: Repository, database: str, *, content: str = "all") 
         if one.verified and one.selection.whole and one.selection.content == content
     ]
     return fit[-1] if fit else None
+
+
+@contextlib.contextmanager
+def leased(repository: Repository, dump: Dump, purpose: str) -> Iterator[None]:
+    """No expiry takes it while the block runs; when this process dies, nobody believes the lease any more (D05).
+
+    Raises :class:`Refused` ``dump-unfit`` where an expiry has marked it already.
+    """
+    identity = f"{purpose}-{dump.label}-{secrets.token_hex(4)}"
+    take_lease(repository, identity, purpose=purpose, label=dump.key)
+    try:
+        # An expiry looks for leases after it has marked; so of the two one sees the other.
+        status = read_dump(repository, dump.database, dump.label).status
+        if status != dump.status:
+            raise Refused(
+                "dump-unfit",
+                attempted=f"use {dump.key}",
+                happened=f"its status has become {status}",
+                remedy="Use another dump: dbkeeper info lists them.",
+                details={"key": dump.key, "status": status},
+            )
+        yield
+    finally:
+        release_lease(repository, identity)
 
 
 def check_files(repository: Repository, dump: Dump, *, digests: bool = True) -> None:
