@@ -57,6 +57,7 @@ code up [below](#codes), then read the fault's row.
     "C": ("C. The host", "C. ホスト"),
     "D": ("D. On the way", "D. 復旧の途中"),
     "E": ("E. A repository on another host", "E. 別のホストのリポジトリ"),
+    "F": ("F. Copies in other places", "F. 別の場所のコピー"),
     "columns": (
         "| id | fault | what dbkeeper does | what you do |",
         "| id | 障害 | dbkeeper の動作 | 利用者の対処 |",
@@ -95,7 +96,7 @@ def page(language: str) -> str:
     faults = catalogue().FAULTS
     numbers = {status: sum(fault.status == status for fault in faults) for status in STATUSES}
     lines = [say("head", count=len(faults), **numbers)]
-    for group in "ABCDE":
+    for group in "ABCDEF":
         lines += [f"## {say(group)}", "", say("columns"), "|---|---|---|---|"]
         lines += [row(fault, place, say) for fault in faults if fault.id[0] == group]
         lines.append("")

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""What an object store does wrong: tried again with pauses where it may pass, and never told as success."""
+"""What an object store does wrong: tried again with pauses where it may pass, and never told as success.
+
+Faults F01 to F08.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -239,3 +243,63 @@ def test_what_is_damaged_in_the_repository_does_not_get_over_a_good_copy(
     assert (place / "main" / "base" / first / "base.tar.zst").read_bytes() == good
     assert not (place / "main" / "base" / second).exists(), "the broken one is not listed"
     assert rot in [path.read_bytes() for path in place.glob(f"main/wal/*/*/{segment.name}")]
+
+
+def test_f01_the_place_of_another_cluster_is_refused(cluster: Cluster, sandbox: Sandbox) -> None:
+    place = sandbox.root / "disk"
+    place.mkdir()
+    cluster.write_config(copies={"disk": {"to": str(place)}})
+    cluster.keeper("copy", "--prepare").expect(0)
+    marker = place / "main" / "copy.json"
+    marker.write_text(marker.read_text().replace('"main"', '"other"'))
+    assert cluster.keeper("copy").expect(3)["copies"]["disk"]["error"]["code"] == "copy-stranger"
+    assert not (place / "main" / "wal").exists()
+
+
+def test_f06_a_damaged_list_is_told_and_looked_at_again_when_it_is_removed(
+    cluster: Cluster, sandbox: Sandbox
+) -> None:
+    cluster.keeper("backup").expect(0)
+    place = sandbox.root / "disk"
+    place.mkdir()
+    cluster.write_config(copies={"disk": {"to": str(place)}})
+    cluster.keeper("copy", "--prepare").expect(0)
+    cluster.keeper("copy").expect(0)
+    (sheet,) = place.glob("main/sheets/base/*.json")
+    sheet.write_text("{")
+    assert cluster.keeper("copy").expect(3)["copies"]["disk"]["error"]["code"] == "copy-sheet-damaged"
+    sheet.unlink()
+    again = cluster.keeper("copy").expect(0)["copies"]["disk"]["sent"]
+    assert (again["adopted"], again["objects"]) == (3, 0)
+    sheet.write_text(sheet.read_text().replace("base/", "../../", 1))
+    assert cluster.keeper("copy").expect(3)["copies"]["disk"]["error"]["code"] == "copy-sheet-damaged"
+
+
+def test_f07_a_public_key_that_is_none_is_refused_before_anything_is_sent(
+    cluster: Cluster, sandbox: Sandbox
+) -> None:
+    place = sandbox.root / "disk"
+    place.mkdir()
+    broken = {"tool": "age", "recipients": ["age1thisisnokey"]}
+    cluster.write_config(copies={"disk": {"to": str(place), "encryption": broken}})
+    cluster.keeper("copy", "--prepare").expect(0)
+    assert cluster.keeper("copy").expect(3)["copies"]["disk"]["error"]["code"] == "copy-key-unusable"
+    assert not (place / "main" / "wal").exists()
+
+
+def test_f08_nothing_for_the_target_and_no_room(cluster: Cluster, sandbox: Sandbox) -> None:
+    cluster.keeper("backup").expect(0)
+    place = sandbox.root / "disk"
+    place.mkdir()
+    cluster.write_config(copies={"disk": {"to": str(place)}})
+    cluster.keeper("copy", "--prepare").expect(0)
+    cluster.keeper("copy").expect(0)
+    back = ("disk", "--back", str(sandbox.root / "back"))
+    cluster.keeper("copy", *back, "--target-time", "2001-01-01 00:00:00Z").refused("copy-nothing")
+    (sheet,) = place.glob("main/sheets/base/*.json")
+    value = json.loads(sheet.read_text())
+    for one in value["objects"].values():
+        one["plain_bytes"] = 1 << 60
+    sheet.write_text(json.dumps(value))
+    cluster.keeper("copy", *back).refused("copy-no-room")
+    assert not (sandbox.root / "back").exists()

@@ -22,8 +22,8 @@ from tools.fault_pages import PAGES, STATUSES, page
 CHECKOUT = Path(__file__).resolve().parents[3]
 ENGINE = CHECKOUT / "plugins/module_utils/_engine"
 #: A of targets, B of content, C of hosts, D of the way: 73 when the list was made; E of a repository elsewhere.
-NUMBERS = {"A": 18, "B": 22, "C": 20, "D": 13, "E": 6}
-ROW = re.compile(r'^\| <a id="([a-e]\d\d)"></a>([A-E]\d\d) \|(.*)\|$')
+NUMBERS = {"A": 18, "B": 22, "C": 20, "D": 13, "E": 6, "F": 8}
+ROW = re.compile(r'^\| <a id="([a-f]\d\d)"></a>([A-F]\d\d) \|(.*)\|$')
 CODE_ROW = re.compile(r"^\| `([a-z-]+)` \| (.*) \|$")
 SLUG = re.compile(r"`([a-z]+(?:-[a-z]+)*)`")
 JAPANESE = re.compile("[぀-ヿ一-鿿]")
@@ -56,8 +56,8 @@ def raised() -> frozenset[str]:
 DONE = ("A", "D", "E")
 #: Codes whose tests are being written.
 AWAITED: set[str] = set()
-ID = re.compile(r"(?<![0-9A-Za-z])([A-Ea-e]\d\d)(?![0-9A-Za-z])")
-RANGE = re.compile(r"\b([A-E])(\d\d) to \1(\d\d)\b")
+ID = re.compile(r"(?<![0-9A-Za-z])([A-Fa-f]\d\d)(?![0-9A-Za-z])")
+RANGE = re.compile(r"\b([A-F])(\d\d) to \1(\d\d)\b")
 
 
 @cache
@@ -109,7 +109,7 @@ def test_pages_are_up_to_date(language: str) -> None:
 
 def test_every_id_of_the_list_is_there_once() -> None:
     expected = [f"{group}{number:02}" for group, last in NUMBERS.items() for number in range(1, last + 1)]
-    assert len(expected) == 73 + 6
+    assert len(expected) == 73 + 6 + 8
     assert [fault.id for fault in FAULTS] == expected
 
 
@@ -176,7 +176,7 @@ def test_a_row_names_no_other_codes_than_its_faults(language: str) -> None:
 def test_a_code_leads_to_the_faults_that_name_it_and_to_no_other(language: str) -> None:
     lines = PAGES[language].read_text(encoding="utf-8").splitlines()
     matches = [match for match in map(CODE_ROW.match, lines) if match]
-    told = {match[1]: re.findall(r"\[([A-E]\d\d)\]\(#([a-e]\d\d)\)", match[2]) for match in matches}
+    told = {match[1]: re.findall(r"\[([A-F]\d\d)\]\(#([a-f]\d\d)\)", match[2]) for match in matches}
     assert len(told) == len(matches)
     expected = {fault.id: fault.codes for fault in FAULTS}
     assert set(told) == {code for codes in expected.values() for code in codes}
@@ -189,15 +189,15 @@ def test_the_ids_that_the_code_speaks_of_are_those_of_the_list() -> None:
     spoken = {
         identity
         for path in sources()
-        for identity in re.findall(r"\b[A-E]\d\d\b", path.read_text(encoding="utf-8"))
+        for identity in re.findall(r"\b[A-F]\d\d\b", path.read_text(encoding="utf-8"))
     }
     assert spoken <= {fault.id for fault in FAULTS}
 
 
 def named_in(text: str) -> set[str]:
     """The ids that a text speaks of; "B01 to B04" and "B01-B04" speak of all between."""
-    found = set(re.findall(r"\b[A-E]\d\d\b", text))
-    for first, last in re.findall(r"\b([A-E]\d\d)(?: to |-)([A-E]\d\d)\b", text):
+    found = set(re.findall(r"\b[A-F]\d\d\b", text))
+    for first, last in re.findall(r"\b([A-F]\d\d)(?: to |-)([A-F]\d\d)\b", text):
         found |= {f"{first[0]}{number:02}" for number in range(int(first[1:]), int(last[1:]) + 1)}
     return found
 

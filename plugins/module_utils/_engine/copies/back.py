@@ -3,6 +3,7 @@
 """Bringing a copy back into a directory that is a repository then: every object held against the digests of its sheet.
 
 What is there already is kept and looked at; nothing is overwritten. A backup appears when all of it is there.
+Damage in the copy is seen here (fault F06).
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def _in_order(bases: Mapping[str, Sheet]) -> list[Sheet]:
 
 
 def _newest(bases: Mapping[str, Sheet], target: BackTarget) -> Sheet:
-    """The newest backup that ended before the target and whose chain is whole."""
+    """The newest backup that ended before the target and whose chain is whole (fault F08)."""
     fit = []
     for one in bases.values():
         ended, stop = one.facts.get("stopped_at"), one.facts.get("stop_lsn")

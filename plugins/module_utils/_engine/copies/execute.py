@@ -4,6 +4,7 @@
 
 What goes wrong with one object (its source is damaged, what is stored is not what was sent) ends its group, and the
 others go on; what goes wrong with the place ends the run. Everything that arrived is on a sheet or found by looking.
+What rots in the repository never gets over what was copied before (fault F05).
 """
 
 from __future__ import annotations

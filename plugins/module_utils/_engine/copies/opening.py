@@ -3,7 +3,7 @@
 """From the wish for a copy to the place that it names, and the marker that tells the place from an empty mount point.
 
 The marker is made once, on purpose (``dbkeeper copy NAME --prepare``). Where it is missing nothing is written: the disk
-is not mounted, or the bucket is another one.
+is not mounted, or the bucket is another one (fault F01).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 # Copyright: dbkeeper.ops contributors
 """What is sent: a file of the repository, its digest taken on the way, encrypted where that is wished.
 
-With encryption, age or GnuPG reads the file and we read from it; the private key is never here.
+With encryption, age or GnuPG reads the file and we read from it; the private key is never here
+(fault F07).
 """
 
 from __future__ import annotations

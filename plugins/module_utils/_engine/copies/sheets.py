@@ -76,10 +76,10 @@ def read_sheet(data: bytes, where: str) -> Sheet:
         if value.pop("format") != FORMAT or value["state"] not in STATES:
             raise ValueError("it is of another format")
         objects = {key: Kept(**one) for key, one in value.pop("objects").items()}
-        for key, one in objects.items():
-            for path in (key, one.name):
-                if path.startswith("/") or ".." in path.split("/"):
-                    raise ValueError(f"{path!r} leads out of the copy")
+        paths = [value["group"], *objects, *(one.name for one in objects.values())]
+        for path in paths:
+            if path.startswith("/") or ".." in path.split("/"):
+                raise ValueError(f"{path!r} leads out of the copy")
         return Sheet(**value, objects=objects)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Failed(

@@ -145,7 +145,7 @@ class Throttle:
 
 
 def wrong_digest(where: str, key: str, sent: str, found: str) -> KeeperError:
-    """What lies there is not what was sent."""
+    """What lies there is not what was sent (fault F04)."""
     return Failed(
         "copy-digest-wrong",
         attempted=f"copy {key} to {where}",
@@ -157,7 +157,7 @@ def wrong_digest(where: str, key: str, sent: str, found: str) -> KeeperError:
 
 
 def denied(where: str, attempted: str, words: str) -> KeeperError:
-    """It is there and does not let us."""
+    """It is there and does not let us (fault F02)."""
     return Refused(
         "copy-denied",
         attempted=attempted,
@@ -169,7 +169,7 @@ def denied(where: str, attempted: str, words: str) -> KeeperError:
 
 
 def unreachable(where: str, attempted: str, words: str) -> KeeperError:
-    """Nobody answers, or not as it should."""
+    """Nobody answers, or not as it should (fault F03)."""
     return Failed(
         "copy-unreachable",
         attempted=attempted,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from . import archive, backups, course, elsewhere, host, targets
+from . import archive, backups, copies, course, elsewhere, host, targets
 from .fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -14,6 +14,7 @@ FAULTS: tuple[Fault, ...] = (
     *host.FAULTS,
     *course.FAULTS,
     *elsewhere.FAULTS,
+    *copies.FAULTS,
 )
 
 

@@ -21,7 +21,7 @@ Status = Literal["stopped", "handled", "partly", "open"]
 @dataclass(frozen=True)
 class Fault:
     """A fault by its ``id`` (A: target, B: archive and backup, C: host, D: on the way,
-    E: a repository on another host).
+    E: a repository on another host, F: copies).
 
     ``codes`` are those of the errors that it ends in. ``answer`` is what dbkeeper does beyond raising them,
     ``remedy`` what a person does (None: nothing is to be done), ``missing`` what is not done yet.
