@@ -265,8 +265,13 @@ def test_dumps_and_copies_that_are_asked_for(cluster: Cluster, tmp_path: Path) -
     assert state(cluster, "dumps", "there is no verified dump") == "failed"
     wait_for(lambda: state(cluster, "copies", "second is ") == "failed", "a second to pass")
     cluster.keeper("dump").expect(0)
-    cluster.keeper("copy", "--prepare")
+    cluster.keeper("copy").expect(3)
+    assert state(cluster, "copies", "second fails: copy-missing") == "failed"
+    assert state(cluster, "runs", "copy/second failed at") == "failed"
+    place.mkdir()
+    cluster.keeper("copy", "--prepare").expect(0)
     cluster.keeper("copy").expect(0)
+    assert state(cluster, "runs") == "ok"
     found = checks(cluster)
     assert found["dumps"]["state"] == "ok" and found["copies"]["state"] == "ok", found["copies"]
     (entry,) = (cluster.repository / cluster.name / "dump").glob("*/*/dump.json")
