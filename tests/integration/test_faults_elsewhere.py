@@ -57,7 +57,13 @@ def way(vault: Elsewhere) -> Path:
     return vault.roughen(20_000)
 
 
-@pytest.mark.parametrize("noise", ["echo welcome; exec ", "echo welcome; : "], ids=["before it", "instead"])
+@pytest.mark.parametrize(
+    "noise",
+    [
+        pytest.param("echo welcome; exec ", id="before it"),
+        pytest.param("echo welcome; : ", id="instead", marks=pytest.mark.matrix),
+    ],
+)
 def test_what_answers_there_is_no_door(sandbox: Sandbox, vault: Elsewhere, noise: str) -> None:
     """E02: a profile that writes, or a key without the forced command."""
     cluster = Cluster(sandbox, elsewhere=vault).start()
@@ -130,7 +136,9 @@ def past(cluster: Cluster) -> World:
     return world.work().point("here").work().finish()
 
 
-@pytest.mark.parametrize(("step", "most_bytes"), [("stage", 400_000), ("replay", 20_000)])
+@pytest.mark.parametrize(
+    ("step", "most_bytes"), [pytest.param("stage", 400_000, marks=pytest.mark.matrix), ("replay", 20_000)]
+)
 def test_a_restore_goes_on_where_its_way_was_cut(
     sandbox: Sandbox, vault: Elsewhere, step: str, most_bytes: int
 ) -> None:
