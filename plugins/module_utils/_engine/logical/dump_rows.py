@@ -167,4 +167,4 @@ class Snapshot:
         return wanted, [json.dumps(name) for name in said if len(by_text.get(name, ())) != 1]
 
     def _changed(self) -> set[Name]:
-        return {(schema, table) for schema, table in self._session.ask(_CHANGED)}
+        return {(row[0], row[1]) for row in self._session.ask(_CHANGED)}
