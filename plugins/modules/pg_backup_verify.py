@@ -45,6 +45,11 @@ options:
     description: Whether everything is read.
     type: bool
     default: false
+  trial:
+    description:
+      - Instead load the newest dump of this database into a scratch database, prove its rows against the dump's record,
+        and drop it, also after a failure or a kill.
+    type: str
   max_rate_kbytes:
     description: So many kilobytes are read a second at most. If not set, there is no limit.
     type: int
@@ -66,6 +71,11 @@ EXAMPLES = r"""
     cluster: main
     thorough: true
     max_rate_kbytes: 50000
+
+- name: Prove that the newest dump can be loaded
+  dbkeeper.ops.pg_backup_verify:
+    cluster: main
+    trial: app
 """
 
 RETURN = r"""
@@ -81,6 +91,11 @@ verification:
   returned: success
   type: dict
   sample: {good: true, bad: [], backups: [], dumps: [], wal: [], bytes: 1048576}
+trial:
+  description: What was loaded and proven, with O(trial).
+  returned: success, with O(trial)
+  type: dict
+  sample: {database: app, dump: dump/app/20261121T014900Z-app, rows: 48211, tables: 12, seconds: 3.2}
 executed:
   description: Whether anything was read. False in check mode.
   returned: success
@@ -94,6 +109,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.core.errors import Failed
+from ..module_utils._engine.watch.trial import trial
 from ..module_utils._engine.watch.verification import verify_cluster, verify_there
 from ..module_utils._engine.watch.verify import VerifyRequest
 from ..module_utils._module import CLUSTER_OPTIONS, become_owner, load_config, serve
@@ -108,6 +124,8 @@ def verified(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     else:
         config = load_config(params)
         become_owner(config)
+        if asked.trial:
+            return trial(config, asked.trial, check=check)
         result = verify_cluster(config, request, check=check)
     error = result.get("error")
     if error:
@@ -123,10 +141,11 @@ def main() -> None:
             "labels": {"type": "list", "elements": "str", "default": []},
             "thorough": {"type": "bool", "default": False},
             "max_rate_kbytes": {"type": "int"},
+            "trial": {"type": "str"},
             "bin_directory": {"type": "path"},
             "wait_seconds": {"type": "int", "default": 600},
         },
-        mutually_exclusive=[("root", "config")],
+        mutually_exclusive=[("root", "config"), ("trial", "root")],
         required_by={"bin_directory": ("root",)},
         supports_check_mode=True,
     )

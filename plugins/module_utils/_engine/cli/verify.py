@@ -10,9 +10,10 @@ from typing import Any
 from ..cluster.config import ClusterConfig
 from ..core.sizes import parse_duration
 from ..repository.layout import Repository
+from ..watch.trial import trial
 from ..watch.verification import verify_cluster, verify_there
 from ..watch.verify import VerifyRequest
-from ..watch.verify_words import lines
+from ..watch.verify_words import lines, trial_lines
 from .expire import add_root
 
 Outcome = tuple[dict[str, Any], list[str]]
@@ -24,6 +25,12 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", nargs="*", metavar="LABEL", help="only these backups and dumps, thoroughly")
     parser.add_argument(
         "--thorough", action="store_true", help="read everything; goes on where an interrupted one ended"
+    )
+    parser.add_argument(
+        "--trial",
+        action=_Trial,
+        metavar="DATABASE",
+        help="load the newest dump of this database into a scratch one, prove its rows, and drop it",
     )
     parser.add_argument("--max-rate", type=int, metavar="KB", help="read so many kB a second at most")
     parser.add_argument(
@@ -43,8 +50,18 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 
 def verify_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """On the cluster's host."""
+    if options.trial is not None:
+        result = trial(config, options.trial, check=options.check)
+        return result, trial_lines(result, language)
     result = verify_cluster(config, _request(options), check=options.check)
     return result, lines(result, language)
+
+
+class _Trial(argparse.Action):
+    """It has a line of its own in the history."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        namespace.trial, namespace.verb = values, "trial"
 
 
 def _verify_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:

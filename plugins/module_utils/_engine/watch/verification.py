@@ -15,6 +15,7 @@ from ..repository.layout import Repository
 from ..retention.expiry import last_expiry
 from ..retention.policy import Policy
 from .gentle import stand_back
+from .trial import sweep_if_idle
 from .verify import VerifyRequest, verify
 
 
@@ -28,6 +29,7 @@ def verify_cluster(config: ClusterConfig, request: VerifyRequest, *, check: bool
     progress.phase("verify")
     if not check:
         stand_back()
+        sweep_if_idle(config)
     try:
         result = verify(
             repository,

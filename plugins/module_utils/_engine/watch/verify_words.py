@@ -45,6 +45,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "{verdict}: {bytes} read in {seconds}",
         "{verdict}: {bytes} を {seconds} で読み取り",
     ),
+    "trial": (
+        "{dump} was loaded and all {rows} rows of its {tables} tables were proven, in {seconds}",
+        "{dump} を読み込み、{tables} 表の全 {rows} 行を照合しました ({seconds})",
+    ),
+    "trial-would": (
+        "would load {dump} into {scratch} ({bytes}), prove its rows, and drop it",
+        "{dump} を {scratch} に読み込み ({bytes})、行を照合して削除する予定",
+    ),
     "recent": ("nothing to do: the last one ended {at}", "実行不要: 前回の検証は {at} に完了"),
     "would": ("would read {bytes}", "{bytes} を読み取る予定"),
     "all-good": ("everything is good", "すべて正常"),
@@ -116,6 +124,18 @@ def _details(one: Mapping[str, Any], language: str) -> list[str]:
     if one.get("mark") in ("marked", "cleared"):
         found.append(word(one["mark"], language))
     return found
+
+
+def trial_lines(result: Mapping[str, Any], language: str) -> list[str]:
+    """What a trial did, or would do."""
+    if not result["executed"]:
+        plan = result["plan"]
+        size = format_bytes(plan["database_bytes"])
+        return [word("trial-would", language, dump=plan["dump"], scratch=plan["scratch"], bytes=size)]
+    done = result["trial"]
+    seconds = format_duration(done["seconds"])
+    about = {name: done[name] for name in ("dump", "rows", "tables")}
+    return [word("trial", language, seconds=seconds, **about)]
 
 
 def _planned(plan: Mapping[str, Any], language: str) -> list[str]:
