@@ -28,6 +28,11 @@ from tests.integration.harness.sandbox import Sandbox
 
 #: As patient as in life, in a hundredth of the time.
 QUICK = Patience(tries=5, first_seconds=0.005, longest_seconds=0.05)
+#: In one request, and in parts (the latter with the long sweeps).
+SIZES = (
+    pytest.param(1000, id="whole"),
+    pytest.param(PART_BYTES + 1000, id="parts", marks=pytest.mark.matrix),
+)
 KEY = "wal/7/00000001/000000010000000000000001.zst"
 
 
@@ -64,7 +69,7 @@ def stored(vault: ObjectStore) -> bytes | None:
 
 
 @pytest.mark.parametrize("what", ["500", "503", "timeout", "bad-digest", "cut"])
-@pytest.mark.parametrize("size", [1000, PART_BYTES + 1000], ids=["whole", "parts"])
+@pytest.mark.parametrize("size", SIZES)
 def test_what_passes_is_tried_again(
     vault: ObjectStore, send: Callable[..., Any], sandbox: Sandbox, what: str, size: int
 ) -> None:
@@ -91,7 +96,7 @@ def test_what_passes_is_tried_again(
         ("flip", "copy-digest-wrong"),
     ],
 )
-@pytest.mark.parametrize("size", [1000, PART_BYTES + 1000], ids=["whole", "parts"])
+@pytest.mark.parametrize("size", SIZES)
 def test_what_stays_is_an_error_and_nothing_is_left_that_looks_good(
     vault: ObjectStore, send: Callable[..., Any], what: str, code: str, size: int
 ) -> None:

@@ -103,16 +103,17 @@ def _wal(store: Store, sheets: dict[str, Sheet], plan: KeepPlan, watch: Watch) -
         groups.setdefault(wal_group(key), set()).add(key)
     for name, keys in groups.items():
         sheet = sheets.get(name)
-        for key in sorted(keys):
-            watch(f"wal {key}")
-            store.delete(sheet.objects[key].name if sheet and key in sheet.objects else key)
-        if sheet is None:
-            continue
-        left = sheet.without(keys)
-        watch(f"sheet {name}")
-        if left.objects:
-            store.write(sheet.key, left.to_bytes())
+        lying = [sheet.objects[key].name if sheet and key in sheet.objects else key for key in sorted(keys)]
+        if sheet is not None:
+            # What is on no list any more, and still there after a crash, is found by looking.
+            watch(f"sheet {name}")
+            left = sheet.without(keys)
             sheets[name] = left
-        else:
-            store.delete(sheet.key)
-            del sheets[name]
+            if left.objects:
+                store.write(sheet.key, left.to_bytes())
+            else:
+                store.delete(sheet.key)
+                del sheets[name]
+        for stored in lying:
+            watch(f"wal {stored}")
+            store.delete(stored)

@@ -68,6 +68,14 @@ def copy(
     """
     attempted = f"copy the repository of cluster {config.cluster}"
     wishes = wished(config, names, attempted)
+    if config.repository_is_elsewhere:
+        raise Refused(
+            "repository-elsewhere",
+            attempted=attempted,
+            happened=f"the repository is {config.repository}; copies are made where it lies",
+            remedy="On that host, describe the cluster with the repository's path there (keeper_config) and give that "
+            "description the copies, then run dbkeeper copy there.",
+        )
     repository = local_repository(config, attempted)
     results = {}
     for wish in wishes:
