@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""A copy that is cut off before any of its deeds: more than is listed may lie there, never what is broken and listed."""
+"""A copy that is cut off before any of its deeds: more than is listed may lie there, never less."""
 
 from __future__ import annotations
 
