@@ -55,7 +55,11 @@ def tell_check(config: ClusterConfig, result: Mapping[str, Any], complain: Compl
         problems[key] = Problem(
             key, item["state"], parts if item["text_ja"] != item["text"] else {"happened": item["text"]}
         )
-    gone = {f"check:{item['name']}" for item in result["checks"]} - set(problems)
+    looked_at = {f"check:{item['name']}" for item in result["checks"]}
+    if result["information"] is not None:
+        # What is not looked at any more is no problem any more; with a repository that is gone nobody knows.
+        looked_at |= {key for key in _read_state(config)["problems"] if key.startswith("check:")}
+    gone = looked_at - set(problems)
     observe(config, problems, gone, complain)
 
 
