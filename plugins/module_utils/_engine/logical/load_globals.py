@@ -17,7 +17,7 @@ from .session import Session
 _ROLE = r'("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
 _CREATE = re.compile(rf"CREATE ROLE {_ROLE}$")
 _ABOUT = (
-    re.compile(rf"(?:CREATE|ALTER) ROLE {_ROLE}\b", re.DOTALL),
+    re.compile(rf"(?:CREATE|ALTER) ROLE {_ROLE}(?=\s|$)", re.DOTALL),
     re.compile(rf"COMMENT ON ROLE {_ROLE} IS ", re.DOTALL),
     re.compile(rf"GRANT (?:{_ROLE[1:-1]}) TO {_ROLE}", re.DOTALL),
 )

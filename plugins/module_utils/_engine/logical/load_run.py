@@ -103,7 +103,8 @@ def restore_beside(
                 stop_group(process)
             if process.stderr:
                 process.stderr.close()
-    if status != 0 and ignored != errors.count:
+    # With several jobs a job counts once, whatever number of errors it met.
+    if status != 0 and (ignored is None or ignored > errors.count):
         errors.fatal.append(f"pg_restore ended with status {status}")
     if errors.fatal:
         raise load_failed(attempted, errors.fatal)
