@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from difflib import unified_diff
 from typing import Any
 
 import pytest
@@ -53,6 +54,21 @@ def schema(dumped: Cluster, by: Cluster, database: str) -> list[str]:
     return [line for line in lines if line and not re.match(r"--|\\(un)?restrict ", line)]
 
 
+def normalised(lines: list[str], old: int, new: int) -> list[str]:
+    """Without what two versions say in different words.
+
+    Up to 14 pg_dump does not dump owner and comment of schema public, which had other privileges at first, too; up to
+    15 views name the table of each column although there is only one.
+    """
+    if old < 15 <= new:
+        lines = [line for line in lines if not re.search(r"(ALTER|COMMENT ON|ON) SCHEMA public", line)]
+    if old < 16 <= new:
+        lines = [
+            re.sub(r"\b(parent|events|over_events|counting)\.(?=\w+[,;) ]|\w+$)", "", line) for line in lines
+        ]
+    return lines
+
+
 @pytest.mark.parametrize(
     ("old", "new", "form"),
     [pytest.param(*case, marks=() if case in SLICE else pytest.mark.matrix) for case in CASES],
@@ -82,7 +98,11 @@ def test_every_kind_of_object(
     assert done["load"]["proven"]
     assert sorted(done["load"]["roles"]) == (sorted(ROLES) if new != old else [])
     # By the newer one's pg_dump on both sides: what is left is a real difference.
-    assert schema(source, target, "every") == schema(target, target, "back")
+    was, now = (
+        normalised(schema(one, target, name), old, new) for one, name in ((source, "every"), (target, "back"))
+    )
+    changes = [line.rstrip() for line in unified_diff(was, now, n=0)]
+    assert not changes, "\n".join(changes)
     before, after = (
         count_rows(ClusterConfig.load(str(one.config_path)), name)
         for one, name in ((source, "every"), (target, "back"))
