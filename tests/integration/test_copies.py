@@ -273,3 +273,35 @@ def test_a_door_takes_backups_and_wal_and_never_gives_them_up(world: World, sand
         assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["beta"])
     finally:
         other.stop()
+
+
+def test_dumps_go_along_with_generations_of_the_copys_own(cluster: Cluster, sandbox: Sandbox) -> None:
+    """A database whose name is Japanese, quotes and a slash; the copy keeps the newest day, the repository all."""
+    name = "会計 \"x\"/'y'"
+    cluster.sql('CREATE DATABASE "会計 ""x""/\'y\'"')
+    place = sandbox.root / "disk"
+    place.mkdir()
+    dumps = [{"label": "books", "database": name}]
+    copies = {"disk": {"to": str(place), "retention": {"daily": 1, "weekly": 0, "monthly": 0}}, "all": {}}
+    copies["all"] = {"to": str(sandbox.root / "all")}
+    (sandbox.root / "all").mkdir()
+    cluster.write_config(dumps=dumps, copies=copies)
+    cluster.keeper("copy", "--prepare").expect(0)
+    for _dummy in range(2):
+        cluster.keeper("dump").expect(0)
+    cluster.keeper("copy").expect(0)
+    ours = {
+        key: text for key, text in files_of(cluster.repository / "main").items() if key.startswith("dump/")
+    }
+    everything = files_of(sandbox.root / "all" / "main")
+    assert ours and {key: text for key, text in everything.items() if key.startswith("dump/")} == ours
+    entries = sorted(cluster.repository.glob("main/dump/*/[!.]*/dump.json"))
+    newest = max(entries, key=lambda path: json.loads(path.read_text())["sequence"])
+    kept = list(place.glob("main/dump/*/[!.]*/dump.json"))
+    assert len(entries) == 2 and [path.parent.name for path in kept] == [newest.parent.name]
+    back = cluster.keeper("copy", "disk", "--back", str(sandbox.root / "back")).expect(0)
+    assert back["fetched"]["objects"] > 0
+    same = sandbox.root / "back" / newest.relative_to(cluster.repository)
+    assert same.read_bytes() == newest.read_bytes()
+    listed = cluster.keeper("copy", "--list").expect(0)["copies"]["disk"]["dumps"]
+    assert [one["database"] for one in listed] == [name]
