@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.integration.harness.sandbox import Sandbox
 
-from . import cold_proof, disaster, many_segments
+from . import cold_proof, disaster, logical, many_segments
 from .record import machine, say, table, write
 
 
@@ -30,7 +30,8 @@ def main() -> int:
     parser.add_argument(
         "--cold-segments", type=int, default=64, help="of 16 MB, for the proof without an index"
     )
-    parser.add_argument("--only", choices=("disaster", "segments", "cold"))
+    parser.add_argument("--logical-megabytes", type=int, default=1000, help="what is dumped and loaded")
+    parser.add_argument("--only", choices=("disaster", "segments", "cold", "logical"))
     options = parser.parse_args()
     reports = Path(os.environ.get("DBKEEPER_REPORT_DIR", "build/reports"))
     reports.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,12 @@ def main() -> int:
         sandbox = Sandbox()
         try:
             rows += cold_proof.measure(sandbox, segments=options.cold_segments, repeat=options.repeat)
+        finally:
+            sandbox.close()
+    if options.only in (None, "logical"):
+        sandbox = Sandbox()
+        try:
+            rows += logical.measure(sandbox, megabytes=options.logical_megabytes, repeat=options.repeat)
         finally:
             sandbox.close()
     write(reports / "bench.json", rows)
