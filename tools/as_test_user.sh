@@ -46,11 +46,7 @@ if [ "$available" -ge 12 ] && [ -z "${DBKEEPER_TEST_KEEP:-}${DBKEEPER_TEST_ON_DI
 fi
 export DBKEEPER_TEST_MEMORY=$memory DBKEEPER_TEST_TMP=$work/tmp
 mkdir "$DBKEEPER_TEST_TMP"
-contain=(unshare --ipc --pid --mount-proc --fork --kill-child -- bash -c
-    'mount -t tmpfs -o mode=1777 tmpfs /dev/shm \
-     && { [ -z "$DBKEEPER_TEST_MEMORY" ] \
-          || mount -t tmpfs -o "size=$DBKEEPER_TEST_MEMORY,mode=1777" tmpfs "$DBKEEPER_TEST_TMP"; } \
-     && "$@"; exit $?' init)
+contain=(unshare --ipc --pid --mount-proc --fork --kill-child -- "$here/tools/contained.sh")
 "${contain[@]}" true 2>/dev/null || contain=()
 
 finish() {
