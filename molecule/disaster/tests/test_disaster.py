@@ -138,8 +138,9 @@ def test_5_the_evidence_says_who_took_over_and_how_long_it_took(disaster: Disast
     paths = repository.check_output(f"find {ROOT}/main/evidence -name '*.json'").split()
     records = [json.loads(repository.check_output("cat %s", path)) for path in paths]
     restored = [one for one in records if one.get("result") == "restored"]
-    assert len(restored) == 1, [(one["id"], one["host"], one["asked"], one["ended"]) for one in restored]
-    [record] = restored
+    # Behind the door nothing is replaced: what is known later is told beside it, under the same id.
+    assert len({one["id"] for one in restored}) == 1, [(one["id"], one["ended"]) for one in restored]
+    record = max(restored, key=lambda one: one["ended"])
     assert (record["result"], record["host"]) == ("restored", "spare")
     assert record["kept_directory"] is None
 
