@@ -27,6 +27,8 @@ ENVIRONMENT = {
     "FAKETIME_NO_CACHE": "1",
     "NO_FAKE_STAT": "1",
 }
+#: A server lives through many turns; its waiting is not to jump with them.
+SERVER = {**ENVIRONMENT, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
 WORK = (
     "INSERT INTO ledger SELECT {day} * 1000 + i, md5(({day} * 1000 + i)::text), clock_timestamp() "
     "FROM generate_series(1, 200) i; SELECT pg_switch_wal()"
@@ -72,7 +74,8 @@ def events(day: datetime, missed: bool) -> list[tuple[datetime, str, str]]:
 
 
 def as_user(user: str, command: str) -> subprocess.CompletedProcess[str]:
-    """With the turned clock."""
+    """With the turned clock; not behind other work, which on a busy machine would take all day."""
+    command = command.replace("nice -n 10 ionice -c 2 -n 7 ", "")
     clock = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
     return subprocess.run(
         ["runuser", "-u", user, "--", "env", *clock, "sh", "-c", command],

@@ -20,7 +20,7 @@ from tests.mail_catcher import MailCatcher
 
 PROJECT = Path(__file__).resolve().parents[3]
 REPOSITORY = "/var/lib/dbkeeper/repository/main"
-DAYS = 31
+DAYS = int(os.environ.get("DBKEEPER_TEST_DAYS", "31"))
 #: On this day the bucket refuses everything, on that one the host is off in the night.
 DENIED_DAY, MISSED_DAY = 6, 12
 CONTENT = "SELECT count(*), md5(string_agg(id || word || at, ',' ORDER BY id)) FROM ledger"
@@ -113,7 +113,7 @@ def _begin(lived: Month) -> None:
         "cd /root && python3 -c %s",
         "import datetime, simulated_days as s; "
         f"s.turn(datetime.datetime.fromtimestamp({begin.timestamp()}, datetime.timezone.utc)); "
-        "print(chr(10).join(f'{name} = {value!r}' for name, value in s.ENVIRONMENT.items()))",
+        "print(chr(10).join(f'{name} = {value!r}' for name, value in s.SERVER.items()))",
     )
     one.check_output("systemctl stop postgresql@15-main")
     one.check_output(f"rm -rf {REPOSITORY}/wal/* {REPOSITORY}/index/*")
@@ -196,10 +196,11 @@ def test_5_the_repository_is_lost_and_the_copy_restores(month: Month) -> None:
     one.check_output("systemctl stop postgresql@15-main")
     one.check_output(f"rm -rf {REPOSITORY} /var/lib/postgresql/15/main")
 
-    brought = keeper(spare, "copy", "vault", "--back", "/var/lib/dbkeeper/brought")
+    spare.check_output("install -d -o postgres -g postgres -m 0750 /srv/brought")
+    brought = keeper(spare, "copy", "vault", "--back", "/srv/brought")
     assert "error" not in brought, brought
     restored = spare.run(
-        "dbkeeper restore --cluster main --repository /var/lib/dbkeeper/brought --latest "
+        "dbkeeper restore --cluster main --repository /srv/brought --latest "
         "--accept-other-system --confirm main --json"
     )
     assert restored.rc == 0, restored.stdout + restored.stderr
