@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import Failed
-from .privilege import as_root, real_owner
+from .privilege import Owner, as_root, real_owner
 
 _TAIL = 2000
 
@@ -43,6 +44,12 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return environment
 
 
+def _environment(extra: Mapping[str, str] | None, owner: Owner | None) -> dict[str, str]:
+    """Programs find certificates and passwords at home, and root's home is closed to whom we have become."""
+    home = {"HOME": pwd.getpwuid(owner.uid).pw_dir} if owner else {}
+    return clean_environment({**home, **(extra or {})})
+
+
 def start(
     argv: Sequence[str],
     *,
@@ -63,7 +70,7 @@ def start(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env=clean_environment(env),
+            env=_environment(env, owner),
             cwd=cwd or "/",
             start_new_session=True,
             user=owner.uid if owner else None,
