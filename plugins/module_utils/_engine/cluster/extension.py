@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from .config import ClusterConfig
+from .instance import Instance
 from .psql import query
 from .replication_role import quote_identifier
 
@@ -22,11 +23,14 @@ def plan_extension(name: str, found: bool, *, in_recovery: bool) -> list[str]:
 def ensure_extension(config: ClusterConfig, name: str, database: str, *, check: bool) -> dict[str, Any]:
     """Make the extension where it is missing; its version is left alone.
 
-    In check mode a cluster that is still to be made counts as one without it. Raises what
-    :func:`cluster.psql.query` raises.
+    In check mode a cluster that is still to be made counts as one without it, and of one that is stopped nothing is
+    foretold. Raises what :func:`cluster.psql.query` raises.
     """
     found = in_recovery = False
-    if os.path.isdir(config.data_directory) or not check:
+    made = os.path.isdir(config.data_directory)
+    if check and made and not Instance(config).status().running:
+        found = True
+    elif made or not check:
         rows = query(
             config,
             "SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_extension WHERE extname = :'name')",
