@@ -37,7 +37,7 @@ from .harness.world import lsn_number
 
 SEED = int(os.environ.get("DBKEEPER_TEST_SEED") or time.time_ns() % 1_000_000_000)
 IN_ALL = 10_000
-IN_SLICE = 240
+IN_SLICE = 120
 BATCH = 250
 
 
