@@ -30,6 +30,7 @@ ORDER = (
     "logical",
     "copies",
     "watch",
+    "report",
     "cli",
 )
 #: The only places where the engine may leave the standard library.
