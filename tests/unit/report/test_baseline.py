@@ -24,6 +24,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.baseli
     broken_by,
     went_down,
 )
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.finding import Finding, Says
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=timezone.utc)
 LATER = NOW + timedelta(hours=1)
@@ -127,17 +128,21 @@ def test_going_down_is_seen_in_what_both_have(before: dict[str, float], more: di
     assert not went_down(before, {})
 
 
+def found(severity: str = "low") -> Finding:
+    return Finding("HC01", "7000", severity, "measured", "", {"kind": "instance"}, Says("HC01"))
+
+
 def test_findings_are_new_once_known_then_gone_then_new_again() -> None:
     area = Area()
-    told, changed = area.recognise([("a", {"severity": "low"})], [], NOW)
-    assert (told["a"], changed) == ({"first_seen": format_utc(NOW), "state": "new", "accepted": None}, True)
-    told, changed = area.recognise([("a", {"severity": "low"})], [], LATER)
-    assert (told["a"]["state"], told["a"]["first_seen"], changed) == ("known", format_utc(NOW), False)
-    assert area.recognise([("a", {"severity": "high"})], [], LATER)[1] is True
-    assert area.recognise([], [], LATER) == ({}, True)
-    assert area.recognise([], [], LATER) == ({}, False)
-    told, changed = area.recognise([("a", {"severity": "high"})], [], LATER)
-    assert (told["a"]["state"], told["a"]["first_seen"], changed) == ("new", format_utc(NOW), True)
+    told, changed = area.recognise([found()], [], NOW)
+    assert ([one.state for one in told], told[0].first_seen, changed) == (["new"], format_utc(NOW), True)
+    told, changed = area.recognise([found()], [], LATER)
+    assert (told[0].state, told[0].first_seen, changed) == ("known", format_utc(NOW), False)
+    assert area.recognise([found("high")], [], LATER)[1] is True
+    assert area.recognise([], [], LATER) == ([], True)
+    assert area.recognise([], [], LATER) == ([], False)
+    told, changed = area.recognise([found("high")], [], LATER)
+    assert (told[0].state, told[0].first_seen, changed) == ("new", format_utc(NOW), True)
     area.recognise([], [], LATER)
     area.recognise([], [], LATER + timedelta(days=91))
     assert area.findings == {}
@@ -145,13 +150,12 @@ def test_findings_are_new_once_known_then_gone_then_new_again() -> None:
 
 def test_an_accepted_risk_is_accepted_until_its_day_is_over() -> None:
     area = Area()
-    risk = {"id": "a", "owner": "ops", "reason": "known", "until": "2026-11-21"}
-    told, changed = area.recognise([("a", {})], [risk], NOW)
-    assert (told["a"]["state"], changed) == ("accepted", True)
-    assert told["a"]["accepted"] == {"owner": "ops", "reason": "known", "until": "2026-11-21"}
-    assert area.recognise([("a", {})], [risk], LATER) == (told, False)
-    told, changed = area.recognise([("a", {})], [risk], NOW + timedelta(days=1))
-    assert (told["a"]["state"], told["a"]["accepted"], changed) == ("known", None, True)
+    risk = {"id": found().id, "owner": "ops", "reason": "known", "until": "2026-11-21"}
+    told, changed = area.recognise([found()], [risk], NOW)
+    assert (told[0].state, told[0].accepted, changed) == ("accepted", risk, True)
+    assert area.recognise([found()], [risk], LATER) == (told, False)
+    told, changed = area.recognise([found()], [risk], NOW + timedelta(days=1))
+    assert (told[0].state, told[0].accepted, changed) == ("known", None, True)
 
 
 def test_runs_are_bounded_and_first_sights_forgotten() -> None:

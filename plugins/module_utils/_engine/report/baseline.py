@@ -20,6 +20,8 @@ from typing import Any
 from ..core.clock import format_utc, parse_utc
 from ..core.files import make_directory, write_durable
 from ..core.locks import locked
+from .finding import Finding
+from .finding import Window as Shown
 
 FORMAT = 1
 FILE = "baseline.json.gz"
@@ -66,14 +68,9 @@ class Window:
         """Its length."""
         return (self.until - self.since).total_seconds()
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON, as in a finding."""
-        return {
-            "since": format_utc(self.since),
-            "until": format_utc(self.until),
-            "seconds": self.seconds,
-            "why": self.why,
-        }
+    def shown(self) -> Shown:
+        """As a finding has it."""
+        return Shown(format_utc(self.since), format_utc(self.until), self.seconds, self.why)
 
 
 def broken_by(before: Mapping[str, Any], now: Marks) -> str | None:
@@ -139,39 +136,35 @@ class Area:
         self.runs = [*self.runs, {"at": format_utc(now), **figures}][-RUNS_KEPT:]
 
     def recognise(
-        self,
-        findings: Iterable[tuple[str, Mapping[str, Any]]],
-        accepted: Iterable[Mapping[str, Any]],
-        now: datetime,
-    ) -> tuple[dict[str, dict[str, Any]], bool]:
-        """For each finding (id, what makes it another: its severity ...) ``first_seen``, ``state``, ``accepted``.
+        self, findings: Iterable[Finding], accepted: Iterable[Mapping[str, Any]], now: datetime
+    ) -> tuple[list[Finding], bool]:
+        """The findings with where they stand, and whether one is new, worse or better, gone, or newly accepted.
 
-        Also whether something is new, worse, gone or newly accepted: that alone makes a run ``changed``.
+        That alone makes a run ``changed``: figures move always. ``accepted``: ``id``, ``owner``, ``reason``, ``until``.
         """
         here = format_utc(now)
         risks = {str(item["id"]): dict(item) for item in accepted if not _over(item.get("until"), now)}
-        told: dict[str, dict[str, Any]] = {}
+        told: dict[str, Finding] = {}
         changed = False
-        for identity, about in findings:
-            before = self.findings.get(identity)
-            risk = risks.get(identity)
-            gone = bool(before and before.get("gone"))
+        for finding in findings:
+            before = self.findings.get(finding.id)
+            risk = risks.get(finding.id)
+            gone = bool(before and before["gone"])
             first = before["first_seen"] if before else here
-            state = "accepted" if risk else "known" if before and not gone else "new"
-            kept = {"first_seen": first, "about": dict(about), "accepted": risk, "gone": None}
+            about = {"severity": finding.severity, "grade": finding.grade}
+            kept = {"first_seen": first, "about": about, "accepted": risk, "gone": None}
             changed = changed or before != kept
-            self.findings[identity] = kept
-            given = {name: risk.get(name) for name in ("owner", "reason", "until")} if risk else None
-            told[identity] = {"first_seen": first, "state": state, "accepted": given}
+            self.findings[finding.id] = kept
+            told[finding.id] = finding.stand(first, known=before is not None and not gone, accepted=risk)
         for identity, before in list(self.findings.items()):
             if identity in told:
                 continue
-            if not before.get("gone"):
+            if not before["gone"]:
                 changed = True
                 self.findings[identity] = {**before, "gone": here}
             elif (now - parse_utc(before["gone"])).days >= FORGOTTEN_AFTER_DAYS:
                 del self.findings[identity]
-        return told, changed
+        return list(told.values()), changed
 
     def to_dict(self) -> dict[str, Any]:
         """JSON."""

@@ -18,7 +18,7 @@ from typing import Any
 from ..cluster import sql
 from ..core.clock import format_utc, utc_now
 from ..core.errors import Failed, KeeperError
-from .words.seen import unseen
+from .finding import NotSeen, Says
 
 LOCK_SECONDS = 0.1
 STATEMENT_SECONDS = 15.0
@@ -108,7 +108,7 @@ class Look:
     def __init__(self, options: Mapping[str, Any], *, budget_seconds: float = 60.0) -> None:
         self.options = {name: value for name, value in options.items() if value is not None}
         self.options.setdefault("connect_params", {"application_name": "dbkeeper report"})
-        self.not_seen: list[dict[str, Any]] = []
+        self.not_seen: list[NotSeen] = []
         self.server_seconds = 0.0
         self.budget_seconds = budget_seconds
         self._begun = time.monotonic()
@@ -200,8 +200,8 @@ class Look:
             self.server_seconds += time.monotonic() - begun
 
     def miss(self, what: str, reason: str, detail: str = "") -> None:
-        """Say that something was not seen. ``reason`` is one of those in ``words/seen.py``."""
-        told = unseen(what, reason, detail)
+        """Say that something was not seen. ``reason`` is a key of NOT_SEEN in ``words/``."""
+        told = NotSeen(Says(reason, {"what": what, "detail": detail}))
         if told not in self.not_seen:
             self.not_seen.append(told)
 

@@ -32,15 +32,4 @@ MISSING: dict[str, Pair] = {
     ),
 }
 
-NOT_SEEN: dict[str, Blind] = {
-    "locked": Blind(
-        Pair(
-            "another session holds or awaits an exclusive lock on it",
-            "別のセッションが排他ロックを保持または待機しています",
-        ),
-        Pair(
-            "Nothing: the next run sees it. If it stays, see who holds the lock (pg_locks).",
-            "対応は不要です。次回の実行で確認されます。続く場合は pg_locks でロックの保持者を確認してください。",
-        ),
-    ),
-}
+NOT_SEEN: dict[str, Blind] = {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import health, indexes, queries, terms
+from . import health, indexes, queries, shared, terms
 from .entry import Blind, Entry, Pair
 
 LANGUAGES = ("en", "ja")
@@ -20,7 +20,12 @@ FINDINGS: dict[str, Entry] = {**indexes.FINDINGS, **queries.FINDINGS, **health.F
 #: Evidence that is missing, by its key.
 MISSING: dict[str, Pair] = {**indexes.MISSING, **queries.MISSING, **health.MISSING}
 #: What could not be looked at, by its key.
-NOT_SEEN: dict[str, Blind] = {**indexes.NOT_SEEN, **queries.NOT_SEEN, **health.NOT_SEEN}
+NOT_SEEN: dict[str, Blind] = {
+    **shared.NOT_SEEN,
+    **indexes.NOT_SEEN,
+    **queries.NOT_SEEN,
+    **health.NOT_SEEN,
+}
 #: Severities, grades, states and other single words.
 TERMS: dict[str, Pair] = terms.TERMS
 
