@@ -43,28 +43,18 @@ def expire_cluster(
 ) -> dict[str, Any]:
     """Expire by ``policy``, or by what the description says; see :func:`.retention.expiry.expire`."""
     repository = local_repository(config, f"expire backups of cluster {config.cluster}")
-    progress = None if check else Progress(f"{config.state_directory}/progress.json", "expire")
-    told: Callable[[int, int], None] | None = None
-    if progress is not None:
-        progress.phase("expire", unit="files")
-        told = _telling(progress)
-    try:
-        result = expire(
+    progress = Progress(None if check else f"{config.state_directory}/progress.json", "expire")
+    progress.phase("expire", unit="files")
+    with progress.ending():
+        return expire(
             repository,
             policy or config.retention,
             config.bin_directory,
             dumps=dumps or config.dump_retention,
             live=live_position(config),
             check=check,
-            progress=told,
+            progress=_telling(progress),
         )
-    except BaseException as error:
-        if progress is not None:
-            progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
-        raise
-    if progress is not None:
-        progress.finish("done")
-    return result
 
 
 def expire_there(

@@ -102,12 +102,8 @@ def bring_back(
         progress = Progress(f"{config.state_directory}/progress.json", "copy")
         progress.phase("fetch", total=wanted.bytes)
         with locked(repository.lock("back"), "bring back", attempted=attempted):
-            try:
+            with progress.ending():
                 done = _Back(store, opener, repository.path, progress.update).run(wanted, loose)
-            except BaseException as error:
-                progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
-                raise
-        progress.finish("done")
         return {
             **result,
             "executed": bool(done.objects),

@@ -250,7 +250,7 @@ def _run_door(
     where = None if check else f"{config.state_directory}/copy-{wish.name}.progress.json"
     progress = Progress(where, OPERATION)
     progress.phase("send")
-    try:
+    with progress.ending():
         copy_through_door(
             config.cluster,
             config.state_directory,
@@ -261,10 +261,6 @@ def _run_door(
             check=check,
             progress=_telling(progress),
         )
-    except BaseException as error:
-        progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
-        raise
-    progress.finish("done")
 
 
 def _told(

@@ -11,10 +11,11 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .clock import format_utc, utc_now
+from .errors import KeeperError
 from .locks import owner_alive, owner_record
 from .sizes import format_bytes, format_duration
 
@@ -71,6 +72,16 @@ class Progress:
         self._close_phase()
         self._record.update(state=state, note=note)
         self._publish(force=True)
+
+    @contextlib.contextmanager
+    def ending(self, note: str = "") -> Iterator[None]:
+        """The block is all that is left: ``done`` after it, ``failed`` with an error's code, or ``interrupted``."""
+        try:
+            yield
+        except BaseException as error:
+            self.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
+            raise
+        self.finish("done", note)
 
     def seconds(self) -> dict[str, float]:
         """Seconds of each finished phase; a phase entered twice counts once, summed."""

@@ -53,12 +53,8 @@ def _alone(config: ClusterConfig, repository: Repository, request: DumpRequest) 
         return _result(plan, executed=False)
     journal = Journal.begin(f"{config.state_directory}/dump.journal.json", "dump", plan.key, plan.to_dict())
     progress = Progress(f"{config.state_directory}/progress.json", "dump", identity=plan.key)
-    try:
+    with progress.ending(plan.label):
         made = DumpExecution(request, plan, state, repository, journal, progress).run()
-    except BaseException as error:
-        progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
-        raise
-    progress.finish("done", plan.label)
     return {**_result(plan, executed=True), "dump": made.summary(), "warnings": list(made.warnings)}
 
 

@@ -54,14 +54,9 @@ def load(
         if plan.action == "none":
             return _result(plan, state, {}, executed=False)
         progress = Progress(f"{config.state_directory}/progress.json", "load", identity=plan.target)
-        try:
-            with leased(repository, state.dump, "load"):
-                check_files(repository, state.dump)
-                facts = _execute(config, request, state, plan, progress, journal)
-        except BaseException as error:
-            progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
-            raise
-        progress.finish("done")
+        with progress.ending(), leased(repository, state.dump, "load"):
+            check_files(repository, state.dump)
+            facts = _execute(config, request, state, plan, progress, journal)
         return {**_result(plan, state, facts, executed=True), "seconds": progress.seconds()}
 
 

@@ -30,8 +30,8 @@ def verify_cluster(config: ClusterConfig, request: VerifyRequest, *, check: bool
     if not check:
         stand_back()
         sweep_if_idle(config)
-    try:
-        result = verify(
+    with progress.ending():
+        return verify(
             repository,
             config.bin_directory,
             request,
@@ -40,11 +40,6 @@ def verify_cluster(config: ClusterConfig, request: VerifyRequest, *, check: bool
             check=check,
             progress=lambda done, total, note: progress.update(done, total=total, note=note or None),
         )
-    except BaseException as error:
-        progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
-        raise
-    progress.finish("done")
-    return result
 
 
 def verify_there(
