@@ -256,7 +256,6 @@ class _Run:
         identity = record_name("base", backup.label)
         step = self.steps[identity]
         self.progress(self.done, self.total, backup.label)
-        began, before = monotonic(), self.throttle.total
         told: dict[str, Any] = {
             "label": backup.label,
             "kind": backup.kind,
@@ -264,30 +263,19 @@ class _Run:
             "why": step.why,
             "fault": None,
         }
-        try:
-            fault = verify_base(self.repository, backup, step.depth, self.throttle, self._read)
-        except KeeperError as error:
-            # Nobody knows: neither marked nor cleared, and not written down as read.
-            return {**told, "result": "unknown", "fault": {"code": error.code, "text": error.happened}}
-        # A look says nothing of the bytes: it can mark, not clear.
-        outcome = mark(self.repository, backup.label, fault) if fault or step.depth == FULL else "same"
-        told |= {
-            "result": "gone" if outcome == "gone" else BAD if fault else GOOD,
-            "mark": outcome,
-            "fault": fault,
-            "read_bytes": self.throttle.total - before,
-            "seconds": round(monotonic() - began, 3),
-        }
-        self.changed = self.changed or outcome in ("marked", "cleared")
-        if outcome != "gone":
-            self._keep("base", backup.label, identity, step, fault, told["seconds"])
-        return told
+        return self._read_one(
+            told,
+            "base",
+            backup.label,
+            identity,
+            lambda: verify_base(self.repository, backup, step.depth, self.throttle, self._read),
+            lambda fault: mark(self.repository, backup.label, fault),
+        )
 
     def _dump(self, dump: Dump) -> dict[str, Any]:
         identity = record_name("dump", dump.key)
         step = self.steps[identity]
         self.progress(self.done, self.total, dump.key)
-        began, before = monotonic(), self.throttle.total
         told: dict[str, Any] = {
             "name": dump.key,
             "database": dump.database,
@@ -296,13 +284,36 @@ class _Run:
             "why": step.why,
             "fault": None,
         }
-        try:
-            fault = verify_dump(
+        return self._read_one(
+            told,
+            "dump",
+            dump.key,
+            identity,
+            lambda: verify_dump(
                 self.repository, dump, step.depth, self.bin_directory, self.throttle, self._read
-            )
+            ),
+            lambda fault: mark_dump(self.repository, dump, fault),
+        )
+
+    def _read_one(
+        self,
+        told: dict[str, Any],
+        kind: str,
+        name: str,
+        identity: str,
+        read: Callable[[], dict[str, str] | None],
+        note: Callable[[dict[str, str] | None], str],
+    ) -> dict[str, Any]:
+        """Read it, mark what was found, write down that it was read."""
+        step = self.steps[identity]
+        began, before = monotonic(), self.throttle.total
+        try:
+            fault = read()
         except KeeperError as error:
+            # Nobody knows: neither marked nor cleared, and not written down as read.
             return {**told, "result": "unknown", "fault": {"code": error.code, "text": error.happened}}
-        outcome = mark_dump(self.repository, dump, fault) if fault or step.depth == FULL else "same"
+        # A look says nothing of the bytes: it can mark, not clear.
+        outcome = note(fault) if fault or step.depth == FULL else "same"
         told |= {
             "result": "gone" if outcome == "gone" else BAD if fault else GOOD,
             "mark": outcome,
@@ -312,7 +323,7 @@ class _Run:
         }
         self.changed = self.changed or outcome in ("marked", "cleared")
         if outcome != "gone":
-            self._keep("dump", dump.key, identity, step, fault, told["seconds"])
+            self._keep(kind, name, identity, step, fault, told["seconds"])
         return told
 
     def _keep(
