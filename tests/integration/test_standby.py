@@ -29,6 +29,8 @@ from .harness.workload import recovered_rows
 from .harness.world import Frozen
 
 CONFIRM = ("--confirm", "main")
+#: The repository is the primary's, whose archiver works on whatever is done to the standby.
+ARCHIVE = "wal: "
 KILLED = """
 import os, signal, sys, json
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
@@ -84,7 +86,7 @@ def test_from_nothing_to_streaming_and_after_a_restore_again(pair: tuple[Cluster
     made = stream(standby, primary)
     assert made["changed"] and made["kept_directory"] is None
     assert made["standby"]["streaming"] == 1 and same_rows(standby, primary)
-    with standby.unchanged("postgresql.auto.conf"):
+    with standby.unchanged(ARCHIVE):
         again = stream(standby, primary)
     assert (again["changed"], again["plan"]["action"]) == (False, "none")
 
@@ -136,7 +138,7 @@ def test_one_that_receives_and_cannot_replay_is_no_standby(pair: tuple[Cluster, 
         lambda: standby.value("SELECT pg_get_wal_replay_pause_state()") == "paused",
         "replay of the standby stands",
     )
-    with standby.unchanged(), pytest.raises(Failed) as error:
+    with standby.unchanged(ARCHIVE), pytest.raises(Failed) as error:
         stream(standby, primary, patience_seconds=1)
     assert error.value.code == "standby-does-not-stream" and "has replayed up to" in error.value.happened
     standby.set(max_connections="45")
@@ -151,7 +153,7 @@ def test_what_is_no_standby_is_put_aside_only_by_name(
     other = Cluster(
         sandbox, "main", root=sandbox.root / "other", archiving=False, external_config=True
     ).start()
-    with other.unchanged(), pytest.raises(Refused) as error:
+    with other.unchanged(ARCHIVE), pytest.raises(Refused) as error:
         stream(other, primary)
     assert error.value.code == "standby-is-primary"
     assert "runs as a server of its own" in error.value.happened and "(main)" in error.value.remedy
@@ -163,7 +165,7 @@ def test_a_primary_that_does_not_answer_costs_nothing(pair: tuple[Cluster, Clust
     primary, standby = pair
     stream(standby, primary)
     primary.stop()
-    with standby.unchanged(), pytest.raises(Failed) as error:
+    with standby.unchanged(ARCHIVE), pytest.raises(Failed) as error:
         stream(standby, primary)
     assert error.value.code == "primary-unreachable"
     assert "Nothing was changed" in error.value.remedy

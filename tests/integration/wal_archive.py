@@ -37,7 +37,11 @@ class PlainArchive:
 
     def list_files(self) -> Iterator[StoredWal]:
         for entry in sorted(self.path.iterdir()):
-            status = entry.lstat()
+            try:
+                status = entry.lstat()
+            except FileNotFoundError:
+                # Renamed since it was listed.
+                continue
             signature = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
             name = entry.name.removesuffix(".copy")
             yield StoredWal(name, status.st_size, signature, str(entry))
