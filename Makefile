@@ -55,6 +55,7 @@ lint: venv ## every static check; one of them with ONLY=ruff-check
 
 .PHONY: test-unit
 test-unit: venv ## pure decisions; no server, no root
+	@tools/setup.sh packages unit
 	@python -m pytest -q -n 2 $(or $(TESTS),tests/unit) $(PYTEST_ARGS)
 
 .PHONY: test-integration

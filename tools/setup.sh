@@ -38,6 +38,7 @@ packages_of() {
         venv) echo python3 python3-venv git ;;
         quickstart) echo python3-apt ;;
         lint) echo shellcheck ;;
+        unit) echo systemd ;;
         integration)
             echo acl age faketime gnupg libnss-wrapper openssh-client openssh-server openssl pgbadger pgbouncer postgresql \
                 postgresql-contrib python3-boto3 python3-psycopg rsync zstd

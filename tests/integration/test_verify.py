@@ -188,7 +188,6 @@ def test_what_is_limited_takes_its_time(world: World) -> None:
     cluster.keeper("verify", "--max-rate", "0").refused("rate-malformed")
 
 
-@pytest.mark.skipif(18 not in installations(), reason="pg_verifybackup reads tar archives from 18 on")
 @pytest.mark.parametrize("how", ["sound", "flipped", "cut", "manifest"])
 def test_the_verdict_is_that_of_pg_verifybackup(make_cluster: Any, tmp_path: Path, how: str) -> None:
     """The server's own tool as the oracle: on the same files, the same yes or no."""

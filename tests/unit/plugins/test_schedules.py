@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -104,7 +103,6 @@ def test_times_mean_what_they_say(at: str, minute: int) -> None:
         assert times == set(at.split()[1].split(","))
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 @pytest.mark.parametrize("at", WORDS)
 def test_systemd_means_the_same_as_cron(at: str) -> None:
     minute = 37
@@ -222,7 +220,6 @@ def test_hosts_do_not_all_begin_at_once() -> None:
     assert len(minutes) > 35
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 def test_units_are_what_systemd_takes(tmp_path: Path) -> None:
     here = Where("main", "root", "/bin/true", "/state", "db1", "multi-user.target", 300)
     files = files_of("systemd", jobs_of({}, FACTS), here)
