@@ -267,6 +267,13 @@ def test_a_door_takes_backups_and_wal_and_never_gives_them_up(world: World, sand
         assert names <= set(theirs)
         assert all(ours[key] == theirs[key] for key in names if key.startswith("base/"))
         assert cluster.keeper("copy").expect(0)["changed"] is False
+        # A dump that does not go along is no success to be silent about.
+        dumps = [{"label": "all", "database": "postgres"}]
+        cluster.write_config(copies={"door": describe_door}, dumps=dumps)
+        cluster.keeper("dump").expect(0)
+        cluster.keeper("copy").expect(0)
+        found = {item["name"]: item for item in cluster.keeper("check").data["checks"]}["copies"]
+        assert found["state"] == "warning" and "door has none of 1 dumps" in found["text"], found
         lose_the_repository(cluster)
         cluster.write_config(**there, copies={})
         cluster.keeper("restore", "--target-name", "beta", "--confirm", "main").expect(0)

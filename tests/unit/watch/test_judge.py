@@ -96,6 +96,7 @@ def run(operation: str, result: str, number: int, **more: Any) -> dict[str, Any]
         (judge.copies([CopyFact("s3", None, HOUR)]), "failed", "has never been made"),
         (judge.copies([CopyFact("s3", 2 * HOUR, HOUR)]), "failed", "2 h 0 min behind"),
         (judge.copies([CopyFact("s3", 60.0, HOUR, "denied")]), "warning", "s3 fails: denied"),
+        (judge.copies([CopyFact("door", 0.0, HOUR, left_out=3)]), "warning", "none of 3 dumps"),
         (judge.copies([CopyFact("s3", 60.0, HOUR), CopyFact("nas", 1.0, HOUR)]), "ok", "nas is 1.0 s behind"),
         (judge.verification(None, None, [], DAY), "ok", "not due"),
         (judge.verification(None, 2 * DAY, [], DAY), "failed", "nothing has ever been verified"),

@@ -275,6 +275,7 @@ def _told(
         last_run_at=now,
         failure=error,
         failures=status.failures + 1 if error else 0,
+        left_out=len(result.get("plan", {}).get("left_out", ())),
         **{key: result[key] for key in ("newest", "bytes", "objects") if key in result},
     )
     if error:

@@ -26,7 +26,8 @@ class CopyStatus:
     """One copy. Times are texts in UTC, sizes bytes of what lies there.
 
     ``caught_up_at`` (seconds since 1970): up to then it had everything. ``behind_seconds`` None: it cannot be told.
-    ``failure``: the error that the last run ended with; ``failures``: how many runs in a row have failed.
+    ``left_out``: how many dumps there are that this kind of copy cannot take. ``failure``: the error that the last run
+    ended with; ``failures``: how many runs in a row have failed.
     """
 
     name: str
@@ -41,6 +42,7 @@ class CopyStatus:
     newest: dict[str, Any] | None = None
     objects: int | None = None
     bytes: int | None = None
+    left_out: int = 0
     failure: dict[str, Any] | None = None
     failures: int = 0
     behind_seconds: float | None = None

@@ -194,7 +194,11 @@ def _dumps(config: ClusterConfig, repository: Repository, now: datetime) -> Find
 def _copies(config: ClusterConfig) -> Finding:
     found = [
         judging.CopyFact(
-            one.name, one.behind_seconds, one.lag_seconds, _fault(one.failure) if one.failure else None
+            one.name,
+            one.behind_seconds,
+            one.lag_seconds,
+            _fault(one.failure) if one.failure else None,
+            one.left_out,
         )
         for one in status_of(config)
     ]

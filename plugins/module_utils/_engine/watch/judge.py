@@ -224,12 +224,13 @@ def dumps(wanted: Sequence[DumpFact], unreadable: Sequence[str]) -> Finding:
 
 @dataclass(frozen=True)
 class CopyFact:
-    """A copy: how far it is behind (None: never made), and why it fails, if it does."""
+    """A copy: how far it is behind (None: never made), why it fails, if it does, and how many dumps it cannot take."""
 
     name: str
     behind_seconds: float | None
     lag_seconds: int
     error: str | None = None
+    left_out: int = 0
 
 
 def copies(found: Sequence[CopyFact]) -> Finding:
@@ -255,6 +256,8 @@ def copies(found: Sequence[CopyFact]) -> Finding:
             said.append((OK, "copy_ok", values))
         if one.error is not None:
             said.append((FAILED if behind is None else WARNING, "copy_failing", {**values, "why": one.error}))
+        if one.left_out:
+            said.append((WARNING, "copy_left_out", {**values, "count": str(one.left_out)}))
     return _several("copies", said, "copies_none", measures)
 
 
