@@ -240,10 +240,11 @@ ODD = Finding(
     "dumps",
     "failed",
     "a | b\n'c' = d",
+    "古い",
     measures=(Measure("dump_age_seconds", 5.5, most=3, about="a'b=c|d\ne"),),
 )
-FINE = Finding("space", "ok", "x", measures=(Measure("repository_full_in_days", 20.0, least=14),))
-SOSO = Finding("rto", "warning", "never measured")
+FINE = Finding("space", "ok", "x", "x", measures=(Measure("repository_full_in_days", 20.0, least=14),))
+SOSO = Finding("rto", "warning", "never measured", "未計測")
 
 
 @pytest.mark.parametrize(

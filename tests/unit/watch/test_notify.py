@@ -72,9 +72,9 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-BAD = Finding("receive", "failed", "the receiver is gone")
-WARNS = Finding("rto", "warning", "never measured")
-FINE = Finding("server", "ok", "runs")
+BAD = Finding("receive", "failed", "the receiver is gone", "受信が止まっています")
+WARNS = Finding("rto", "warning", "never measured", "未計測")
+FINE = Finding("server", "ok", "runs", "稼働中")
 
 
 def test_a_check_that_is_not_made_any_more_is_no_problem_any_more(desk: Desk) -> None:

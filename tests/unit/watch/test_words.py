@@ -7,14 +7,16 @@ from __future__ import annotations
 import ast
 import re
 import string
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.sayings import LANGUAGES, span
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_decide import Event
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_text import compose
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.words import LANGUAGES, WORDS
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.words import WORDS
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 ENGINE = CHECKOUT / "plugins/module_utils/_engine"
@@ -35,11 +37,48 @@ def test_every_text_is_there_in_both_languages(name: str) -> None:
     assert fields(english) == fields(japanese)
 
 
+def nodes(package: str = "") -> Iterator[tuple[Path, ast.AST]]:
+    for path in sorted((ENGINE / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            yield path, node
+
+
+def test_no_check_has_a_sentence_of_its_own() -> None:
+    """What is said comes from the table: nobody makes a check of a text."""
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path, node in nodes()
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("Check", "Finding")
+        and any(
+            isinstance(part, ast.JoinedStr)
+            or (isinstance(part, ast.Constant) and isinstance(part.value, str))
+            for part in [*node.args[2:], *(word.value for word in node.keywords)]
+        )
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "japanese"),
+    [
+        (4.25, "4.2 s", "4.2秒"),
+        (95, "1 min 35 s", "1分35秒"),
+        (120, "2 min 0 s", "2分"),
+        (93600, "26 h 0 min", "26時間"),
+    ],
+)
+def test_how_long_in_both_languages(seconds: float, english: str, japanese: str) -> None:
+    assert (span(seconds).en, span(seconds).ja) == (english, japanese)
+
+
 def test_every_text_that_is_asked_for_is_there_and_none_is_idle() -> None:
     used: set[str] = set()
-    for path in [*(ENGINE / "watch").glob("*.py"), *(ENGINE / "cli").glob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if path.name != "words.py" and isinstance(node, ast.Constant) and isinstance(node.value, str):
+    tables = (ENGINE / "watch/words.py", ENGINE / "core/check_words.py")
+    for package in ("backup", "settings", "watch", "cli"):
+        for path, node in nodes(package):
+            if path not in tables and isinstance(node, ast.Constant) and isinstance(node.value, str):
                 used.add(node.value)
     prefixes = ("check_", "operation_", "label_")
     idle = {name for name in WORDS if name not in used and not name.startswith(prefixes)}

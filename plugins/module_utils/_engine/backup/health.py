@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.sizes import format_bytes, format_duration
+from ..core.check_words import told
+from ..core.sayings import span
+from ..core.sizes import format_bytes
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 _LEFT_BEHIND_SECONDS = 3600
@@ -16,15 +18,21 @@ _LEFT_BEHIND_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at."""
+    """One thing looked at, said in English and in Japanese."""
 
     name: str
     state: str
     text: str
+    text_ja: str
+
+    @classmethod
+    def told(cls, check: str, state: str, word: str, /, **values: Any) -> Check:
+        """With a sentence of the catalogue."""
+        return cls(**told(check, state, word, **values))
 
     def to_dict(self) -> dict[str, str]:
         """JSON values."""
-        return {"name": self.name, "state": self.state, "text": self.text}
+        return dict(self.__dict__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ class Facts:
     archiver: Mapping[str, Any] | None = None
     free_bytes: int = 0
     largest_backup_bytes: int = 0
-    last_restore_seconds: float | None = None
+    #: What was measured last: ``seconds``, ``at``, ``trial`` (the dump that was loaded; None: a whole restore).
+    measured: Mapping[str, Any] | None = None
 
 
 def judge(facts: Facts) -> list[Check]:
@@ -79,121 +88,118 @@ def judge(facts: Facts) -> list[Check]:
 def _server(facts: Facts) -> Check:
     server = facts.server or {}
     if server.get("running"):
-        return Check(
-            "server", OK, f"{server.get('version', 'PostgreSQL')}, {server.get('reason', 'running')}"
-        )
-    return Check("server", FAILED, str(server.get("reason") or server.get("error") or "it is not known"))
+        version, reason = server.get("version", "PostgreSQL"), server.get("reason", "running")
+        return Check.told("server", OK, "server_runs", version=version, reason=reason)
+    error = server.get("error")
+    why = server.get("reason") or (error.get("happened") if isinstance(error, Mapping) else error)
+    if why:
+        return Check.told("server", FAILED, "server_not", why=str(why))
+    return Check.told("server", FAILED, "server_unknown")
 
 
 def _archiving(facts: Facts) -> Check:
     archiver = facts.archiver
     if archiver is None:
-        return Check("archiving", WARNING, "not known, as no server answers")
+        return Check.told("archiving", WARNING, "unknown_server")
     if not archiver["on"]:
-        return Check("archiving", FAILED, "archive_mode or archive_command is not set: run the backup role")
+        return Check.told("archiving", FAILED, "archiving_off")
     if archiver["failing"]:
-        text = f"fails at {archiver['last_failed_wal']} ({archiver['ready_segments']} wait): see the server's log"
-        return Check("archiving", FAILED, text)
-    return Check("archiving", OK, f"last archived {archiver['last_archived_wal'] or 'nothing yet'}")
+        name, count = archiver["last_failed_wal"], archiver["ready_segments"]
+        return Check.told("archiving", FAILED, "archiving_fails", name=name, count=count)
+    if not archiver["last_archived_wal"]:
+        return Check.told("archiving", OK, "archiving_first")
+    return Check.told("archiving", OK, "archiving_ok", name=archiver["last_archived_wal"])
 
 
 def _rpo(facts: Facts) -> Check:
-    goal = format_duration(facts.rpo_seconds)
+    goal = span(facts.rpo_seconds)
     waiting = facts.unarchived_seconds
     if waiting is not None and waiting > facts.rpo_seconds:
-        text = (
-            f"WAL has been waiting for the archiver for {format_duration(waiting)}, the objective is {goal}"
-        )
-        return Check("rpo", FAILED, text)
+        return Check.told("rpo", FAILED, "rpo_waits", age=span(waiting), goal=goal)
     if facts.archiver is None:
-        return Check("rpo", WARNING, "not known, as no server answers")
+        return Check.told("rpo", WARNING, "unknown_server")
     timeout = int(facts.archiver["archive_timeout_seconds"])
     if not 0 < timeout <= facts.rpo_seconds:
-        text = f"archive_timeout is {timeout} s, so a quiet hour may be lost: set {facts.rpo_seconds // 3} s or less"
-        return Check("rpo", FAILED, text)
-    return Check(
-        "rpo",
-        OK,
-        f"a segment leaves the server after {format_duration(timeout)} at most, the objective is {goal}",
-    )
+        return Check.told("rpo", FAILED, "rpo_timeout", timeout=timeout, wanted=facts.rpo_seconds // 3)
+    return Check.told("rpo", OK, "rpo_ok", age=span(timeout), goal=goal)
+
+
+def newest_backup(label: str | None, age_seconds: float | None, goal_seconds: int) -> Check:
+    """The newest good backup of any kind."""
+    if label is None or age_seconds is None:
+        return Check.told("backup", FAILED, "backup_none")
+    if age_seconds < -60:
+        return Check.told("backup", WARNING, "backup_future", label=label)
+    late = age_seconds > goal_seconds
+    values = {"label": label, "age": span(max(0.0, age_seconds)), "goal": span(goal_seconds)}
+    return Check.told("backup", FAILED if late else OK, "backup_old" if late else "backup_ok", **values)
 
 
 def _backup(facts: Facts) -> Check:
-    age = facts.newest_backup_age_seconds
-    if facts.newest_backup is None or age is None:
-        return Check("backup", FAILED, "there is no verified backup of this system: dbkeeper backup")
-    text = f"{facts.newest_backup} is {format_duration(max(0.0, age))} old"
-    if age < -60:
-        return Check(
-            "backup", WARNING, f"{facts.newest_backup} ended in the future: this host's clock is wrong"
-        )
-    goal = format_duration(facts.backup_age_seconds)
-    if age > facts.backup_age_seconds:
-        return Check("backup", FAILED, f"{text}, the objective is {goal}: see why the schedule does not run")
-    return Check("backup", OK, f"{text}, the objective is {goal}")
+    return newest_backup(facts.newest_backup, facts.newest_backup_age_seconds, facts.backup_age_seconds)
 
 
 def _catalog(facts: Facts) -> Check:
-    if facts.damaged:
-        return Check("catalog", FAILED, f"entries that cannot be read: {', '.join(facts.damaged)}")
-    if facts.unsound:
-        first = facts.unsound[0]
-        text = (
-            f"{len(facts.unsound)} backups are damaged, {first['label']} first: {first['text']}. Bring the files back "
-            f"from a copy and run dbkeeper verify {first['label']}, or take a new backup"
-        )
-        return Check("catalog", FAILED, text)
-    if facts.broken_chains:
-        first = facts.broken_chains[0]
-        text = f"{len(facts.broken_chains)} incremental backups are worth nothing, {first['label']} first: "
-        return Check("catalog", WARNING, text + str(first["text"]))
-    return Check("catalog", OK, "every entry can be read, every chain is whole")
+    return catalog(facts.damaged, facts.unsound, facts.broken_chains)
+
+
+def catalog(
+    damaged: Sequence[str], unsound: Sequence[Mapping[str, Any]], broken_chains: Sequence[Mapping[str, Any]]
+) -> Check:
+    """Whether the entries can be read, and what they are about is good."""
+    if damaged:
+        return Check.told("catalog", FAILED, "catalog_damaged", what=", ".join(damaged))
+    for found, state, word in (
+        (unsound, FAILED, "catalog_unsound"),
+        (broken_chains, WARNING, "catalog_chain"),
+    ):
+        if found:
+            label, text = found[0]["label"], found[0]["text"]
+            return Check.told("catalog", state, word, count=len(found), label=label, text=text)
+    return Check.told("catalog", OK, "catalog_ok")
 
 
 def _pages(facts: Facts) -> Check:
     if not facts.page_faults:
-        return Check("pages", OK, "no backup has damaged pages")
+        return Check.told("pages", OK, "pages_ok")
     newest = facts.page_faults[-1]
-    text = f"backup {newest['label']} has {newest['faults']}"
+    values = {"label": newest["label"], "faults": newest["faults"]}
     if newest["label"] == facts.newest_copy:
-        return Check(
-            "pages", FAILED, f"{text}: the live cluster is damaged. Look at its disk, and plan a restore"
-        )
-    return Check("pages", WARNING, f"{text}; newer ones have none")
+        return Check.told("pages", FAILED, "pages_live", **values)
+    return Check.told("pages", WARNING, "pages_old", **values)
 
 
 def _archive(facts: Facts) -> Check:
     if facts.archive_error:
-        return Check("archive", FAILED, f"{facts.archive_error['code']}: {facts.archive_error['happened']}")
+        code, happened = facts.archive_error["code"], facts.archive_error["happened"]
+        return Check.told("archive", FAILED, "code_happened", code=code, happened=happened)
     if facts.gaps:
-        gap = facts.gaps[0]
-        text = f"{gap['code']} from {gap['first']} to {gap['last']}: nothing after it can be restored from before it"
+        gap = {name: facts.gaps[0][name] for name in ("code", "first", "last")}
         # A gap that a newer backup has left behind costs history, not tomorrow.
-        return Check("archive", FAILED if _newest_is_broken(facts) else WARNING, text)
+        return Check.told("archive", FAILED if _newest_is_broken(facts) else WARNING, "archive_gap", **gap)
     if facts.conflicts:
-        text = (
-            f"{len(facts.conflicts)} files were kept aside, {facts.conflicts[0]} first: their names were archived "
-            "with other content, so two servers may write to this archive. See which one is alive, then remove them"
-        )
-        return Check("archive", FAILED, text)
+        count, first = len(facts.conflicts), facts.conflicts[0]
+        return Check.told("archive", FAILED, "archive_conflicts", count=count, first=first)
     if facts.faulty:
-        return Check(
-            "archive", WARNING, f"{len(facts.faulty)} damaged segments, {facts.faulty[0]['name']} first"
-        )
-    return Check("archive", OK, "no gap and no damaged segment")
+        count, first = len(facts.faulty), facts.faulty[0]["name"]
+        return Check.told("archive", WARNING, "archive_faulty", count=count, first=first)
+    return Check.told("archive", OK, "archive_ok")
 
 
 def _leftovers(facts: Facts) -> Check:
     """B16: what is younger may belong to work that is going on."""
     old = [item for item in facts.leftovers if item["age_seconds"] > _LEFT_BEHIND_SECONDS]
     if not old:
-        return Check("leftovers", OK, "no file that nobody uses")
-    first = old[0]
-    text = (
-        f"{len(old)} files that nobody uses, {format_bytes(sum(item['bytes'] for item in old))}: {first['path']} is "
-        f"{format_duration(first['age_seconds'])} old. They are ignored; remove them by name when no work is going on"
+        return Check.told("leftovers", OK, "leftovers_ok")
+    return Check.told(
+        "leftovers",
+        WARNING,
+        "leftovers",
+        count=len(old),
+        size=format_bytes(sum(item["bytes"] for item in old)),
+        first=old[0]["path"],
+        age=span(old[0]["age_seconds"]),
     )
-    return Check("leftovers", WARNING, text)
 
 
 def _newest_is_broken(facts: Facts) -> bool:
@@ -205,25 +211,36 @@ def _newest_is_broken(facts: Facts) -> bool:
 def _windows(facts: Facts) -> Check:
     usable = [window for window in facts.windows if window["backups"]]
     if not usable:
-        return Check("window", FAILED, "nothing can be restored")
+        return Check.told("window", FAILED, "window_none")
     newest = usable[-1]
-    return Check("window", OK, f"timeline {newest['timeline']}: {newest['from']} to {newest['until']}")
+    return Check.told(
+        "window", OK, "window_ok", timeline=newest["timeline"], begin=newest["from"], end=newest["until"]
+    )
 
 
 def _rto(facts: Facts) -> Check:
-    goal, last = format_duration(facts.rto_seconds), facts.last_restore_seconds
-    if last is None:
-        return Check("rto", WARNING, f"no restore has been measured here; the objective is {goal}")
-    text = f"the last restore took {format_duration(last)}, the objective is {goal}"
-    return Check("rto", OK if last <= facts.rto_seconds else FAILED, text)
+    """What was measured, never what was hoped for; that it was a dump only is said."""
+    goal, found = span(facts.rto_seconds), facts.measured
+    if found is None:
+        return Check.told("rto", WARNING, "rto_never", goal=goal)
+    late = float(found["seconds"]) > facts.rto_seconds
+    state = FAILED if late else OK
+    values = {"at": str(found["at"])[:10], "age": span(float(found["seconds"])), "goal": goal}
+    if found.get("trial"):
+        word = "rto_trial_late" if late else "rto_trial"
+        return Check.told("rto", state, word, what=found["trial"], **values)
+    return Check.told("rto", state, "rto_restore_late" if late else "rto_restore", **values)
 
 
 def _disk(facts: Facts) -> Check:
-    free, need = format_bytes(facts.free_bytes), facts.largest_backup_bytes
-    if need and facts.free_bytes < need:
-        return Check(
-            "disk", FAILED, f"{free} free in the repository, the largest backup has {format_bytes(need)}"
-        )
-    if need and facts.free_bytes < 2 * need:
-        return Check("disk", WARNING, f"{free} free in the repository: room for one more backup")
-    return Check("disk", OK, f"{free} free in the repository")
+    return disk(facts.free_bytes, facts.largest_backup_bytes)
+
+
+def disk(free_bytes: int, largest_backup_bytes: int) -> Check:
+    """Whether the next backup has room."""
+    free, need = format_bytes(free_bytes), largest_backup_bytes
+    if need and free_bytes < need:
+        return Check.told("disk", FAILED, "disk_small", free=free, need=format_bytes(need))
+    if need and free_bytes < 2 * need:
+        return Check.told("disk", WARNING, "disk_one", free=free)
+    return Check.told("disk", OK, "disk_ok", free=free)

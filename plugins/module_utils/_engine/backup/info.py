@@ -43,7 +43,8 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
     other content), ``leftovers`` (files that nobody uses, with their age, B16), ``newest_commit`` (last archived),
     ``freshness``, ``server``, ``archiver`` (None when no server answers), ``streaming`` (None where WAL is not to
-    be streamed), ``disk``, ``retention``, ``progress``, ``last_restore``, ``objectives``.
+    be streamed), ``disk``, ``retention``, ``progress``, ``last_restore``,
+    ``last_measured`` (the last restore that was finished), ``objectives``.
     Brings the WAL index up to date. Raises :class:`Refused` (``repository-missing``), :class:`Failed`
     (``repository-unreadable``).
     """
@@ -98,6 +99,11 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         "retention": retention_facts(config, repository, catalog, found),
         "progress": read_progress(f"{config.state_directory}/progress.json"),
         "last_restore": max(evidence, key=lambda item: str(item.get("ended", "")), default=None),
+        "last_measured": max(
+            (item for item in evidence if item.get("result") == "restored"),
+            key=lambda item: str(item.get("ended", "")),
+            default=None,
+        ),
         "objectives": config.objectives.to_dict(),
     }
 
@@ -144,13 +150,20 @@ def facts_of(known: Mapping[str, Any], *, backup_age_seconds: int) -> Facts:
         archiver=known["archiver"],
         free_bytes=known["disk"]["free_bytes"],
         largest_backup_bytes=max((item["stored_bytes"] for item in known["backups"]), default=0),
-        last_restore_seconds=_restore_seconds(known["last_restore"]),
+        measured=_measured(known["last_measured"]),
     )
 
 
-def _restore_seconds(evidence: dict[str, Any] | None) -> float | None:
-    seconds = (evidence or {}).get("seconds")
-    return float(sum(seconds.values())) if isinstance(seconds, dict) and seconds else None
+def _measured(evidence: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the last restore took, until the cluster was open again; None: there was none that tells."""
+    record = evidence or {}
+    spent = record.get("rto_seconds")
+    if spent is None:
+        steps = record.get("seconds")
+        spent = sum(steps.values()) if isinstance(steps, dict) and steps else None
+    if spent is None:
+        return None
+    return {"seconds": float(spent), "at": str(record.get("ended") or record.get("id")), "trial": None}
 
 
 def _system_id(config: ClusterConfig, catalog: Catalog, repository: Repository) -> int | None:

@@ -12,7 +12,7 @@ from ..cluster.config import ClusterConfig
 from ..core.clock import format_utc, parse_utc
 from ..core.errors import KeeperError
 from ..core.locks import owner_alive
-from ..core.sizes import format_duration
+from ..core.sayings import LANGUAGES, Both, joined, span
 from ..repository.catalog import Catalog
 from ..repository.layout import Repository
 from ..repository.leases import list_leases
@@ -55,31 +55,30 @@ def expiry_check(facts: dict[str, Any], now: datetime) -> Check:
     last, policy = facts["last"], facts["policy"]
     damaged = [lease["id"] for lease in facts["leases"] if lease["damaged"]]
     if facts["error"]:
-        return Check("expiry", FAILED, f"{facts['error']['code']}: {facts['error']['happened']}")
+        code, happened = facts["error"]["code"], facts["error"]["happened"]
+        return Check.told("expiry", FAILED, "code_happened", code=code, happened=happened)
     if damaged:
-        text = f"lease {damaged[0]} cannot be read, and so nothing expires: see whose it was, then remove its file"
-        return Check("expiry", FAILED, text)
+        return Check.told("expiry", FAILED, "expiry_lease", id=damaged[0])
     if last is None:
-        text = (
-            "no policy is set, nothing ever expires"
-            if policy is None
-            else "nothing has been expired from here yet"
-        )
-        return Check("expiry", OK, text)
+        return Check.told("expiry", OK, "expiry_no_policy" if policy is None else "expiry_first")
     age = (now - parse_utc(last["at"])).total_seconds()
     if last["held"]:
-        return Check(
-            "expiry", FAILED, f"the archive cannot be judged ({last['held'][0]}): dbkeeper expire --dry-run"
-        )
+        return Check.told("expiry", FAILED, "expiry_held", what=last["held"][0])
     if last["state"] == "running" and not owner_alive(last["owner"]):
-        return Check("expiry", WARNING, "the last one was interrupted: run dbkeeper expire again")
+        return Check.told("expiry", WARNING, "expiry_interrupted")
     if policy is not None and age > _OLD_SECONDS:
-        text = f"the last one was {format_duration(age)} ago: see why the schedule does not run"
-        return Check("expiry", WARNING, text)
-    blocked = [f"{one['what']} ({why(one['why'], one['by'], 'en')})" for one in last["blocked"]]
-    if blocked:
-        return Check("expiry", WARNING, f"more is kept than is wanted: {'; '.join(blocked)}")
-    return Check("expiry", OK, f"last {last['at']}; restorable since {facts['oldest'] or 'never'}")
+        return Check.told("expiry", WARNING, "expiry_old", age=span(age))
+    if last["blocked"]:
+        blocked = joined([_blocked(one) for one in last["blocked"]])
+        return Check.told("expiry", WARNING, "expiry_blocked", what=blocked)
+    if not facts["oldest"]:
+        return Check.told("expiry", OK, "expiry_ok_never", at=last["at"])
+    return Check.told("expiry", OK, "expiry_ok", at=last["at"], oldest=facts["oldest"])
+
+
+def _blocked(one: dict[str, Any]) -> Both:
+    english, japanese = (why(one["why"], one["by"], language) for language in LANGUAGES)
+    return Both(f"{one['what']} ({english})", f"{one['what']} ({japanese})")
 
 
 def expiry_lines(facts: dict[str, Any], language: str) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.psql import query
+from ..core.check_words import CHECK_WORDS
+from ..core.sayings import Both, both
 from ..core.sizes import format_bytes
 from .health import FAILED, OK, WARNING, Check
 
@@ -56,25 +58,19 @@ def ask_streaming(config: ClusterConfig) -> dict[str, Any] | None:
 def streaming_check(found: Mapping[str, Any]) -> Check:
     """Pure: what that means, and what to do."""
     slot = found["slot"]
-    again = "start dbkeeper receive on the host of the repository"
     if not found["exists"]:
-        return Check("receive", FAILED, f"there is no replication slot {slot}: {again} (it makes the slot)")
+        return Check.told("receive", FAILED, "receive_no_slot", slot=slot)
     if found["wal_status"] == "lost":
-        text = f"slot {slot} fell too far behind and keeps nothing any more: {again}, it begins anew"
-        return Check("receive", FAILED, text)
+        return Check.told("receive", FAILED, "receive_lost", slot=slot)
     held = format_bytes(found["retained_bytes"] or 0)
     if not found["active"]:
-        limit = "" if found["guarded"] else ", without a limit (max_slot_wal_keep_size is -1)"
-        return Check(
-            "receive", FAILED, f"nobody streams; slot {slot} holds {held} of WAL back{limit}: {again}"
-        )
+        limit = Both("", "") if found["guarded"] else both(CHECK_WORDS, "receive_unlimited")
+        return Check.told("receive", FAILED, "receive_idle", slot=slot, held=held, limit=limit)
     if found["wal_status"] == "unreserved":
-        text = f"slot {slot} is about to be lost ({held} behind): raise max_slot_wal_keep_size or mend the network"
-        return Check("receive", FAILED, text)
+        return Check.told("receive", FAILED, "receive_unreserved", slot=slot, held=held)
     if not found["guarded"]:
-        text = "streams; but max_slot_wal_keep_size is -1: if it stops, pg_wal grows until the disk is full"
-        return Check("receive", WARNING, text)
+        return Check.told("receive", WARNING, "receive_unguarded")
     behind = found["behind_bytes"] or 0
     state = WARNING if behind > _LAG_BYTES else OK
-    kind = "synchronous" if found["synchronous"] else "asynchronous"
-    return Check("receive", state, f"streams, {kind}, {format_bytes(behind)} behind")
+    word = "receive_sync" if found["synchronous"] else "receive_async"
+    return Check.told("receive", state, word, behind=format_bytes(behind))

@@ -43,8 +43,8 @@ def check_command(options: argparse.Namespace, config: ClusterConfig, language: 
             write_metrics(path, result)
         except KeeperError as error:
             # Whoever looks at the figures sees old ones now; all else that was found is told all the same.
-            told = Finding("metrics", FAILED, f"{error.code}: {error.happened}. {error.remedy}")
-            result = with_finding(result, told)
+            values = {"code": error.code, "happened": error.happened, "remedy": error.remedy}
+            result = with_finding(result, Finding.told("metrics", FAILED, "metrics_bad", **values))
     if options.scheduled:
         tell_check(config, result, complain)
     if options.nagios:

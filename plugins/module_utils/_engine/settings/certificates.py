@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from ..cluster.config import ClusterConfig
 from ..cluster.instance import Instance
 from ..cluster.psql import query
+from ..core.check_words import told
 from ..core.clock import utc_now
 from ..core.errors import KeeperError, Refused
 from .readback import where_it_runs
@@ -77,42 +78,34 @@ def judge(facts: CertificateFacts, now: datetime) -> dict[str, str]:
     """Pure."""
     if facts.error:
         # A server that runs goes on, but the next start would fail.
-        return _check(FAILED if facts.answers else WARNING, f"not known: {facts.error}")
+        state = FAILED if facts.answers else WARNING
+        return told("certificate", state, "unknown_why", why=facts.error)
     if not facts.answers:
-        return _check(WARNING, "not known, as no server answers")
+        return told("certificate", WARNING, "unknown_server")
     if not facts.tls:
         if facts.beyond_loopback:
-            return _check(WARNING, "TLS is off, and the server listens to other machines: set postgresql_tls")
-        return _check(OK, "TLS is off, and the server listens on loopback only")
+            return told("certificate", WARNING, "tls_off_wide")
+        return told("certificate", OK, "tls_off")
     if facts.certificate is None:
-        return _check(FAILED, f"there is none at {facts.path}")
+        return told("certificate", FAILED, "certificate_none", path=facts.path)
     return _judge(facts, facts.certificate, now)
 
 
 def _judge(facts: CertificateFacts, certificate: Certificate, now: datetime) -> dict[str, str]:
     left = certificate.not_after - now
-    until = f"{certificate.subject or facts.path} until {_day(certificate.not_after)}"
+    values = {"what": certificate.subject or facts.path, "until": _day(certificate.not_after)}
     if left <= timedelta(0):
-        return _check(FAILED, f"{until}, which has passed: run the role postgresql, or renew {facts.path}")
+        return told("certificate", FAILED, "certificate_over", path=facts.path, **values)
     if certificate.not_before > now:
-        return _check(
-            FAILED, f"not before {_day(certificate.not_before)}: see whether this host's clock is right"
-        )
+        return told("certificate", FAILED, "certificate_early", since=_day(certificate.not_before))
     if facts.replaced:
-        return _check(WARNING, f"{until}, but the server has not read it yet: reload it")
+        return told("certificate", WARNING, "certificate_unread", **values)
     # Short-lived ones are renewed often: what is soon follows from their life.
-    if left < min(_VERY_SOON, certificate.lifetime / 10):
-        return _check(FAILED, f"{until}, in {left.days} days: run the role postgresql, or renew {facts.path}")
-    if left < min(_SOON, certificate.lifetime / 4):
-        return _check(
-            WARNING, f"{until}, in {left.days} days: run the role postgresql, or renew {facts.path}"
-        )
-    return _check(OK, f"{until}, in {left.days} days")
+    for state, soon, part in ((FAILED, _VERY_SOON, 10), (WARNING, _SOON, 4)):
+        if left < min(soon, certificate.lifetime / part):
+            return told("certificate", state, "certificate_soon", path=facts.path, days=left.days, **values)
+    return told("certificate", OK, "certificate_ok", days=left.days, **values)
 
 
 def _day(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _check(state: str, text: str) -> dict[str, str]:
-    return {"name": "certificate", "state": state, "text": text}

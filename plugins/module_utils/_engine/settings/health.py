@@ -15,7 +15,9 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.instance import Instance
+from ..core.check_words import CHECK_WORDS, told
 from ..core.errors import KeeperError
+from ..core.sayings import Both, both, joined
 from .candidate import Fault, find_fault
 from .execute import unfinished
 from .plan import Overridden, overridden
@@ -113,68 +115,65 @@ def _changed(path: str) -> float:
 def judge(found: Findings) -> list[dict[str, str]]:
     """Pure: always the same names in the same order."""
     if found.error:
-        return [_check(name, WARNING, f"not known: {found.error}") for name in _NAMES]
+        return [told(name, WARNING, "unknown_why", why=found.error) for name in _NAMES]
     return [_settings(found), _restart(found), _access(found), _overrides(found)]
 
 
 _NAMES = ("settings", "restart", "access", "overrides")
 
 
-def _check(name: str, state: str, text: str) -> dict[str, str]:
-    return {"name": name, "state": state, "text": text}
-
-
 def _settings(found: Findings) -> dict[str, str]:
     if found.fault is not None:
-        where = f"{found.fault.path}, line {found.fault.number}: " if found.fault.path else ""
-        return _check("settings", FAILED, f"the server would not start again: {where}{found.fault.text}")
-    if found.refused:
-        return _check("settings", FAILED, f"the server will not take over {'; '.join(found.refused)}")
-    if found.missing:
-        return _check("settings", FAILED, f"gone: {', '.join(found.missing)}; run the role again")
-    if found.interrupted:
-        return _check(
-            "settings", WARNING, "a change was interrupted: run the role again, which undoes or ends it"
-        )
-    if found.drifted:
-        text = f"changed by somebody else: {', '.join(found.drifted)}; put it into the inventory, or run the role again"
-        return _check("settings", WARNING, text)
-    if found.unread:
-        text = f"changed since the server has read it: {', '.join(found.unread)}; see what a reload would do"
-        return _check("settings", WARNING, text)
-    if not found.kept:
-        return _check("settings", OK, "the server's program reads them; none of them are kept by dbkeeper")
-    return _check("settings", OK, "as they were written, and as the server has read them")
+        fault = found.fault
+        what: Both | str = fault.text
+        if fault.path:
+            what = both(CHECK_WORDS, "place_fault", path=fault.path, number=fault.number, text=fault.text)
+        return told("settings", FAILED, "settings_no_start", what=what)
+    if found.interrupted and not (found.refused or found.missing):
+        return told("settings", WARNING, "settings_interrupted")
+    for state, word, several in (
+        (FAILED, "settings_refused", found.refused),
+        (FAILED, "settings_gone", found.missing),
+        (WARNING, "settings_drifted", found.drifted),
+        (WARNING, "settings_unread", found.unread),
+    ):
+        if several:
+            return told(
+                "settings", state, word, what=("; " if word == "settings_refused" else ", ").join(several)
+            )
+    return told("settings", OK, "settings_ok" if found.kept else "settings_foreign")
 
 
 def _restart(found: Findings) -> dict[str, str]:
     if not found.answers:
-        return _check("restart", WARNING, "not known, as no server answers")
+        return told("restart", WARNING, "unknown_server")
     if found.pending:
-        names = ", ".join(f"{name} ({value} until then)" for name, value in found.pending.items())
-        return _check("restart", WARNING, f"a restart is needed for {names}")
-    return _check("restart", OK, "nothing waits for a restart")
+        each = [
+            both(CHECK_WORDS, "restart_until", name=name, value=value)
+            for name, value in found.pending.items()
+        ]
+        what = Both(", ".join(one.en for one in each), "、".join(one.ja for one in each))
+        return told("restart", WARNING, "restart_needed", what=what)
+    return told("restart", OK, "restart_ok")
 
 
 def _access(found: Findings) -> dict[str, str]:
     if not found.answers:
-        return _check("access", WARNING, "not known, as no server answers")
+        return told("access", WARNING, "unknown_server")
     if found.access_refused:
-        text = f"the server would not start again: {'; '.join(found.access_refused)}"
-        return _check("access", FAILED, text)
+        return told("access", FAILED, "settings_no_start", what="; ".join(found.access_refused))
     if found.access_idle:
-        return _check("access", WARNING, f"without effect: {'; '.join(found.access_idle)}")
-    return _check("access", OK, "every rule of pg_hba.conf and pg_ident.conf is understood")
+        return told("access", WARNING, "access_idle", what="; ".join(found.access_idle))
+    return told("access", OK, "access_ok")
 
 
 def _overrides(found: Findings) -> dict[str, str]:
-    said = [
-        f"{item.name} is {item.effective} and not {item.wanted}, because of {item.path}, line {item.number}"
-        for item in found.overridden
-    ]
+    said = [both(CHECK_WORDS, "overridden", **item.__dict__) for item in found.overridden]
     said += [
-        f"{name} is {value}, as the server's command line says" for name, value in found.command_line.items()
+        both(CHECK_WORDS, "overridden_command", name=name, value=value)
+        for name, value in found.command_line.items()
     ]
     if said:
-        return _check("overrides", WARNING, "; ".join(said))
-    return _check("overrides", OK, "no setting of ours is overridden")
+        both_said = joined(said)
+        return {"name": "overrides", "state": WARNING, "text": both_said.en, "text_ja": both_said.ja}
+    return told("overrides", OK, "overrides_ok")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -50,10 +51,11 @@ def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     except (KeeperError, OSError) as error:
         known = None
         told = error if isinstance(error, KeeperError) else unexpected(error, "read the repository")
-        found.append(Finding("repository", FAILED, f"{told.code}: {told.happened}. {told.remedy}"))
+        values = {"code": told.code, "happened": told.happened, "remedy": told.remedy}
+        found.append(Finding.told("repository", FAILED, "repository_bad", **values))
     if known is not None:
-        found.append(Finding("repository", OK, f"{repository.path} can be read"))
-        found += _known_before(config, known, now)
+        found.append(Finding.told("repository", OK, "repository_ok", path=repository.path))
+        found += _known_before(config, repository, known, now)
         found += _of_the_repository(config, repository, known, now)
     found += [Finding.of(item) for item in settings_checks(config) + certificate_checks(config)]
     found += _of_the_history(config, now)
@@ -79,8 +81,12 @@ def _judged(result: Mapping[str, Any], checks: list[dict[str, Any]]) -> dict[str
     }
 
 
-def _known_before(config: ClusterConfig, known: Mapping[str, Any], now: datetime) -> list[Finding]:
+def _known_before(
+    config: ClusterConfig, repository: Repository, known: Mapping[str, Any], now: datetime
+) -> list[Finding]:
     facts = facts_of(known, backup_age_seconds=config.objectives.backup_age_seconds)
+    if facts.measured is None:
+        facts = replace(facts, measured=measured_by_trial(verification(repository)["trial"]))
     checks = [item.to_dict() for item in judge(facts)]
     checks.append(expiry_check(known["retention"], now).to_dict())
     if known["streaming"]:
@@ -110,7 +116,7 @@ def _of_the_history(config: ClusterConfig, now: datetime) -> list[Finding]:
     try:
         runs = all_runs(config.state_directory)
     except KeeperError as error:
-        return [Finding("runs", FAILED, f"{error.code}: {error.happened}")]
+        return [Finding.told("runs", FAILED, "code_happened", code=error.code, happened=error.happened)]
     usual = trends(runs)
     running = [run for run in runs if run["result"] == RUNNING]
     progress = read_progress(f"{config.state_directory}/progress.json")
@@ -128,9 +134,16 @@ def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
     except KeeperError as error:
-        return Finding(name, WARNING, f"not known: {error.code}: {error.happened}")
+        return Finding.told(name, WARNING, "unknown_why", why=f"{error.code}: {error.happened}")
     except OSError as error:
-        return Finding(name, WARNING, f"not known: {error.filename}: {error.strerror}")
+        return Finding.told(name, WARNING, "unknown_why", why=f"{error.filename}: {error.strerror}")
+
+
+def measured_by_trial(run: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the last trial of a dump took, where it was good: less than a restore, and more than nothing."""
+    if not run or not run.get("good") or run.get("seconds_taken") is None:
+        return None
+    return {"seconds": float(run["seconds_taken"]), "at": run["ended_at"], "trial": run.get("database")}
 
 
 def _full_backup(config: ClusterConfig, known: Mapping[str, Any], now: datetime) -> Finding:

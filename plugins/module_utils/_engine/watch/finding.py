@@ -38,7 +38,7 @@ class Finding:
     name: str
     state: str
     text: str
-    japanese: str = ""
+    japanese: str
     measures: tuple[Measure, ...] = field(default=())
 
     @classmethod
@@ -49,12 +49,12 @@ class Finding:
 
     @classmethod
     def of(cls, check: Mapping[str, str]) -> Finding:
-        """A check that knows English only."""
-        return cls(check["name"], check["state"], check["text"])
+        """One that was made where its facts are."""
+        return cls(check["name"], check["state"], check["text"], check["text_ja"])
 
     def said(self, language: str) -> str:
         """Its sentence."""
-        return self.japanese if language == "ja" and self.japanese else self.text
+        return self.japanese if language == "ja" else self.text
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -62,7 +62,7 @@ class Finding:
             "name": self.name,
             "state": self.state,
             "text": self.text,
-            "text_ja": self.japanese or self.text,
+            "text_ja": self.japanese,
             "measures": [measure.to_dict() for measure in self.measures],
         }
 

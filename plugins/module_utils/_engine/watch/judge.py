@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from ..core.clock import format_utc, parse_utc
-from ..core.sizes import format_bytes, format_duration
+from ..core.sayings import span
+from ..core.sizes import format_bytes
 from .finding import FAILED, OK, WARNING, Finding, Measure, worst
 from .space import Forecast
 from .words import say
@@ -33,7 +34,7 @@ _LONGEST_SECONDS = 86400.0
 
 def full_backup(label: str | None, age_seconds: float | None, goal_seconds: int) -> Finding:
     """The newest good full backup."""
-    goal = format_duration(goal_seconds)
+    goal = span(goal_seconds)
     if label is None or age_seconds is None:
         return Finding.told("full-backup", FAILED, "full_none")
     late = age_seconds > goal_seconds
@@ -43,7 +44,7 @@ def full_backup(label: str | None, age_seconds: float | None, goal_seconds: int)
         "full_old" if late else "full_ok",
         Measure("full_backup_age_seconds", max(0.0, age_seconds), most=goal_seconds),
         label=label,
-        age=format_duration(max(0.0, age_seconds)),
+        age=span(max(0.0, age_seconds)),
         goal=goal,
     )
 
@@ -63,17 +64,17 @@ class Exposure:
 def rpo_now(found: Exposure, now: datetime, goal_seconds: int) -> Finding:
     """What would be lost if the host burned down this moment."""
     if found.unknown is not None:
-        return Finding.told("rpo-now", WARNING, "now_unknown", why=found.unknown)
+        return Finding.told("rpo-now", WARNING, "unknown_why", why=found.unknown)
     if found.in_recovery:
         return Finding.told("rpo-now", OK, "now_standby")
-    goal = format_duration(goal_seconds)
+    goal = span(goal_seconds)
     if found.behind_seconds is not None:
         return Finding.told(
             "rpo-now",
             FAILED if found.behind_seconds > goal_seconds else OK,
             "now_behind",
             Measure("rpo_now_seconds", found.behind_seconds, most=goal_seconds),
-            age=format_duration(found.behind_seconds),
+            age=span(found.behind_seconds),
             goal=goal,
         )
     newest = {language: found.newest_archived or say("never", language) for language in ("en", "ja")}
@@ -87,7 +88,7 @@ def rpo_now(found: Exposure, now: datetime, goal_seconds: int) -> Finding:
             (measure,),
         )
     lost = max(0.0, (now - found.first_commit).total_seconds())
-    values = {"since": format_utc(found.first_commit), "age": format_duration(lost), "goal": goal}
+    values = {"since": format_utc(found.first_commit), "age": span(lost), "goal": goal}
     return Finding(
         "rpo-now",
         FAILED if lost > goal_seconds else OK,
@@ -173,8 +174,8 @@ def durations(trends: Mapping[str, Mapping[str, Any]]) -> Finding:
         if found["factor"] > LONG and found["newest"] - found["median"] > _LONGER_SECONDS:
             values = {
                 "what": name,
-                "newest": format_duration(found["newest"]),
-                "usual": format_duration(found["median"]),
+                "newest": span(found["newest"]),
+                "usual": span(found["median"]),
                 "factor": f"{found['factor']:.1f}",
             }
             said.append((WARNING, "duration_long", values))
@@ -195,14 +196,14 @@ def dumps(wanted: Sequence[DumpFact], unreadable: Sequence[str]) -> Finding:
     said: list[tuple[str, str, dict[str, Any]]] = []
     measures = []
     for one in wanted:
-        goal = format_duration(one.goal_seconds)
+        goal = span(one.goal_seconds)
         if one.age_seconds is None:
             said.append((FAILED, "dump_missing", {"what": one.what}))
             continue
         age = max(0.0, one.age_seconds)
         measures.append(Measure("dump_age_seconds", round(age, 1), most=one.goal_seconds, about=one.what))
         if age > one.goal_seconds:
-            values = {"what": one.what, "age": format_duration(age), "goal": goal}
+            values = {"what": one.what, "age": span(age), "goal": goal}
             said.append((FAILED, "dump_old", values))
     if unreadable:
         said.append((FAILED, "dump_unreadable", {"what": ", ".join(unreadable)}))
@@ -217,8 +218,8 @@ def dumps(wanted: Sequence[DumpFact], unreadable: Sequence[str]) -> Finding:
         "dumps_ok",
         *measures,
         count=len(wanted),
-        age=format_duration(max(0.0, oldest.age_seconds or 0.0)),
-        goal=format_duration(oldest.goal_seconds),
+        age=span(max(0.0, oldest.age_seconds or 0.0)),
+        goal=span(oldest.goal_seconds),
     )
 
 
@@ -243,8 +244,8 @@ def copies(found: Sequence[CopyFact]) -> Finding:
         behind = one.behind_seconds
         values = {
             "name": one.name,
-            "age": format_duration(max(0.0, behind or 0.0)),
-            "goal": format_duration(one.lag_seconds),
+            "age": span(max(0.0, behind or 0.0)),
+            "goal": span(one.lag_seconds),
         }
         if behind is not None:
             measures.append(Measure("copy_behind_seconds", behind, most=one.lag_seconds, about=one.name))
@@ -266,7 +267,7 @@ def verification(
 ) -> Finding:
     """``good_age_seconds``: since the last verification that found all good; ``oldest_age_seconds``: of the oldest
     backup, before which none can have been."""
-    goal = format_duration(goal_seconds)
+    goal = span(goal_seconds)
     measure = (
         Measure("verification_age_seconds", round(good_age_seconds, 1), most=goal_seconds)
         if good_age_seconds is not None
@@ -280,7 +281,7 @@ def verification(
             return Finding.told("verification", OK, "verify_early", goal=goal)
         return Finding.told("verification", FAILED, "verify_never", goal=goal)
     late = good_age_seconds > goal_seconds
-    age = format_duration(max(0.0, good_age_seconds))
+    age = span(max(0.0, good_age_seconds))
     return Finding.told(
         "verification",
         FAILED if late else OK,
@@ -298,19 +299,19 @@ def trial(
     for."""
     if failed is not None:
         age, why = failed
-        return Finding.told("trial", FAILED, "trial_bad", age=format_duration(max(0.0, age)), why=why)
+        return Finding.told("trial", FAILED, "trial_bad", age=span(max(0.0, age)), why=why)
     if goal_seconds is None:
         return Finding.told("trial", OK, "trial_none")
     if good_age_seconds is None:
-        return Finding.told("trial", FAILED, "trial_never", goal=format_duration(goal_seconds))
+        return Finding.told("trial", FAILED, "trial_never", goal=span(goal_seconds))
     late = good_age_seconds > goal_seconds
     return Finding.told(
         "trial",
         FAILED if late else OK,
         "verify_old" if late else "verify_ok",
         Measure("trial_age_seconds", round(good_age_seconds, 1), most=goal_seconds),
-        age=format_duration(max(0.0, good_age_seconds)),
-        goal=format_duration(goal_seconds),
+        age=span(max(0.0, good_age_seconds)),
+        goal=span(goal_seconds),
     )
 
 
@@ -348,8 +349,8 @@ def stuck(
             values = {
                 "what": progress.get("operation"),
                 "pid": progress.get("owner", {}).get("pid"),
-                "age": format_duration(still),
-                "limit": format_duration(STILL_SECONDS),
+                "age": span(still),
+                "limit": span(STILL_SECONDS),
             }
             said.append((FAILED, "stuck_still", values))
     elif progress and progress.get("state") == "interrupted":
@@ -366,8 +367,8 @@ def stuck(
             values = {
                 "what": run["operation"],
                 "pid": run.get("who", {}).get("pid"),
-                "age": format_duration(age),
-                "limit": format_duration(limit),
+                "age": span(age),
+                "limit": span(limit),
             }
             said.append((WARNING, "stuck_long", values))
     return _several("stuck", said, "stuck_none", [])

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.check_words import CHECK_WORDS
+from ..core.sayings import fill
+
 WORDS: dict[str, tuple[str, str]] = {
+    **CHECK_WORDS,
     # -- what is looked at -----------------------------------------------------------------------------
     "check_server": ("server", "サーバー"),
     "check_archiving": ("archiving", "WAL アーカイブ"),
@@ -55,7 +59,15 @@ WORDS: dict[str, tuple[str, str]] = {
         "{label} is {age} old, the objective is {goal}",
         "{label} は {age} 前のものです (目標 {goal})",
     ),
-    "now_unknown": ("not known: {why}", "不明: {why}"),
+    "repository_ok": ("{path} can be read", "{path} を読むことができます"),
+    "repository_bad": (
+        "{code}: {happened}. {remedy}",
+        "リポジトリを読めません。{code}: {happened}. {remedy}",
+    ),
+    "metrics_bad": (
+        "{code}: {happened}. {remedy}",
+        "Prometheus 用の数値を書けません。{code}: {happened}. {remedy}",
+    ),
     "now_standby": (
         "this server is in recovery; its primary archives",
         "このサーバーはリカバリー中です。アーカイブはプライマリーが行います",
@@ -256,12 +268,10 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
 }
 
-LANGUAGES = ("en", "ja")
-
 
 def say(name: str, language: str, /, **values: Any) -> str:
     """One text."""
-    return WORDS[name][LANGUAGES.index(language)].format(**values)
+    return fill(WORDS[name], language, values)
 
 
 def title_of(check: str, language: str) -> str:
