@@ -166,6 +166,29 @@ held:
   returned: success
   type: dict
   sample: {}
+in_effect:
+  description:
+    - What of the files and blocks of this collection the running server has, from whichever role it came; empty
+      while settings wait for a restart. P(dbkeeper.ops.in_effect#filter) reads it.
+    - A part that holds something secret, or that something else overrides, is left out.
+  returned: success
+  type: dict
+  contains:
+    parts:
+      description: Files, and blocks of files, each with the SHA-256 of its content.
+      type: list
+      elements: dict
+      sample:
+        - role: hba
+          path: /etc/postgresql/15/main/pg_hba.conf
+          block: backup
+          mode: "0640"
+          digest: 2a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea
+    replication_roles:
+      description: Roles that may log in and replicate.
+      type: list
+      elements: str
+      sample: [dbkeeper, postgres]
 overridden:
   description: Settings of ours that have no effect, because ALTER SYSTEM, a later file or the command line wins.
   returned: success
@@ -185,7 +208,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.cluster.replication_role import ensure_role
 from ..module_utils._engine.settings.operation import bring_into_effect, configure
-from ..module_utils._engine.settings.request import POLICIES, ROLES, request_from
+from ..module_utils._engine.settings.request import MODE, POLICIES, ROLES, request_from
 from ..module_utils._engine.settings.shown import shown_files
 from ..module_utils._module import (
     INSTANCE_OPTIONS,
@@ -219,7 +242,7 @@ def main() -> None:
                     "path": {"type": "path", "required": True},
                     "content": {"type": "str", "required": True},
                     "block": {"type": "str"},
-                    "mode": {"type": "str", "default": "0640"},
+                    "mode": {"type": "str", "default": MODE},
                 },
             },
             "state": {"type": "str", "default": "configured", "choices": ["configured", "in_effect"]},

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.memory import held_by
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.operation import configure
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.parts import all_in_effect
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.request import (
     ConfigurationRequest,
     FileRequest,
@@ -18,6 +20,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.tree
 
 from .harness.cluster import Cluster
 from .harness.installation import installations
+from .harness.template import BACKUP_USER
 from .settings_help import HBA, Configured
 
 
@@ -158,6 +161,42 @@ def test_blocks_of_others_in_the_access_rules_are_kept(configured: Configured) -
     # The whole file again, as the other role writes it: the block stays.
     assert not configured.apply(hba=HBA)["changed"]
     assert configured.hba.read_text() == text
+
+
+def test_what_one_role_sees_spares_the_next_its_work(configured: Configured) -> None:
+    block = FileRequest("hba", str(configured.hba), "local all backup_reader trust", block="reader")
+    archiving = FileRequest("settings", str(configured.directory / "20-dbkeeper.conf"), "work_mem = '7MB'\n")
+    secret = FileRequest(
+        "settings", str(configured.directory / "30-dbkeeper.conf"), "primary_conninfo = 'password=x'"
+    )
+    mine = [block, archiving]
+    assert all_in_effect(mine, configured.apply(hba=HBA)["in_effect"], "") is False
+    configure(configured.config, ConfigurationRequest((*mine, secret)), check=False)
+    for check in (True, False):
+        seen = configured.apply(hba=HBA, check=check)
+        assert seen["changed"] is False
+        assert all_in_effect(mine, seen["in_effect"], BACKUP_USER) is True
+        assert all_in_effect(mine, seen["in_effect"], "nobody") is False
+        # A digest would help whoever guesses.
+        assert all_in_effect([secret], seen["in_effect"], "") is False
+
+    def seen_after(statement: str) -> bool:
+        configured.cluster.sql(statement)
+        configured.cluster.sql("SELECT pg_reload_conf()")
+        return all_in_effect(mine, configured.apply(hba=HBA)["in_effect"], "")
+
+    assert seen_after("ALTER SYSTEM SET work_mem = '3MB'") is False
+    assert seen_after("ALTER SYSTEM RESET work_mem") is True
+    Path(archiving.path).chmod(0o600)
+    assert all_in_effect(mine, configured.apply(hba=HBA)["in_effect"], "") is False
+    Path(archiving.path).chmod(0o640)
+    configured.hba.write_text(
+        configured.hba.read_text().replace("backup_reader trust", "backup_reader reject")
+    )
+    assert all_in_effect(mine, configured.apply(hba=HBA)["in_effect"], "") is False
+    assert all_in_effect([archiving], configured.apply("max_connections = 50\n")["in_effect"], "") is False
+    configured.cluster.stop()
+    assert configured.apply(hba=HBA, start=False)["in_effect"] == {"parts": [], "replication_roles": []}
 
 
 def test_secrets_are_in_no_diff(configured: Configured) -> None:

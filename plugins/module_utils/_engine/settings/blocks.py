@@ -8,17 +8,17 @@ import re
 
 from .request import FileRequest
 
-_ANY = re.compile(r"^# BEGIN dbkeeper\.ops [^\n]*\n.*?^# END dbkeeper\.ops [^\n]*(?:\n|\Z)", re.M | re.S)
+_ANY = re.compile(r"^# BEGIN dbkeeper\.ops ([^\n]*)\n(.*?)^# END dbkeeper\.ops [^\n]*(?:\n|\Z)", re.M | re.S)
 
 
 def wanted_text(file: FileRequest, current: str | None) -> str:
     """What the file must hold: the content, and what others have put into it."""
-    content = file.content if file.content.endswith("\n") or not file.content else file.content + "\n"
+    content = ended(file.content)
     if file.role == "settings":
         return content
     current = current or ""
     if file.block is None:
-        return "".join(_ended(block) for block in _ANY.findall(current)) + content
+        return "".join(ended(block[0]) for block in _ANY.finditer(current)) + content
     block = f"# BEGIN dbkeeper.ops {file.block}\n{content}# END dbkeeper.ops {file.block}\n"
     mine = re.compile(
         rf"^# BEGIN dbkeeper\.ops {re.escape(file.block)}\n.*?^# END dbkeeper\.ops {re.escape(file.block)}(?:\n|\Z)",
@@ -29,5 +29,11 @@ def wanted_text(file: FileRequest, current: str | None) -> str:
     return block + current
 
 
-def _ended(text: str) -> str:
-    return text if text.endswith("\n") else text + "\n"
+def blocks_of(text: str) -> list[tuple[str, str]]:
+    """Name and content of each block in a file."""
+    return [(block[1], block[2]) for block in _ANY.finditer(text)]
+
+
+def ended(text: str) -> str:
+    """The text with its last line ended; nothing stays nothing."""
+    return text if text.endswith("\n") or not text else text + "\n"

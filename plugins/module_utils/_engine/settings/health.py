@@ -24,8 +24,7 @@ from .plan import Overridden, overridden
 from .readback import (
     access_faults,
     loaded_at,
-    on_command_line,
-    pending_restart,
+    served,
     settings_faults,
     where_it_runs,
 )
@@ -87,6 +86,7 @@ def _look(config: ClusterConfig) -> Findings:
     if Instance(config).status().ready:
         server = where_it_runs(config)
         refused, idle = access_faults(server)
+        said = served(server)
         names = {setting.name for path in mine for setting in tree.of_file(path)}
         found |= {
             "answers": True,
@@ -94,10 +94,10 @@ def _look(config: ClusterConfig) -> Findings:
                 f"{fault.path}, line {fault.number}: {fault.text}" for fault in settings_faults(server)
             ),
             "unread": _unread([*tree.files, *texts], loaded_at(server)),
-            "pending": pending_restart(server),
+            "pending": said.pending,
             "access_refused": tuple(f"{fault.path}, line {fault.number}: {fault.text}" for fault in refused),
             "access_idle": tuple(f"{fault.path}, line {fault.number}: {fault.text}" for fault in idle),
-            "command_line": {name: value for name, value in on_command_line(server).items() if name in names},
+            "command_line": {name: value for name, value in said.command_line.items() if name in names},
         }
     return Findings(**found)
 

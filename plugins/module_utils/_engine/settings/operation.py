@@ -20,8 +20,9 @@ from ..core.journal import Journal
 from ..core.locks import locked
 from .candidate import find_fault, refusal
 from .execute import Execution, recover, unfinished
+from .parts import NOTHING, parts_in_effect
 from .plan import Plan, State, make_plan, overridden
-from .readback import access_faults, clients, on_command_line, pending_restart, where_it_runs
+from .readback import Served, access_faults, served, where_it_runs
 from .request import ConfigurationRequest
 from .restart import may_restart, refuse_what_cannot_start, restart
 from .shown import shown
@@ -66,9 +67,9 @@ def bring_into_effect(config: ClusterConfig, request: ConfigurationRequest, *, c
         known = load(config)
         before = read_tree(config, _proven(known)).values()
         after = state.after.values()
-        waiting, connected = _waiting(config, state)
+        server = _served(config, state)
         act = "start" if not state.running and request.start else ""
-        if state.running and waiting and may_restart(request.restart, connected):
+        if state.running and server.pending and may_restart(request.restart, server.clients):
             act = "restart"
         if act and state.installed:
             refuse_what_cannot_start(config, before, after, running=state.running)
@@ -77,16 +78,17 @@ def bring_into_effect(config: ClusterConfig, request: ConfigurationRequest, *, c
                 restart(config, known, before, after, timeout=request.timeout_seconds)
             else:
                 Instance(config).start(timeout=request.timeout_seconds)
-            waiting, _connected = _waiting(config, dataclasses.replace(state, running=True))
-            save(config, _remember(known, [], waiting, state.after))
+            server = dataclasses.replace(
+                _served(config, dataclasses.replace(state, running=True)), clients=server.clients
+            )
+            save(config, _remember(known, [], server.pending, state.after))
         return _result(
             config,
             plan=([act] if act else []) + (["undo an interrupted change"] if undone else []),
             check=check,
-            waiting=waiting,
+            server=server,
             state=state,
             found=[item.to_dict() for item in overridden(state.after, list(known))],
-            connected=connected,
             request=request,
         )
 
@@ -137,18 +139,18 @@ def _proven_before_placed(config: ClusterConfig, state: State, plan: Plan) -> No
 def _predicted(
     config: ClusterConfig, request: ConfigurationRequest, state: State, plan: Plan, undone: bool
 ) -> dict[str, Any]:
-    waiting, connected = _waiting(config, state)
+    server = _served(config, state)
     if state.running:
         values = state.before.values()
-        waiting = {**{name: values.get(name, "") for name in plan.at_restart}, **waiting}
+        foreseen = {name: values.get(name, "") for name in plan.at_restart}
+        server = dataclasses.replace(server, pending={**foreseen, **server.pending})
     return _result(
         config,
         plan=plan.words() + (["undo an interrupted change"] if undone else []),
         check=True,
-        waiting=waiting,
+        server=server,
         state=state,
         found=[item.to_dict() for item in plan.overridden],
-        connected=connected,
         request=request,
         diff=_diff(plan),
     )
@@ -163,17 +165,16 @@ def _done(
     undone: bool,
 ) -> dict[str, Any]:
     runs = state.running or plan.start
-    waiting, connected = _waiting(config, dataclasses.replace(state, running=runs))
+    server = _served(config, dataclasses.replace(state, running=runs))
     if runs:
-        save(config, _remember(known, _entries(request, state, known), waiting, state.after))
+        save(config, _remember(known, _entries(request, state, known), server.pending, state.after))
     return _result(
         config,
         plan=plan.words() + (["undo an interrupted change"] if undone else []),
         check=False,
-        waiting=waiting,
+        server=server,
         state=dataclasses.replace(state, running=runs),
-        found=[item.to_dict() for item in plan.overridden] + _command_line(config, request, state, runs),
-        connected=connected,
+        found=[item.to_dict() for item in plan.overridden] + _command_line(request, state, server),
         request=request,
         diff=_diff(plan),
         harmless=_harmless(config) if plan.changes and runs else [],
@@ -216,20 +217,14 @@ def _proven(known: Mapping[str, Known]) -> dict[str, str]:
     return {path: entry.proven for path, entry in known.items() if entry.proven is not None}
 
 
-def _waiting(config: ClusterConfig, state: State) -> tuple[dict[str, str], int]:
+def _served(config: ClusterConfig, state: State) -> Served:
     if not state.running or not Instance(config).status().ready:
-        return {}, 0
-    server = where_it_runs(config)
-    return pending_restart(server), clients(server)
+        return Served()
+    return served(where_it_runs(config))
 
 
-def _command_line(
-    config: ClusterConfig, request: ConfigurationRequest, state: State, runs: bool
-) -> list[dict[str, Any]]:
+def _command_line(request: ConfigurationRequest, state: State, server: Served) -> list[dict[str, Any]]:
     """Settings of ours that the command line of the server decides."""
-    if not runs or not any(file.role == "settings" for file in request.files):
-        return []
-    given = on_command_line(where_it_runs(config))
     mine = {
         setting.name: setting.value
         for file in request.files
@@ -238,7 +233,7 @@ def _command_line(
     }
     return [
         {"name": name, "wanted": mine[name], "effective": value, "file": "command line", "line": 0}
-        for name, value in sorted(given.items())
+        for name, value in sorted(server.command_line.items())
         if name in mine and mine[name] != value
     ]
 
@@ -265,19 +260,19 @@ def _result(
     *,
     plan: list[str],
     check: bool,
-    waiting: Mapping[str, str],
+    server: Served,
     state: State,
     found: list[dict[str, Any]],
-    connected: int,
     request: ConfigurationRequest,
     diff: list[dict[str, str]] | None = None,
     harmless: list[str] | None = None,
 ) -> dict[str, Any]:
     values = state.after.values()
     pending = [
-        {"name": name, "running": running, "wanted": values.get(name)} for name, running in waiting.items()
+        {"name": name, "running": running, "wanted": values.get(name)}
+        for name, running in server.pending.items()
     ]
-    restarting = bool(pending) and "restart" not in plan and may_restart(request.restart, connected)
+    restarting = bool(pending) and "restart" not in plan and may_restart(request.restart, server.clients)
     return {
         "changed": bool(plan) or restarting,
         "executed": bool(plan) and not check,
@@ -287,6 +282,7 @@ def _result(
         "restart_allowed": restarting,
         "overridden": found,
         "held": dict(state.held or {}),
+        "in_effect": parts_in_effect(config, server) if state.running and not server.pending else NOTHING,
         "warnings": _warnings(config, pending, restarting, found) + _held(config, state) + (harmless or []),
         "diff": diff or [],
     }

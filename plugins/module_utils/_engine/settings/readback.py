@@ -9,7 +9,8 @@ are asked: they tell what a reload would do (manual, 54).
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..cluster.config import ClusterConfig
@@ -32,10 +33,14 @@ SELECT :path, line_number,
             THEN 'the server does not take this line' ELSE error END
 FROM pg_hba_file_rules WHERE error IS NOT NULL OR type IS NULL
 """
-_PENDING = "SELECT name, current_setting(name) FROM pg_settings WHERE pending_restart ORDER BY name"
-_COMMAND_LINE = "SELECT name, current_setting(name) FROM pg_settings WHERE source = 'command line'"
-_CLIENTS = """
-SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+# All in one, because each question costs the start of a program.
+_SERVED = """
+SELECT 'pending', name, current_setting(name) FROM pg_settings WHERE pending_restart
+UNION ALL SELECT 'given', name, current_setting(name) FROM pg_settings WHERE source = 'command line'
+UNION ALL SELECT 'client', pid::text, '' FROM pg_stat_activity
+          WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+UNION ALL SELECT 'replicating', rolname::text, '' FROM pg_roles WHERE rolcanlogin AND rolreplication
+ORDER BY 1, 2
 """
 
 
@@ -51,6 +56,21 @@ class FileFault:
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {"file": self.path, "line": self.number, "name": self.name, "words": self.text}
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a running server says of itself.
+
+    ``pending`` are settings that wait for a restart, with the value that is in effect until then; ``clients``
+    how many are connected, without ourselves; ``command_line`` what was given to it when it was started, which
+    no file can change; ``replicating`` the roles that may log in and replicate.
+    """
+
+    pending: Mapping[str, str] = field(default_factory=dict)
+    clients: int = 0
+    command_line: Mapping[str, str] = field(default_factory=dict)
+    replicating: tuple[str, ...] = ()
 
 
 def where_it_runs(config: ClusterConfig) -> ClusterConfig:
@@ -91,20 +111,16 @@ def _rows(config: ClusterConfig, sql: str) -> list[FileFault]:
     return [FileFault(str(path), int(str(line)), "", str(error)) for path, line, error in query(config, sql)]
 
 
-def pending_restart(config: ClusterConfig) -> dict[str, str]:
-    """Settings that wait for a restart, with the value that is in effect until then."""
-    return {str(name): str(value) for name, value in query(config, _PENDING)}
-
-
-def on_command_line(config: ClusterConfig) -> dict[str, str]:
-    """Settings that were given to the server when it was started, which no file can change."""
-    rows = query(config, _COMMAND_LINE)
-    return {str(name): str(value) for name, value in rows if name not in _OF_THE_PLACE}
-
-
-def clients(config: ClusterConfig) -> int:
-    """How many clients are connected, without ourselves."""
-    return int(str(query(config, _CLIENTS)[0][0]))
+def served(config: ClusterConfig) -> Served:
+    """Ask a running server about itself."""
+    rows = [(str(kind), str(name), str(value)) for kind, name, value in query(config, _SERVED)]
+    given = {name: value for kind, name, value in rows if kind == "given" and name not in _OF_THE_PLACE}
+    return Served(
+        pending={name: value for kind, name, value in rows if kind == "pending"},
+        clients=sum(kind == "client" for kind, _name, _value in rows),
+        command_line=given,
+        replicating=tuple(name for kind, name, _value in rows if kind == "replicating"),
+    )
 
 
 def loaded_at(config: ClusterConfig) -> str:

@@ -14,6 +14,8 @@ from ..core.errors import Refused
 
 ROLES = ("settings", "hba", "ident")
 POLICIES = ("first_install", "when_idle", "allowed")
+#: Of a file for which none is given.
+MODE = "0640"
 _ATTEMPTED = "understand what the configuration should be"
 _BLOCK = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -55,7 +57,7 @@ def request_from(params: Mapping[str, Any]) -> ConfigurationRequest:
     Raises :class:`Refused`: ``path-relative``, ``file-twice``, ``block-malformed``, ``mode-malformed``,
     ``minimum-malformed``.
     """
-    files = tuple(_file(entry) for entry in params.get("files") or [])
+    files = tuple(file_from(entry) for entry in params.get("files") or [])
     seen: set[tuple[str, str | None]] = set()
     for file in files:
         if (file.path, file.block) in seen:
@@ -70,13 +72,16 @@ def request_from(params: Mapping[str, Any]) -> ConfigurationRequest:
     )
 
 
-def _file(entry: Mapping[str, Any]) -> FileRequest:
+def file_from(entry: Mapping[str, Any]) -> FileRequest:
+    """One of the option ``files``. Raises :class:`Refused` as :func:`request_from` does."""
     path, block = str(entry["path"]), entry.get("block")
     if not os.path.isabs(path):
         raise _wrong("path-relative", f"{path} is not an absolute path")
     if block is not None and (not _BLOCK.fullmatch(block) or entry["role"] == "settings"):
         raise _wrong("block-malformed", f"{block!r} cannot be the name of a block in {path}")
-    return FileRequest(entry["role"], os.path.normpath(path), entry["content"], block, _mode(entry["mode"]))
+    return FileRequest(
+        entry["role"], os.path.normpath(path), entry["content"], block, _mode(entry.get("mode", MODE))
+    )
 
 
 def _mode(text: str) -> int:

@@ -49,7 +49,8 @@ def gather(config: ClusterConfig, request: ConfigurationRequest) -> State:
         running=made and Instance(config).status().running,
         installed=installed,
         made=made,
-        contexts=contexts(config) if installed else {},
+        # The program is asked only where an answer would be used.
+        contexts=contexts(config) if installed and before.values() != after.values() else {},
         floor=floor,
         held=held,
         access=_access(config, request, after, wanted),
