@@ -117,10 +117,14 @@ options:
     description: Whether statistics are gathered before a new database gets its name.
     type: bool
     default: true
-  prove:
-    description: Whether rows are held against the dump's record.
-    type: bool
-    default: true
+  proof:
+    description:
+      - What the rows of every table are held against. V(auto) is all that the dump recorded; V(digest) refuses a dump
+        that did not record digests; V(count) compares numbers of rows only; V(none) compares nothing.
+      - What was proven is returned as RV(load.proof).
+    type: str
+    choices: [auto, digest, count, none]
+    default: auto
   again:
     description: Whether to load although it is recorded as loaded.
     type: bool
@@ -190,6 +194,7 @@ load:
   type: dict
   sample:
     proven: true
+    proof: digest
     rows: 48211
     kept: app_before_20261121T031500Z
     connections_ended: 3
@@ -206,6 +211,7 @@ seconds:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.logical.load import LoadRequest, load, undo_load
+from ..module_utils._engine.logical.load_request import PROOFS
 from ..module_utils._engine.repository.dumps import CONTENTS
 from ..module_utils._module import CLUSTER_OPTIONS, become_owner, load_config, serve
 
@@ -214,12 +220,11 @@ LISTS = ("schemas", "tables", "exclude", "accept_errors")
 FLAGS = {
     "tablespaces": True,
     "analyze": True,
-    "prove": True,
     "replace": False,
     "globals": False,
     "again": False,
 }
-SAME = ("dump", "database", "confirm", "content", "jobs", "privileges", "drain_seconds", "owner_map")
+SAME = ("dump", "database", "confirm", "content", "jobs", "privileges", "proof", "drain_seconds", "owner_map")
 
 
 def main() -> None:
@@ -232,6 +237,7 @@ def main() -> None:
             **{name: {"type": "list", "elements": "str", "default": []} for name in LISTS},
             **{name: {"type": "bool", "default": value} for name, value in FLAGS.items()},
             "content": {"type": "str", "choices": list(CONTENTS), "default": "all"},
+            "proof": {"type": "str", "choices": list(PROOFS), "default": "auto"},
             "owners": KEEP,
             "privileges": KEEP,
             "owner_map": {"type": "dict", "default": {}},

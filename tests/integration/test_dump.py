@@ -135,11 +135,19 @@ def test_every_version(
 def test_what_satisfies_a_request_and_what_does_not(make_cluster: Callable[..., Cluster]) -> None:
     cluster = fill(make_cluster(archiving=False))
     here = ("--database", "app")
-    done = cluster.keeper("dump", *here, "--label", "before-42", "--table", "plain").expect(0)
+    done = cluster.keeper(
+        "dump", *here, "--label", "before-42", "--table", "plain", "--rows", "digest"
+    ).expect(0)
     made = done["dumps"][0]["dump"]
-    assert (made["label"], made["contents"], made["rows"]) == ("before-42", 3, {"tables": 1, "rows": 2000})
+    assert (made["label"], made["contents"], made["rows"]) == (
+        "before-42",
+        3,
+        {"tables": 1, "rows": 2000, "digested": 1},
+    )
     with cluster.unchanged():
-        again = cluster.keeper("dump", *here, "--label", "before-42", "--table", "plain").expect(0)
+        again = cluster.keeper(
+            "dump", *here, "--label", "before-42", "--table", "plain", "--rows", "digest"
+        ).expect(0)
         assert (again["changed"], again["dumps"][0]["dump"]["key"]) == (False, made["key"])
         cluster.keeper("dump", *here, "--label", "before-42").refused("dump-label-taken", "before-42")
     # A dump of one table is no dump of the database, however young.
@@ -211,7 +219,7 @@ def test_the_keepers_own_role_dumps_without_passwords(make_cluster: Callable[...
 def test_generations_of_real_dumps_expire(make_cluster: Callable[..., Cluster]) -> None:
     cluster = fill(make_cluster(archiving=False))
     for number in range(4):
-        cluster.keeper("dump", "--database", "app", "--label", f"d{number}", "--no-rows").expect(0)
+        cluster.keeper("dump", "--database", "app", "--label", f"d{number}", "--rows", "none").expect(0)
     # Of one day each, as if four days had passed; the entry is what counts, and the last one's clock leapt back.
     for number, day in enumerate((1, 2, 3, 1)):
         path = shelf(cluster) / "app" / f"d{number}" / "dump.json"

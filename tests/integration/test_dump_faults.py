@@ -235,7 +235,7 @@ def test_rows_that_are_not_those_of_the_snapshot_are_not_recorded(guarded: Clust
 
 def test_an_expiry_killed_at_every_deed_leaves_no_broken_dump_listed(guarded: Cluster) -> None:
     for number in range(3):
-        guarded.keeper("dump", *APP, "--label", f"d{number}", "--no-rows").expect(0)
+        guarded.keeper("dump", *APP, "--label", f"d{number}", "--rows", "none").expect(0)
     for step in ("mark", "confirm", "delete", "forget"):
         for when in ("begun", "done"):
             answer = guarded.keeper("expire", "--dumps", "count=2", kill_at=f"{step}:{when}")
@@ -249,7 +249,7 @@ def test_an_expiry_killed_at_every_deed_leaves_no_broken_dump_listed(guarded: Cl
 
 def test_a_dump_that_is_being_loaded_does_not_expire(guarded: Cluster) -> None:
     for number in range(2):
-        guarded.keeper("dump", *APP, "--label", f"d{number}", "--no-rows").expect(0)
+        guarded.keeper("dump", *APP, "--label", f"d{number}", "--rows", "none").expect(0)
     running = guarded.keeper_start("load", GOOD, "--database", "app", "--into", "copy", pause_at="*:begun")
     running.wait_paused()
     key = f"dump/app/{GOOD}"
@@ -266,7 +266,7 @@ def test_a_dump_that_is_being_loaded_does_not_expire(guarded: Cluster) -> None:
 
 
 def test_a_load_that_comes_after_the_mark_is_refused(guarded: Cluster) -> None:
-    guarded.keeper("dump", *APP, "--label", "next", "--no-rows").expect(0)
+    guarded.keeper("dump", *APP, "--label", "next", "--rows", "none").expect(0)
     expiry = guarded.keeper_start("expire", "--dumps", "count=1", pause_at="mark:done")
     expiry.wait_paused()
     with guarded.unchanged():

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -83,7 +84,7 @@ def server() -> Iterator[Cluster]:
         ("d", ["--format", "directory", "--jobs", "2"]),
         ("p", ["--format", "plain"]),
     ):
-        cluster.keeper("dump", "--database", "app", "--label", label, *options).expect()
+        cluster.keeper("dump", "--database", "app", "--label", label, "--rows", "digest", *options).expect()
     yield cluster
     sandbox.close()
 
@@ -95,6 +96,7 @@ def test_into_a_new_database_and_again(server: Cluster, label: str) -> None:
     assert f"new_{label}" not in databases(server)
     done = server.keeper("load", *options).expect()
     assert (done["changed"], done["load"]["proven"], done["load"]["rows"]) == (True, True, 831)
+    assert done["load"]["proof"] == done["plan"]["proof"] == "digest"
     assert within(server, f"new_{label}", "SELECT count(*), max(name) FROM items") == [(500, "item 99")]
     assert within(server, f"new_{label}", "SELECT nextval('items_id_seq')") == [(501,)]
     owner = "SELECT pg_get_userbyid(relowner), obj_description(oid) FROM pg_class WHERE relname = 'items'"
@@ -211,12 +213,46 @@ def test_rows_that_are_not_those_of_the_dump_change_nothing(server: Cluster) -> 
         "CREATE TRIGGER less BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION less()",
     )
     options = ["c", "--database", "app", "--into", "tricked", "--content", "data", "--table", "public.items"]
+    # By number it is the same: what was proven is said, also in the database's own record.
+    counted = [*options, "--proof", "count", "--again"]
+    done = server.keeper("load", *counted).expect()
+    assert (done["load"]["proof"], done["load"]["rows"]) == ("count", 500)
+    ((record,),) = within(server, "tricked", "SELECT current_setting('dbkeeper.loads')")
+    assert json.loads(record)[-1]["proof"] == "count"
+    within(server, "tricked", "TRUNCATE items")
+    server.sql("ALTER DATABASE tricked RESET dbkeeper.loads")
     error = server.keeper("load", *options).failed("load-rows-differ", "public.items")
     (difference,) = error["details"]["differences"]
     assert difference["expected"]["rows"] == difference["found"]["rows"] == 500
     assert within(server, "tricked", "SELECT count(*) FROM items") == [(0,)]
     within(server, "tricked", "ALTER TABLE items DISABLE TRIGGER less")
     assert server.keeper("load", *options).expect()["load"]["proven"]
+
+
+def test_rows_are_counted_or_digested_as_asked(server: Cluster) -> None:
+    """Also where they differ in number only; what a dump has not recorded is not taken as proven."""
+    app = ["--database", "app"]
+    counted = server.keeper("dump", *app, "--label", "counted", "--rows", "count").expect()["dumps"][0]
+    assert (counted["plan"]["rows"], counted["dump"]["rows"]["digested"]) == ("count", 0)
+    assert counted["dump"]["rows"]["rows"] == 831
+    bare = server.keeper("dump", *app, "--label", "bare", "--rows", "none").expect()["dumps"][0]
+    assert bare["dump"]["rows"] == {"tables": 0, "rows": 0, "digested": 0}
+    before = databases(server)
+    for label in ("counted", "bare"):
+        options = [label, *app, "--into", "by_number"]
+        error = server.keeper("load", *options, "--proof", "digest").refused("dump-without-digests")
+        assert ("public.items" in error["happened"]) == (label == "counted")
+        assert databases(server) == before
+        done = server.keeper("load", *options).expect()
+        assert done["load"]["proof"] == {"counted": "count", "bare": "none"}[label]
+        assert done["load"]["proven"] is (label == "counted")
+        server.sql("DROP DATABASE by_number")
+    record = server.repository / "main" / "dump" / "app" / "counted" / "dump.json"
+    entry = json.loads(record.read_text())
+    entry["rows"]["public.items"]["rows"] = 501
+    record.write_text(json.dumps(entry))
+    server.keeper("load", *options[1:3], "--into", "x", "counted").failed("load-rows-differ", "public.items")
+    assert databases(server) == before
 
 
 def test_errors_are_counted_and_fail_unless_accepted(

@@ -65,6 +65,36 @@ def state(major: int = 17, *dumps: Dump, **changes: Any) -> DumpState:
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "processors", "jobs", "content", "known"),
+    [
+        ("auto", 2, 1, "all", "count"),
+        ("auto", 3, 1, "all", "digest"),
+        ("auto", 4, 2, "data", "count"),
+        ("auto", 5, 2, "all", "digest"),
+        ("auto", 64, 1, "schema", "none"),
+        ("digest", 1, 8, "all", "digest"),
+        ("digest", 64, 1, "schema", "none"),
+        ("count", 64, 1, "all", "count"),
+        ("none", 64, 1, "all", "none"),
+    ],
+)
+def test_rows_are_digested_where_it_costs_nobody_time(
+    rows: str, processors: int, jobs: int, content: str, known: str
+) -> None:
+    request = DumpRequest("app", format="directory", rows=rows, jobs=jobs, selection=Selection(content))
+    plan = make_dump_plan(request, state(processors=processors))
+    assert (plan.rows, plan.to_dict()["rows"]) == (known, known)
+    words = {"none": 0, "count": 1, "digest": 1}[known]
+    assert len([step for step in plan.steps() if "the rows of its tables" in step]) == words
+
+
+def test_rows_that_nobody_knows() -> None:
+    with pytest.raises(Refused) as caught:
+        DumpRequest("app", rows="yes")
+    assert caught.value.code == "dump-rows-unknown"
+
+
 def made(hours: float, **values: Any) -> Dump:
     """A verified dump that ended so many hours ago."""
     ended = NOW - timedelta(hours=hours)

@@ -12,6 +12,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.rows 
     TableRows,
     compare,
     from_record,
+    known_level,
     split_key,
     table_key,
     to_record,
@@ -44,19 +45,48 @@ def test_what_is_no_key(key: str) -> None:
         split_key(key)
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "agree"),
+    [
+        (TableRows(1), TableRows(1), True),
+        (TableRows(1), TableRows(2), False),
+        (TableRows(1), None, False),
+        (TableRows(1, "h2:01"), TableRows(1), True),
+        (TableRows(1), TableRows(1, "h2:01"), True),
+        (TableRows(1, "h2:01"), TableRows(1, "h2:02"), False),
+        (TableRows(1, "h2:01"), TableRows(2, "h2:01"), False),
+        # Made by a version that digested otherwise: only the number says something.
+        (TableRows(1, "h1:01"), TableRows(1, "h2:02"), True),
+    ],
+)
+def test_what_agrees(was: TableRows, now: TableRows | None, agree: bool) -> None:
+    assert was.agrees(now) is agree
+
+
+def test_what_can_be_proven() -> None:
+    full, number, old = TableRows(1, "h2:01"), TableRows(1), TableRows(1, "h1:01")
+    assert [known_level(one) for one in ([], [full], [full, number], [old], [number])] == [
+        "none",
+        "digest",
+        "count",
+        "count",
+        "count",
+    ]
+
+
 def test_comparing() -> None:
     was = {
-        "public.a": TableRows(1, "h1:01"),
-        "public.b": TableRows(2, "h1:02"),
-        "public.c": TableRows(3, "h1:03"),
+        "public.a": TableRows(1, "h2:01"),
+        "public.b": TableRows(2, "h2:02"),
+        "public.c": TableRows(3, "h2:03"),
     }
     now = {
-        "public.a": TableRows(1, "h1:01"),
-        "public.b": TableRows(2, "h1:ff"),
-        "public.d": TableRows(0, "h1:00"),
+        "public.a": TableRows(1, "h2:01"),
+        "public.b": TableRows(2, "h2:ff"),
+        "public.d": TableRows(0, "h2:00"),
     }
     assert [(item.table, item.found) for item in compare(was, now)] == [
-        ("public.b", TableRows(2, "h1:ff")),
+        ("public.b", TableRows(2, "h2:ff")),
         ("public.c", None),
     ]
     assert compare(was, now, only=["public.a", "public.d"]) == []

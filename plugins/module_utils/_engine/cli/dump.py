@@ -8,6 +8,7 @@ import argparse
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.wishes_dumps import ROWS
 from ..core.errors import Refused
 from ..core.sizes import format_bytes, format_duration, parse_duration
 from ..logical.dump import DumpRequest, described, take_dumps
@@ -30,7 +31,12 @@ def add_dump(parser: argparse.ArgumentParser) -> None:
     for name in ("schema", "exclude-schema", "table", "exclude-table"):
         add(f"--{name}", action="append", default=[], metavar="PATTERN", help=f"as pg_dump's --{name}")
     add("--no-globals", action="store_true", help="without roles and tablespaces beside it")
-    add("--no-rows", action="store_true", help="count and digest no rows: a load cannot be proven")
+    add(
+        "--rows",
+        choices=ROWS,
+        default="auto",
+        help="what a load is proven by: count, digest; auto: see the manual",
+    )
     add("--lock-wait", metavar="DURATION", default="5m", help="how long a table may be locked by others")
     add("--user", metavar="ROLE", help="the role that dumps; without, the superuser")
     add("--check", action="store_true", help="show the plan only")
@@ -70,11 +76,18 @@ def _requests(options: argparse.Namespace, config: ClusterConfig) -> list[DumpRe
             ),
             globals=not options.no_globals,
             max_age_seconds=_seconds(options.max_age, "--max-age"),
-            rows=not options.no_rows,
+            rows=options.rows,
             lock_wait_seconds=_seconds(options.lock_wait, "--lock-wait") or 0,
             user=options.user,
         )
     ]
+
+
+def _known(rows: dict[str, int]) -> str:
+    """What a load can be proven by."""
+    if not rows["tables"]:
+        return "not counted: a load cannot be proven"
+    return "counted and digested" if rows["digested"] == rows["tables"] else "counted, contents not digested"
 
 
 def _seconds(text: str | None, option: str) -> int | None:
@@ -96,7 +109,7 @@ def lines(result: dict[str, Any]) -> list[str]:
     made = result["dump"]
     said = [
         f"{made['key']} is verified: {format_bytes(made['stored_bytes'])}, {made['contents']} entries, "
-        f"{made['rows']['rows']} rows in {made['rows']['tables']} tables, "
+        f"{made['rows']['rows']} rows in {made['rows']['tables']} tables ({_known(made['rows'])}), "
         f"{format_duration(sum(made['seconds'].values()))}"
     ]
     return said + [f"  warning: {warning}" for warning in made["warnings"]]

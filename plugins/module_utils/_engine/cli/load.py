@@ -10,7 +10,7 @@ from typing import Any
 from ..cluster.config import ClusterConfig
 from ..core.errors import Refused
 from ..logical.load import LoadRequest, contents, load, undo_load
-from ..logical.load_request import LATEST, OWNERS, PRIVILEGES
+from ..logical.load_request import LATEST, OWNERS, PRIVILEGES, PROOFS
 from ..logical.load_words import load_lines, undo_lines
 from ..repository.dumps import CONTENTS
 
@@ -44,7 +44,12 @@ def add_load(parser: argparse.ArgumentParser) -> None:
     add("--globals", action="store_true", help="make roles that are missing first")
     add("--accept-error", action="append", default=[], metavar="REGEX", help="an error that may happen")
     add("--no-analyze", action="store_true", help="leave statistics to autovacuum")
-    add("--no-proof", action="store_true", help="do not hold the rows against the dump's record")
+    add(
+        "--proof",
+        choices=PROOFS,
+        default="auto",
+        help="hold rows against all that the dump recorded, or less",
+    )
     add("--again", action="store_true", help="load although it is recorded as loaded")
     add(
         "--drain-seconds", type=int, default=10, metavar="N", help="how long transactions may go on at a swap"
@@ -96,7 +101,7 @@ def _request(options: argparse.Namespace) -> LoadRequest:
         globals=options.globals,
         accept_errors=tuple(options.accept_error),
         analyze=not options.no_analyze,
-        prove=not options.no_proof,
+        proof=options.proof,
         again=options.again,
         drain_seconds=options.drain_seconds,
     )

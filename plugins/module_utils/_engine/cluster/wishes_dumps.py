@@ -17,6 +17,7 @@ Invalid = Callable[[str], Refused]
 
 _LABEL = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,39}")
 COMPRESSION = re.compile(r"auto|none|(?P<tool>gzip|lz4|zstd)(:(?P<level>\d{1,2}))?")
+ROWS = ("auto", "digest", "count", "none")
 _LISTS = ("schemas", "exclude_schemas", "tables", "exclude_tables")
 
 
@@ -26,9 +27,10 @@ class DumpWish:
 
     ``compression``: ``auto`` (zstd where this version's pg_dump has it, else gzip), ``none``, or ``zstd:3`` and the
     like. ``jobs`` is for the format ``directory``. ``globals``: roles and tablespaces beside it. ``max_age_seconds``:
-    nothing is done while a verified one is younger (None: always). ``rows``: the rows of each table are counted and
-    digested at the snapshot of the dump, so that a load can be proven. ``lock_wait_seconds``: how long a table may be
-    locked by others.
+    nothing is done while a verified one is younger (None: always). ``rows``: what is recorded of each table's
+    rows at the snapshot of the dump, so that a load can be proven: ``count``, ``digest`` (their content as well),
+    ``none``, or ``auto``: counted always, digested where the host has processors to spare. ``lock_wait_seconds``: how
+    long a table may be locked by others.
     """
 
     label: str
@@ -39,7 +41,7 @@ class DumpWish:
     selection: Selection = Selection()
     globals: bool = True
     max_age_seconds: int | None = None
-    rows: bool = True
+    rows: str = "auto"
     lock_wait_seconds: int = 300
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def _wish(value: Any, where: str, invalid: Invalid) -> DumpWish:
         selection=Selection(content, *(texts(name) for name in _LISTS)),
         globals=take("globals", True, lambda item: isinstance(item, bool), "true or false"),
         max_age_seconds=number("max_age_seconds", None),
-        rows=take("rows", True, lambda item: isinstance(item, bool), "true or false"),
+        rows=take("rows", "auto", lambda item: item in ROWS, f"one of {', '.join(ROWS)}"),
         lock_wait_seconds=number("lock_wait_seconds", 300),
     )
 

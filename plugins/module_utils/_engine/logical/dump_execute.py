@@ -13,12 +13,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ..backup.copy import stop_strangers
 from ..core.clock import utc_now
 from ..core.errors import Failed, KeeperError
-from ..core.files import digest, fsync_directory, fsync_file, make_directory, sync_filesystem, tree_size
+from ..core.files import digests, fsync_directory, fsync_file, make_directory, sync_filesystem, tree_size
 from ..core.journal import Journal
 from ..core.locks import owner_record
 from ..core.progress import Progress
@@ -40,6 +41,8 @@ from .dump_plan import DumpPlan
 from .dump_request import DumpRequest
 from .dump_rows import Snapshot
 from .dump_state import DumpState
+from .rows import NONE
+from .writeback import Writeback
 
 _PROGRAMS = ("pg_dump", "pg_dumpall", "zstd")
 _FILE_MODE, _SECRET_MODE, _DIRECTORY_MODE = 0o640, 0o600, 0o750
@@ -110,22 +113,23 @@ class DumpExecution:
         self.progress.phase("dump", total=self.plan.expected_bytes, note=self.plan.label)
         listed = self.request.format != "plain"
         argv, pipe = self.plan.argv, self.plan.pipe
+        counting = self.plan.rows != NONE
         with self._snapshot() as snapshot:
             if pipe:
                 pipe = (*pipe, "-f", "-o", self._path)
-            if self.request.rows and listed:
+            if counting and listed:
                 snapshot.count_while_dumping(self._path)
-            talk = dump(
-                (*argv[:-1], f"--snapshot={snapshot.identity}", argv[-1]),
-                pipe,
-                attempted=self.attempted,
-                tick=self._tick,
-            )
-            if self.request.rows and self.request.selection.content != "schema":
+            with Writeback(self.plan.incoming):
+                talk = dump(
+                    (*argv[:-1], f"--snapshot={snapshot.identity}", argv[-1]),
+                    pipe,
+                    attempted=self.attempted,
+                    tick=self._tick,
+                )
+            if counting:
                 self.progress.phase("rows", note=f"{talk.tables} tables")
-                listing = self._listing() if listed else None
-                objects = listing.large_objects if listing else self.request.selection.whole
-                snapshot.count(listing, talk.names, large_objects=objects)
+                listing = self._listing if listed else None
+                snapshot.count(listing, talk.names, large_objects=self.request.selection.whole)
             self.entry = replace(
                 self.entry,
                 lsn=snapshot.lsn,
@@ -141,6 +145,7 @@ class DumpExecution:
             attempted=self.attempted,
             user=self.request.user,
             lock_wait_seconds=self.request.lock_wait_seconds,
+            level=self.plan.rows,
         )
 
     def _tick(self, talk: Talk) -> None:
@@ -185,20 +190,17 @@ class DumpExecution:
         self.progress.phase("seal", note="make it durable")
         incoming, directory = self.plan.incoming, self.plan.directory
         names = sorted(_below(incoming))
-        many = len(names) > _MANY_FILES
-        files = []
-        for number, name in enumerate(names):
-            path = f"{incoming}/{name}"
+        paths = [f"{incoming}/{name}" for name in names]
+        for name, path in zip(names, paths):
             os.chmod(path, _SECRET_MODE if name == GLOBALS else _FILE_MODE)
-            if not many:
-                fsync_file(path)
-            files.append(DumpFile(name, os.stat(path).st_size, digest(path)))
-            self.progress.update(number + 1, total=len(names))
-        if os.path.isdir(self._path):
-            os.chmod(self._path, _DIRECTORY_MODE)
-            fsync_directory(self._path)
-        if many:
-            sync_filesystem(incoming)
+        files = []
+        with ThreadPoolExecutor(max_workers=1) as disk:
+            # The disk works while the processors hash.
+            durable = disk.submit(self._make_durable, paths)
+            for number, (name, found) in enumerate(zip(names, digests(paths))):
+                files.append(DumpFile(name, os.stat(paths[number]).st_size, found))
+                self.progress.update(number + 1, total=len(names))
+            durable.result()
         for name in sorted(os.listdir(incoming)):
             os.rename(f"{incoming}/{name}", f"{directory}/{name}")
         os.rmdir(incoming)
@@ -215,6 +217,16 @@ class DumpExecution:
         )
         # From here on it is a dump.
         write_dump_entry(self.repository, self.entry)
+
+    def _make_durable(self, paths: list[str]) -> None:
+        if os.path.isdir(self._path):
+            os.chmod(self._path, _DIRECTORY_MODE)
+            fsync_directory(self._path)
+        if len(paths) > _MANY_FILES:
+            sync_filesystem(self.plan.incoming)
+        else:
+            for path in paths:
+                fsync_file(path)
 
     @contextlib.contextmanager
     def _full_is_said(self) -> Iterator[None]:

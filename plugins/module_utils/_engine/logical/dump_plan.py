@@ -15,6 +15,7 @@ from ..core.sizes import format_bytes, format_duration
 from ..repository.dumps import DATA_NAMES, DUMP_INCOMING, Dump, encode_name, label_suffix
 from .dump_request import DumpRequest
 from .dump_state import DumpState
+from .rows import COUNT, DIGEST, NONE
 from .session import connection_string
 
 #: From this major version on pg_dump knows lz4 and zstd (release notes of 16).
@@ -52,6 +53,8 @@ class DumpPlan:
     expected_bytes: int | None = None
     free_bytes: int = 0
     estimate: str = ""
+    #: What is recorded of rows: none, count, digest.
+    rows: str = NONE
     warnings: tuple[str, ...] = ()
 
     @property
@@ -80,6 +83,7 @@ class DumpPlan:
             "needed_bytes": self.needed_bytes,
             "free_bytes": self.free_bytes,
             "estimate": self.estimate,
+            "rows": self.rows,
             "warnings": list(self.warnings),
         }
 
@@ -90,6 +94,10 @@ class DumpPlan:
         steps = [f"remove what the unfinished {key} left" for key in self.discard]
         steps.append(f"write the entry of {self.key}: running")
         steps.append(" ".join([*self.argv, *(["|", *self.pipe] if self.pipe else [])]))
+        if self.rows != NONE:
+            steps.append(
+                {COUNT: "count", DIGEST: "count and digest"}[self.rows] + " the rows of its tables meanwhile"
+            )
         if self.globals_argv:
             steps.append(" ".join(self.globals_argv))
         steps.append("list it back, hash it, make it durable, give it its name")
@@ -133,6 +141,7 @@ def make_dump_plan(request: DumpRequest, state: DumpState) -> DumpPlan:
         expected_bytes=next((one.stored_bytes for one in reversed(_same(request, series, state))), None),
         free_bytes=state.disk.free_bytes,
         estimate=estimate,
+        rows=_rows(request, state),
         warnings=_warnings(request, state),
     )
     if plan.needed_bytes > plan.free_bytes:
@@ -260,7 +269,8 @@ def _compression(request: DumpRequest, config: ClusterConfig) -> str:
 def _commands(
     request: DumpRequest, config: ClusterConfig, compression: str, path: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    argv = [config.program("pg_dump"), "--verbose", f"--format={request.format}"]
+    # What it writes is made durable by us, which has to be done once.
+    argv = [config.program("pg_dump"), "--verbose", "--no-sync", f"--format={request.format}"]
     argv.append(f"--lock-wait-timeout={request.lock_wait_seconds * 1000}")
     pipe: tuple[str, ...] = ()
     tool, _dummy, level = compression.partition(":")
@@ -306,6 +316,16 @@ def _connection(request: DumpRequest, config: ClusterConfig) -> list[str]:
         f"--port={config.port}",
         f"--username={user}",
     ]
+
+
+def _rows(request: DumpRequest, state: DumpState) -> str:
+    """What is recorded of rows. A job keeps two processors busy, one in the server and one that compresses: where there
+    are more, digesting every row costs nobody time; where there are not, it would be paid for by a slower dump."""
+    if request.selection.content == "schema":
+        return NONE
+    if request.rows != "auto":
+        return request.rows
+    return DIGEST if state.processors > 2 * request.jobs else COUNT
 
 
 def _space(request: DumpRequest, series: str, state: DumpState) -> tuple[int, str]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from ..cluster.wishes_dumps import COMPRESSION, DumpWish
+from ..cluster.wishes_dumps import COMPRESSION, ROWS, DumpWish
 from ..core.errors import Refused
 from ..repository.catalog import check_label
 from ..repository.dumps import CONTENTS, FORMATS, Selection, encode_name
@@ -24,7 +24,8 @@ class DumpRequest:
     series, if it ended no longer ago and holds the same. With neither, one is taken every time. ``series`` empty: made
     from what is selected. ``user``: the role that dumps; None: the superuser. The rest is as in
     :class:`~..cluster.wishes_dumps.DumpWish`. Raises :class:`Refused`: ``database-name-unfit``, ``label-malformed``,
-    ``dump-format-unknown``, ``compression-unknown``, ``max-age-malformed``, ``request-contradictory``.
+    ``dump-format-unknown``, ``dump-rows-unknown``, ``compression-unknown``, ``max-age-malformed``,
+    ``request-contradictory``.
     """
 
     database: str
@@ -36,7 +37,7 @@ class DumpRequest:
     selection: Selection = Selection()
     globals: bool = True
     max_age_seconds: int | None = None
-    rows: bool = True
+    rows: str = "auto"
     lock_wait_seconds: int = 300
     user: str | None = None
 
@@ -45,6 +46,10 @@ class DumpRequest:
         if self.label is not None:
             check_label(self.label)
         chosen = self.selection
+        if self.rows not in ROWS:
+            raise self._refused(
+                "dump-rows-unknown", f"rows {self.rows!r} is unknown", f"Write one of {', '.join(ROWS)}."
+            )
         if self.format not in FORMATS or chosen.content not in CONTENTS:
             raise self._refused(
                 "dump-format-unknown",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Rows of every table in a dump, counted and digested at its very snapshot while pg_dump works.
+"""Rows of every table in a dump, counted (or digested as well) at its very snapshot while pg_dump works.
 
 Which tables those are is taken from the dump itself: its table of contents is written before its rows are. A table that
 was truncated, rewritten or dropped since the snapshot would be counted wrong (the manual, "Caveats" of MVCC): it has
@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..core.errors import KeeperError
 from .dump_listing import Listing, peek
-from .rows import TableRows, count_rows, split_key, to_record
+from .rows import COUNT, TableRows, count_rows, split_key, to_record
 from .session import Session
 
-_PEEK_SECONDS = 0.5
+_PEEK_SECONDS = 0.2
 _NO_LIMITS = """
 SELECT to_json(set_config(name, '0', false)) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
   'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
@@ -53,14 +53,17 @@ class Snapshot:
         attempted: str,
         user: str | None,
         lock_wait_seconds: int,
+        level: str = COUNT,
     ) -> None:
         self._config = config
         self._database = database
         self._lock_wait_seconds = lock_wait_seconds
+        self._level = level
         self._session = Session(config, database, attempted=attempted, user=user)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._fault: list[BaseException] = []
+        self._counted_once = False
         self.identity = ""
         self.lsn = ""
         self.rows: dict[str, dict[str, Any]] = {}
@@ -93,16 +96,20 @@ class Snapshot:
         self._thread = threading.Thread(target=self._wait, args=(path,), name="rows", daemon=True)
         self._thread.start()
 
-    def count(self, listing: Listing | None, names: Iterable[str], *, large_objects: bool) -> None:
-        """Count what has not been counted yet: the tables of ``listing``, or of ``names`` as pg_dump says them."""
+    def count(
+        self, listed: Callable[[], Listing] | None, names: Iterable[str], *, large_objects: bool
+    ) -> None:
+        """Count what has not been counted yet: the tables that are ``listed``, or ``names`` as pg_dump says them."""
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
             self._thread = None
             if self._fault:
                 raise self._fault[0]
-        if not self.rows and not self.warnings:
-            self._count(listing, list(names), large_objects=large_objects)
+        if not self._counted_once:
+            listing = listed() if listed else None
+            objects = listing.large_objects if listing else large_objects
+            self._count(listing, list(names), large_objects=objects)
 
     def _wait(self, path: str) -> None:
         try:
@@ -116,6 +123,7 @@ class Snapshot:
             self._fault.append(error)
 
     def _count(self, listing: Listing | None, names: list[str], *, large_objects: bool) -> None:
+        self._counted_once = True
         wanted, lost = self._wanted(listing, names)
         try:
             found = self._counted(wanted, large_objects)
@@ -146,6 +154,7 @@ class Snapshot:
             snapshot=self.identity,
             wanted=lambda schema, table: (schema, table) in wanted,
             large_objects=large_objects,
+            level=self._level,
             lock_timeout_seconds=self._lock_wait_seconds,
             report=self._report,
         )

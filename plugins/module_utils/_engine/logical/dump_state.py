@@ -47,7 +47,8 @@ class DatabaseFacts:
 @dataclass(frozen=True)
 class DumpState:
     """``database`` None: there is none of that name; ``known`` are the names that there are. ``server_running`` says
-    whether anybody could be asked. ``discard`` are dumps that killed or failed runs left data of."""
+    whether anybody could be asked. ``discard`` are dumps that killed or failed runs left data of. ``processors``: how
+    many this process may use."""
 
     now: datetime
     config: ClusterConfig
@@ -64,6 +65,7 @@ class DumpState:
     database: DatabaseFacts | None = None
     known: tuple[str, ...] = ()
     discard: tuple[Dump, ...] = ()
+    processors: int = 1
 
 
 def ask_state(config: ClusterConfig, repository: Repository, database: str, user: str | None) -> DumpState:
@@ -102,6 +104,7 @@ def ask_state(config: ClusterConfig, repository: Repository, database: str, user
         database=_database(found[0]) if found else None,
         known=tuple(sorted(item["name"] for item in facts.get("databases", ()) if item["allows"])),
         discard=left_behind(repository, shelf.dumps),
+        processors=len(os.sched_getaffinity(0)),
     )
 
 

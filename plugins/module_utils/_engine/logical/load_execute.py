@@ -26,7 +26,18 @@ from .load_request import LoadRequest
 from .load_run import restore_beside, run_script, script_blocks
 from .load_state import SETTING, LoadState
 from .owners import owner_sql, privilege_sql, quoted
-from .rows import LARGE_OBJECTS, TableRows, compare, count_in, count_rows, from_record, table_key
+from .rows import (
+    COUNT,
+    DIGEST,
+    LARGE_OBJECTS,
+    NONE,
+    TableRows,
+    compare,
+    count_in,
+    count_rows,
+    from_record,
+    table_key,
+)
 from .session import Session, connection_string
 
 GLOBALS, CREATE, RESTORE, ANALYZE, PROVE, RECORD = (
@@ -65,6 +76,7 @@ class LoadExecution:
             "roles": [],
             "connections_ended": 0,
             "proven": False,
+            "proof": NONE,
         }
         self.expected = {
             name: item for name, item in from_record(state.dump.rows).items() if name in set(plan.tables)
@@ -171,10 +183,17 @@ class LoadExecution:
             self.plan.temporary,
             wanted=lambda schema, table: table_key(schema, table) in wanted,
             large_objects=LARGE_OBJECTS in wanted,
+            level=self._level,
             jobs=self.request.jobs,
             report=lambda done, total: self.progress.update(done, total=total),
         )
         self._compare(found)
+
+    @property
+    def _level(self) -> str:
+        """Digests where one of the tables has one; those without are held against numbers."""
+        digested = any(item.comparable for item in self.expected.values())
+        return DIGEST if digested and self.request.proof != COUNT else COUNT
 
     def _compare(self, found: dict[str, TableRows]) -> None:
         differences = compare(self.expected, found)
@@ -189,6 +208,7 @@ class LoadExecution:
                 details={"differences": [one.to_dict() for one in differences[:50]]},
             )
         self.facts["proven"] = True
+        self.facts["proof"] = self.plan.proof
         self.facts["rows"] = sum(item.rows for item in self.expected.values())
 
     def _record(self, name: str) -> None:
@@ -219,6 +239,7 @@ class LoadExecution:
             "replaced": self.plan.kept,
             "tables": len(self.plan.tables),
             "rows": self.facts.get("rows"),
+            "proof": self.facts["proof"],
         }
         return json.dumps([*old, one][-_KEPT_RECORDS:], ensure_ascii=False)
 
@@ -273,6 +294,7 @@ class LoadExecution:
                     session,
                     wanted=lambda schema, table: table_key(schema, table) in wanted,
                     large_objects=LARGE_OBJECTS in wanted,
+                    level=self._level,
                     report=lambda done, total: self.progress.update(done, total=total),
                 )
                 self._compare(found)

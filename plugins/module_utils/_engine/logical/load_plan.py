@@ -22,7 +22,7 @@ from ..core.sizes import format_bytes
 from .contents import Entry, tables_with_rows
 from .load_request import LoadRequest
 from .load_state import LoadState
-from .rows import table_key
+from .rows import COUNT, DIGEST, NONE, from_record, known_level, table_key
 
 TEMPORARY_PREFIX = "dbkeeper_load_"
 _LONGEST_NAME = 63
@@ -51,6 +51,8 @@ class LoadPlan:
     properties: str
     owner: str | None
     program: tuple[str, ...]
+    #: How rows are proven: none, count, digest (where one table has no digest, that one is counted, and it is said).
+    proof: str
     warnings: tuple[str, ...]
 
     def named(self, kept: str | None) -> LoadPlan:
@@ -63,7 +65,8 @@ class LoadPlan:
         if self.action == "none":
             return []
         what = " ".join(self.program) or "psql"
-        rows = f"prove the rows of {len(self.tables)} tables against the dump's record"
+        how = {DIGEST: "by number and digest", COUNT: "by number"}.get(self.proof, "not at all")
+        rows = f"prove the rows of {len(self.tables)} tables against the dump's record, {how}"
         if self.action == "into":
             return [
                 f"begin a transaction in database {self.target}",
@@ -97,6 +100,7 @@ class LoadPlan:
             "kept": self.kept,
             "entries": self.count,
             "tables": list(self.tables),
+            "proof": self.proof,
             "steps": self.steps,
         }
 
@@ -107,7 +111,7 @@ def make_plan(request: LoadRequest, state: LoadState, *, now: datetime, locales:
     Raises :class:`Refused`: ``server-is-standby``, ``dump-from-newer-version``, ``dump-cannot-be-chosen-from``,
     ``nothing-chosen``, ``roles-missing``, ``extensions-missing``, ``tablespaces-missing``, ``locale-missing``,
     ``load-not-confirmed``, ``load-target-exists``, ``load-target-missing``, ``tables-there``,
-    ``prepared-transactions``, ``load-no-space``.
+    ``prepared-transactions``, ``load-no-space``, ``dump-without-digests``.
     """
     attempted = f"load {state.dump.key} into database {state.target!r}"
     identity = _identity(request, state)
@@ -149,8 +153,9 @@ def make_plan(request: LoadRequest, state: LoadState, *, now: datetime, locales:
         listed = None
     tables = _proven(request, state, entries)
     warnings: tuple[str, ...] = (
-        () if tables or not request.prove or request.content == "schema" else ("no rows to prove it by",)
+        () if tables or request.proof == NONE or request.content == "schema" else ("no rows to prove it by",)
     )
+    proof = _proof(request, state, tables, attempted)
     if action == "into" and request.jobs > 1:
         warnings += ("one transaction is one job: the number of jobs is of no effect",)
     replaced = action == "beside" and existing is not None
@@ -169,6 +174,7 @@ def make_plan(request: LoadRequest, state: LoadState, *, now: datetime, locales:
         properties=properties,
         owner=owner,
         program=() if state.contents is None else _program(request, action),
+        proof=proof,
         warnings=warnings,
     )
 
@@ -252,10 +258,28 @@ def _objects(entries: Sequence[Entry] | None) -> list[Entry]:
 
 
 def _proven(request: LoadRequest, state: LoadState, entries: list[Entry] | None) -> tuple[str, ...]:
-    if request.content == "schema" or not request.prove:
+    if request.content == "schema" or request.proof == NONE:
         return ()
     held = state.dump.rows if entries is None else tables_with_rows(entries)
     return tuple(sorted(set(held) & set(state.dump.rows)))
+
+
+def _proof(request: LoadRequest, state: LoadState, tables: Sequence[str], attempted: str) -> str:
+    """The least that is known of any of the tables that count."""
+    recorded = from_record({name: state.dump.rows[name] for name in tables})
+    known = known_level(recorded.values())
+    if request.proof == DIGEST and request.content != "schema" and known != DIGEST:
+        lacking = sorted(name for name, item in recorded.items() if not item.comparable)
+        raise Refused(
+            "dump-without-digests",
+            attempted=attempted,
+            happened=f"rows are to be proven by digest, and the dump recorded none of {', '.join(lacking[:5])}"
+            if lacking
+            else "rows are to be proven by digest, and the dump recorded none",
+            remedy="Prove them by number (--proof count), or use a dump that was taken with --rows digest.",
+            details={"tables": lacking},
+        )
+    return COUNT if request.proof == COUNT and known == DIGEST else known
 
 
 def _may_replace(request: LoadRequest, state: LoadState, attempted: str) -> None:

@@ -14,6 +14,7 @@ from .rows import split_key
 LATEST = "latest"
 OWNERS = ("keep", "drop", "map")
 PRIVILEGES = ("keep", "drop")
+PROOFS = ("auto", "digest", "count", "none")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class LoadRequest:
     name; without ``replace``, ``schemas`` or ``tables`` (``schema.table``, odd names in double quotes) go into it.
     ``exclude`` are shell patterns of entries (``TRIGGER public orders *``). ``owner_map``: other owners, by role.
     ``accept_errors``: regular expressions of errors that do not fail the load. ``drain_seconds``: how long
-    transactions may go on before their sessions are ended for a swap.
+    transactions may go on before their sessions are ended for a swap. ``proof``: what rows are held against of what the
+    dump recorded: ``digest`` (of every table, or it is refused), ``count``, ``none``; ``auto``: all that is recorded.
 
     Raises :class:`Refused`: ``request-contradictory``, ``table-malformed``, ``pattern-malformed``.
     """
@@ -47,7 +49,7 @@ class LoadRequest:
     globals: bool = False
     accept_errors: tuple[str, ...] = ()
     analyze: bool = True
-    prove: bool = True
+    proof: str = "auto"
     again: bool = False
     drain_seconds: int = 10
 
@@ -73,6 +75,7 @@ class LoadRequest:
         for wrong, why in (
             (self.content not in CONTENTS, f"content {self.content!r} is none of {', '.join(CONTENTS)}"),
             (self.owners not in OWNERS, f"owners {self.owners!r} is none of {', '.join(OWNERS)}"),
+            (self.proof not in PROOFS, f"proof {self.proof!r} is none of {', '.join(PROOFS)}"),
             (self.privileges not in PRIVILEGES, f"privileges {self.privileges!r} is neither keep nor drop"),
             (
                 (self.owners == "map") != bool(self.owner_map),

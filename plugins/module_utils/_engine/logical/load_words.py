@@ -16,9 +16,13 @@ _WORDS = {
         "{dump} をデータベース {target} に適用する予定です:",
     ),
     "done": ("{dump} is loaded into database {target}", "{dump} をデータベース {target} に適用しました"),
-    "proven": (
-        "rows proven: {rows} in {tables} tables are those that were dumped",
-        "行の照合: {tables} 表の {rows} 行がダンプの記録と一致しました",
+    "digest": (
+        "rows proven: {rows} in {tables} tables are those that were dumped, by number and digest",
+        "行の照合: {tables} 表の {rows} 行が、行数と内容 (ダイジェスト) ともダンプの記録と一致しました",
+    ),
+    "count": (
+        "numbers of rows proven: {rows} in {tables} tables; their contents were not digested",
+        "行数の照合: {tables} 表の {rows} 行がダンプの記録と一致しました (内容のダイジェストは照合していません)",
     ),
     "unproven": (
         "rows NOT proven: nothing to hold them against, or not asked for",
@@ -61,7 +65,7 @@ def load_lines(result: Mapping[str, Any], language: str) -> list[str]:
         return [word("would", language, **about), *(f"  {step}" for step in plan["steps"])]
     lines = [word("done", language, **about)]
     if done.get("proven"):
-        lines.append("  " + word("proven", language, rows=done["rows"], tables=len(plan["tables"])))
+        lines.append("  " + word(done["proof"], language, rows=done["rows"], tables=len(plan["tables"])))
     else:
         lines.append("  " + word("unproven", language))
     if done.get("roles"):

@@ -9,8 +9,8 @@ import os
 import secrets
 from collections.abc import Iterator
 
+from ..core import files
 from ..core.errors import Failed, Refused
-from ..core.files import digest
 from ..repository.dumps import Dump, Shelf, read_dump_entry, read_shelf
 from ..repository.layout import Repository
 from ..repository.leases import release_lease, take_lease
@@ -64,19 +64,19 @@ def leased(repository: Repository, dump: Dump, purpose: str) -> Iterator[None]:
 
 def check_files(repository: Repository, dump: Dump, *, digests: bool = True) -> None:
     """Hold the stored files against the entry. Raises :class:`Failed` ``dump-file-missing``, ``dump-file-damaged``."""
-    for file in dump.files:
-        path = f"{dump.directory(repository)}/{file.name}"
-        try:
+    paths = [f"{dump.directory(repository)}/{file.name}" for file in dump.files]
+    try:
+        for file, path in zip(dump.files, paths):
             size = os.stat(path).st_size
-            found = digest(path) if digests and size == file.stored_bytes else file.digest
-        except OSError as error:
-            raise _fault("dump-file-missing", dump, f"{path}: {error.strerror}") from error
-        if size != file.stored_bytes:
-            raise _fault(
-                "dump-file-damaged", dump, f"{path} has {size} bytes, {file.stored_bytes} were written"
-            )
-        if found != file.digest:
-            raise _fault("dump-file-damaged", dump, f"{path} is not what was written: its digest differs")
+            if size != file.stored_bytes:
+                raise _fault(
+                    "dump-file-damaged", dump, f"{path} has {size} bytes, {file.stored_bytes} were written"
+                )
+        for file, path, found in zip(dump.files, paths, files.digests(paths) if digests else ()):
+            if found != file.digest:
+                raise _fault("dump-file-damaged", dump, f"{path} is not what was written: its digest differs")
+    except OSError as error:
+        raise _fault("dump-file-missing", dump, f"{error.filename}: {error.strerror}") from error
 
 
 def _fault(code: str, dump: Dump, happened: str) -> Failed:

@@ -72,8 +72,8 @@ class Dump:
     ``sequence`` counts the dumps of a database in the order in which they were begun. ``data`` is the file or
     directory that pg_restore or psql takes, below the dump's directory; ``globals`` says whether roles and
     tablespaces are beside it. ``contents`` counts the entries that ``pg_restore --list`` names (plain: statements that
-    copy rows). ``rows``: for each table ``schema.table`` (quoted as the server does) ``rows`` and, where it was asked
-    for, ``digest``, both of the very snapshot that was dumped; ``lsn`` is where WAL was then. ``owner`` made it.
+    copy rows). ``rows``: for each table ``schema.table`` (quoted as the server does) ``rows`` and, where they were
+    digested, ``digest``, both of the very snapshot that was dumped; ``lsn`` is where WAL was then. ``owner`` made it.
     ``unsound``: what a later verification found wrong with its files (``code``, ``text``, ``at``).
     """
 
@@ -157,12 +157,15 @@ class Dump:
         return {"format_version": FORMAT, **value}
 
     def summary(self) -> dict[str, Any]:
-        """For people and lists: without what only a load needs; ``rows`` are ``tables`` and ``rows`` in all."""
+        """For people and lists: without what only a load needs; ``rows`` are ``tables``, ``rows`` in all, and of
+        how many tables they were ``digested``."""
         entry = {
             name: item for name, item in self.to_dict().items() if name not in ("files", "format_version")
         }
         counted = sum(int(item["rows"]) for item in self.rows.values())
-        return {"key": self.key, **entry, "rows": {"tables": len(self.rows), "rows": counted}}
+        digested = sum(1 for item in self.rows.values() if item.get("digest"))
+        rows = {"tables": len(self.rows), "rows": counted, "digested": digested}
+        return {"key": self.key, **entry, "rows": rows}
 
     @classmethod
     def from_dict(cls, value: Any, *, key: str) -> Dump:

@@ -150,6 +150,7 @@ def _try(config: ClusterConfig, repository: Repository, dump: Dump, scratch: str
         "label": dump.label,
         "rows": sum(int(one.get("rows") or 0) for one in dump.rows.values()),
         "tables": len(dump.rows),
+        "proof": facts["proof"],
         "proven": facts,
         "seconds": seconds,
     }

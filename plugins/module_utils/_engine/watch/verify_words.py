@@ -46,8 +46,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "{verdict}: {bytes} を {seconds} で読み取り",
     ),
     "trial": (
-        "{dump} was loaded and all {rows} rows of its {tables} tables were proven, in {seconds}",
-        "{dump} を読み込み、{tables} 表の全 {rows} 行を照合しました ({seconds})",
+        "{dump} was loaded and all {rows} rows of its {tables} tables were proven by digest, in {seconds}",
+        "{dump} を読み込み、{tables} 表の全 {rows} 行を内容 (ダイジェスト) まで照合しました ({seconds})",
+    ),
+    "trial-count": (
+        "{dump} was loaded and its {tables} tables hold {rows} rows as recorded, contents not digested, in {seconds}",
+        "{dump} を読み込み、{tables} 表の行数 ({rows} 行) を照合しました。内容のダイジェストは記録がありません ({seconds})",
+    ),
+    "trial-none": (
+        "{dump} was loaded without an error; it recorded nothing to prove its rows by, in {seconds}",
+        "{dump} をエラーなく読み込みました。行を照合する記録はありません ({seconds})",
     ),
     "trial-would": (
         "would load {dump} into {scratch} ({bytes}), prove its rows, and drop it",
@@ -135,7 +143,8 @@ def trial_lines(result: Mapping[str, Any], language: str) -> list[str]:
     done = result["trial"]
     seconds = format_duration(done["seconds"])
     about = {name: done[name] for name in ("dump", "rows", "tables")}
-    return [word("trial", language, seconds=seconds, **about)]
+    key = {"digest": "trial"}.get(done["proof"], f"trial-{done['proof']}")
+    return [word(key, language, seconds=seconds, **about)]
 
 
 def _planned(plan: Mapping[str, Any], language: str) -> list[str]:
