@@ -51,7 +51,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "trial-count": (
         "{dump} was loaded and its {tables} tables hold {rows} rows as recorded, contents not digested, in {seconds}",
-        "{dump} を読み込み、{tables} 表の行数 ({rows} 行) を照合しました。内容のダイジェストは記録がありません ({seconds})",
+        "{dump} を読み込み、{tables} 表の行数 ({rows} 行) を照合しました。内容は照合していません ({seconds})",
     ),
     "trial-none": (
         "{dump} was loaded without an error; it recorded nothing to prove its rows by, in {seconds}",
