@@ -46,6 +46,23 @@ CONNECTION_OPTIONS: dict[str, Any] = {
     "connect_timeout": {"type": "int", "default": 10},
 }
 
+# What the modules that report on a server have in common.
+REPORT_OPTIONS: dict[str, Any] = {
+    "state_directory": {"type": "path", "default": "/var/lib/dbkeeper/report"},
+    "time_budget": {"type": "int", "default": 60},
+    "accepted": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "id": {"type": "str", "required": True},
+            "owner": {"type": "str"},
+            "reason": {"type": "str"},
+            "until": {"type": "str"},
+        },
+    },
+}
+
 INSTANCE_OPTIONS: dict[str, Any] = {
     "cluster": {"type": "str", "required": True},
     "version": {"type": "str", "required": True},

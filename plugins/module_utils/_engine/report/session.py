@@ -20,6 +20,8 @@ from ..core.clock import format_utc, utc_now
 from ..core.errors import Failed, KeeperError
 from .finding import NotSeen, Says
 
+#: What every statement of a report begins with, so that it is known among others.
+MARK = "/* dbkeeper report */"
 LOCK_SECONDS = 0.1
 STATEMENT_SECONDS = 15.0
 #: SQLSTATE -> what kept us from seeing (manual, appendix A).
@@ -182,6 +184,16 @@ class Look:
                 self.miss(f"database {name}", "refused" if not row[2] else "denied")
         return names
 
+    @property
+    def login_database(self) -> str:
+        """The database that the options name."""
+        return str(sql.connection_parameters(self.options)["dbname"])
+
+    @property
+    def database_name(self) -> str:
+        """The database that is connected."""
+        return self._database or self.login_database
+
     # -- asking ----------------------------------------------------------------------------------------
 
     def ask(self, statement: str, values: Sequence[Any] = (), *, what: str) -> list[tuple[Any, ...]] | None:
@@ -191,7 +203,7 @@ class Look:
             return None
         begun = time.monotonic()
         try:
-            return sql.rows(self._connection, statement, values, attempted=f"look at {what}")
+            return sql.rows(self._connection, f"{MARK} {statement}", values, attempted=f"look at {what}")
         except Failed as error:
             state = str(error.details.get("sqlstate") or "")
             self.miss(self._named(what), _REASONS.get(state, "error"), error.happened)
