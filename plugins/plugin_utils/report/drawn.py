@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""A document as the page needs it: one list of findings, texts that repeat kept once, and of each node's facts what
+is drawn. Controller only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .texts import LANGUAGES
+
+_PARTS = ("title", "what", "why", "remedy", "missing")
+_KEPT = (
+    "id",
+    "class",
+    "area",
+    "severity",
+    "grade",
+    "database",
+    "object",
+    "nodes",
+    "window",
+    "value",
+    "values",
+    "threshold",
+    "impact",
+    "order",
+    "first_seen",
+    "state",
+    "accepted",
+    "expired",
+)
+#: Statements of one node that are drawn; the rest is in the JSON.
+STATEMENTS = 40
+
+
+class Strings:
+    """Texts by number, each once: findings of one class share most of theirs."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        """The text's number."""
+        if text not in self._numbers:
+            self._numbers[text] = len(self.all)
+            self.all.append(text)
+        return self._numbers[text]
+
+
+def drawn(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What is embedded in the page."""
+    strings = Strings()
+    findings, statements, benchmarks = [], [], []
+    clusters = []
+    for number, cluster in enumerate(document["clusters"]):
+        findings += [_finding(finding, number, strings) for finding in cluster["findings"]]
+        nodes = []
+        for node in cluster["nodes"]:
+            nodes.append(_node(node))
+            statements += [
+                {**one, "cluster": number, "node": node["name"]} for one in _statements(node, strings)
+            ]
+            benchmarks += [
+                {**run, "cluster": number, "node": node["name"]}
+                for run in ((node["reports"].get("benchmark") or {}).get("facts") or {}).get("runs") or []
+            ]
+        clusters.append({"name": cluster["name"], "system_id": cluster["system_id"], "nodes": nodes})
+    return {
+        **{key: document[key] for key in ("made_at", "language", "title", "summary", "gate")},
+        "clusters": clusters,
+        "findings": findings,
+        "statements": statements,
+        "benchmarks": benchmarks,
+        "not_seen": [
+            {key: gap[key] for key in ("cluster", "node", "report", "texts")} for gap in document["not_seen"]
+        ],
+        "strings": strings.all,
+    }
+
+
+def _finding(finding: Mapping[str, Any], cluster: int, strings: Strings) -> dict[str, Any]:
+    kept = {key: finding[key] for key in _KEPT if finding.get(key) not in (None, {}, [], False)}
+    return {
+        **kept,
+        "cluster": cluster,
+        "action": [strings.number(line) for line in finding["action"]],
+        "undo": [strings.number(line) for line in finding["undo"]],
+        "texts": {
+            language: [strings.number(finding["texts"][language].get(part, "")) for part in _PARTS]
+            for language in LANGUAGES
+        },
+    }
+
+
+def _node(node: Mapping[str, Any]) -> dict[str, Any]:
+    facts = node["node"] or {}
+    query = (node["reports"].get("query") or {}).get("facts") or {}
+    costs = [report.get("cost") or {} for report in node["reports"].values()]
+    return {
+        "name": node["name"],
+        "state": node["state"],
+        "error": node["error"],
+        **{key: facts.get(key) for key in ("role", "server_version_num", "started_at", "taken_at")},
+        "server_seconds": round(sum(float(cost.get("server_seconds") or 0) for cost in costs), 3),
+        "temp_bytes": sum(int(cost.get("temp_bytes") or 0) for cost in costs),
+        "window": query.get("window"),
+        "time": query.get("time") or {},
+        "history": query.get("history") or [],
+    }
+
+
+def _statements(node: Mapping[str, Any], strings: Strings) -> list[dict[str, Any]]:
+    facts = (node["reports"].get("query") or {}).get("facts") or {}
+    return [
+        {
+            **{key: one.get(key) for key in ("queryid", "database", "user", "calls", "mean_ms", "total_ms")},
+            "share": one.get("load_share") or 0,
+            "text": strings.number(str(one.get("text") or "")),
+        }
+        # What a function ran is in the statement that called it.
+        for one in [one for one in facts.get("statements") or [] if one.get("toplevel", True)][:STATEMENTS]
+    ]

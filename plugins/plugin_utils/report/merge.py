@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Many nodes become one document: what several nodes of a cluster say of one thing is said once, and what only all
+nodes together can tell is told here. Pure; the document's shape is docs/report.schema.json. Controller only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from ...module_utils._engine.report.finding import INFO, SEVERITIES
+from .areas import area_of
+from .gate import judge
+from .hosts import FAILED, UNREACHABLE, Group, Host, grouped
+from .texts import blind, unseen, written
+
+FORMAT = 1
+_DROPS = ("IX01", "IX02", "IX03", "IX04")
+
+
+def merge(
+    hosts: Iterable[Host],
+    *,
+    made_at: str,
+    today: date,
+    language: str = "en",
+    title: str = "",
+    fail_on: Sequence[str] = (),
+    accepted: Sequence[Mapping[str, Any]] = (),
+    previous: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The document. ``previous`` is the last one, for when what only all nodes tell was first seen.
+
+    Raises Refused ``report-rule-unknown``.
+    """
+    agreed = {str(entry["id"]): entry for entry in accepted if entry.get("id")}
+    seen_before = _first_seen(previous)
+    clusters = []
+    for group in grouped(hosts):
+        findings = [_standing(finding, agreed, seen_before, made_at, today) for finding in _joined(group)]
+        clusters.append(
+            {
+                "name": group.name,
+                "system_id": group.system_id,
+                "expected_nodes": group.expected(),
+                "nodes": [_node(host) for host in group.hosts],
+                "findings": sorted(findings, key=_weight),
+                "not_seen": _not_seen(group),
+            }
+        )
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "made_at": made_at,
+        "language": language,
+        "title": title,
+        "not_seen": [gap for cluster in clusters for gap in cluster.pop("not_seen")],
+        "clusters": clusters,
+    }
+    document["summary"] = _summary(clusters)
+    document["gate"] = judge(fail_on, document)
+    return document
+
+
+def _joined(group: Group) -> list[dict[str, Any]]:
+    """Every finding of a cluster once, with the nodes that have it."""
+    said: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for host in group.hosts:
+        for result in host.answered().values():
+            for finding in result.get("findings") or []:
+                said.setdefault(finding["id"], []).append((host.name, finding))
+    joined = [_one(told) for told in said.values()]
+    return [*joined, *(dict(finding) for finding in across_nodes(group) if finding["id"] not in said)]
+
+
+def _one(told: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """The worst of what is said of one thing; a group begins with its primary, which wins a draw."""
+    dummy, worst = min(told, key=lambda pair: SEVERITIES.index(pair[1]["severity"]))
+    finding = dict(worst)
+    finding["nodes"] = list(dict.fromkeys(name for name, told_finding in told))
+    if len(finding["nodes"]) > 1:
+        finding["values"] = {name: told_finding.get("value") for name, told_finding in told}
+    dates = [str(each["first_seen"]) for name, each in told if each.get("first_seen")]
+    finding["first_seen"] = min(dates) if dates else None
+    states = {each["state"] for name, each in told}
+    finding["state"] = next(state for state in ("accepted", "known", "new") if state in states)
+    finding["accepted"] = next((each["accepted"] for name, each in told if each.get("accepted")), None)
+    return finding
+
+
+def across_nodes(group: Group) -> list[dict[str, Any]]:
+    """What no node can say alone (``report/index/fleet``)."""
+    results = []
+    for host in group.hosts:
+        result = host.answered().get("index")
+        if result is not None:
+            results.append({**result, "node": {**result["node"], "name": host.name}})
+    if not results:
+        return []
+    return []
+
+
+def _standing(
+    finding: dict[str, Any],
+    agreed: Mapping[str, Mapping[str, Any]],
+    seen_before: Mapping[str, str],
+    made_at: str,
+    today: date,
+) -> dict[str, Any]:
+    """With texts, area, and where it stands: first seen, accepted until a day, or accepted too long ago."""
+    name = finding["id"]
+    if not finding.get("first_seen"):
+        finding["first_seen"] = seen_before.get(name, made_at)
+        if finding["state"] == "new" and name in seen_before:
+            finding["state"] = "known"
+    entry = agreed.get(name) or finding.get("accepted")
+    over = bool(entry) and _over(str((entry or {}).get("until") or ""), today)
+    if entry and not over:
+        finding["state"] = "accepted"
+        finding["accepted"] = {key: entry.get(key) for key in ("id", "owner", "reason", "until")} | {
+            "id": name
+        }
+        finding["accepted"]["until"] = str(entry["until"]) if entry.get("until") else None
+    elif over:
+        finding["state"] = "known"
+        finding["accepted"] = None
+    finding["expired"] = over
+    finding["area"] = area_of(finding)
+    finding["texts"] = written(finding)
+    finding.setdefault("nodes", [])
+    return finding
+
+
+def _over(until: str, today: date) -> bool:
+    """Whether the last day of an acceptance is behind us; the day itself still counts."""
+    return bool(until) and date.fromisoformat(until[:10]) < today
+
+
+def _first_seen(previous: Mapping[str, Any] | None) -> dict[str, str]:
+    return {
+        finding["id"]: str(finding["first_seen"])
+        for cluster in (previous or {}).get("clusters", [])
+        for finding in cluster.get("findings", [])
+        if finding.get("first_seen")
+    }
+
+
+def _weight(finding: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Worst first, accepted ones last; then by what it costs, then by name."""
+    impact = finding.get("impact") or {}
+    return (
+        finding["state"] == "accepted",
+        SEVERITIES.index(finding["severity"]),
+        -(impact.get("load_share") or 0),
+        -(impact.get("bytes") or 0),
+        finding["class"],
+        finding["id"],
+    )
+
+
+def _node(host: Host) -> dict[str, Any]:
+    reports: dict[str, Any] = {}
+    for name, result in host.results.items():
+        kept = {key: result[key] for key in ("databases", "facts", "cost", "baseline") if result.get(key)}
+        reports[name] = {"error": host.why(name), **kept}
+    lost = host.state in (UNREACHABLE, FAILED)
+    errors = [report["error"] for report in reports.values() if report["error"]]
+    return {
+        "name": host.name,
+        "state": host.state,
+        "error": (errors[0] if errors else "It was not asked.") if lost else None,
+        "node": dict(host.node) if host.node else None,
+        "reports": reports,
+    }
+
+
+def _not_seen(group: Group) -> list[dict[str, Any]]:
+    """What is missing of a cluster: hosts, reports of hosts, parts of reports, and standbys that nobody listed."""
+    gaps: list[dict[str, Any]] = []
+    for host in group.hosts:
+        if host.state in (UNREACHABLE, FAILED):
+            why = _node(host)["error"]
+            gaps.append(_gap(group, host.name, None, unseen(host.state, str(why))))
+            continue
+        for report, result in host.results.items():
+            reason = host.why(report)
+            if reason:
+                gaps.append(_gap(group, host.name, report, unseen(f"no_{report}", reason)))
+            gaps += [_gap(group, host.name, report, blind(each)) for each in result.get("not_seen") or []]
+    gaps += [_gap(group, name, None, unseen("stranger", name)) for name in group.strangers()]
+    return gaps
+
+
+def _gap(group: Group, node: str, report: str | None, texts: dict[str, dict[str, str]]) -> dict[str, Any]:
+    return {"cluster": group.name, "node": node, "report": report, **texts["en"], "texts": texts}
+
+
+def _summary(clusters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    open_findings = [
+        finding for cluster in clusters for finding in cluster["findings"] if finding["state"] != "accepted"
+    ]
+    nodes = [node for cluster in clusters for node in cluster["nodes"]]
+    counted = sum(len(cluster["findings"]) for cluster in clusters)
+    return {
+        "clusters": len(clusters),
+        "nodes": len(nodes),
+        "nodes_seen": sum(node["state"] not in (UNREACHABLE, FAILED) for node in nodes),
+        "findings": len(open_findings),
+        "by_severity": {
+            severity: sum(finding["severity"] == severity for finding in open_findings)
+            for severity in SEVERITIES
+        },
+        "worst": next(
+            (name for name in SEVERITIES if any(finding["severity"] == name for finding in open_findings)),
+            INFO,
+        ),
+        "new": sum(finding["state"] == "new" for finding in open_findings),
+        "accepted": counted - len(open_findings),
+        "reclaimable_bytes": sum(
+            int((finding.get("impact") or {}).get("bytes") or 0)
+            for finding in open_findings
+            if finding["class"] in _DROPS and finding["grade"] != "insufficient" and finding["action"]
+        ),
+    }

@@ -1,0 +1,163 @@
+// Where it hurts and where the time goes: a heat table, bars, points and lines, each with its figures as text.
+function heatTable() {
+  const shownAreas = areas.filter((area) => report.findings.some((finding) => finding.area === area && isOpen(finding)))
+    .concat(areas.filter((area) => ["indexes", "queries", "health"].includes(area)))
+    .filter((area, index, all) => all.indexOf(area) === index)
+    .sort((a, b) => areas.indexOf(a) - areas.indexOf(b));
+  const cells = new Map();
+  for (const finding of report.findings) {
+    if (!isOpen(finding)) continue;
+    for (const node of place(finding)) {
+      const key = JSON.stringify([finding.cluster, node, finding.area]);
+      const cell = cells.get(key) || { count: 0, worst: 9 };
+      cell.count += 1;
+      cell.worst = Math.min(cell.worst, SEVERITIES.indexOf(finding.severity));
+      cells.set(key, cell);
+    }
+  }
+  const body = el("tbody");
+  report.clusters.forEach((cluster, number) => {
+    if (view.cluster !== null && view.cluster !== number) return;
+    if (cluster.nodes.length > 1 || cluster.nodes[0].name !== cluster.name) {
+      body.append(el("tr", { class: "of" }, el("th", { scope: "rowgroup", colspan: shownAreas.length + 2 },
+        el("button", { class: "row", type: "button", onclick: () => go(number, null) }, cluster.name))));
+    }
+    for (const node of cluster.nodes) {
+      if (view.node !== null && view.node !== node.name) continue;
+      body.append(heatRow(number, node, shownAreas, cells));
+    }
+  });
+  return el("div", { class: "scroll" }, el("table", { class: "heat" },
+    el("caption", {}, t("heat_caption")),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, t("node")), el("th", { scope: "col" }, t("state")),
+      shownAreas.map((area) => el("th", { scope: "col" }, t(`area_${area}`))))), body));
+}
+
+function heatRow(number, node, shownAreas, cells) {
+  const lost = node.state === "unreachable" || node.state === "failed";
+  const state = node.state === "seen" ? t(`term_${node.role}`) : t(`node_state_${node.state}`);
+  return el("tr", {},
+    el("th", { scope: "row" }, el("button", { class: "row", type: "button", onclick: () => go(number, node.name) }, node.name)),
+    el("td", {}, el("span", { class: lost ? "bg-critical" : node.state === "partly" ? "bg-medium" : "", title: node.error || "" }, state)),
+    shownAreas.map((area) => {
+      const cell = cells.get(JSON.stringify([number, node.name, area]));
+      if (lost) return el("td", {}, el("span", { class: "gap" }, el("span", { class: "hidden" }, t(`node_state_${node.state}`))));
+      if (!cell) return el("td", {}, el("span", {}, "·", el("span", { class: "hidden" }, t("nothing"))));
+      const worst = SEVERITIES[cell.worst];
+      return el("td", {}, el("button", { type: "button", class: `bg-${worst}`, title: t(`term_${worst}`),
+        "aria-label": `${node.name}, ${t(`area_${area}`)}: ${cell.count}, ${t(`term_${worst}`)}`,
+        onclick: () => { view.area = area; view.severity = ""; view.state = "open"; go(number, node.name, "findings"); } },
+        cell.count));
+    }));
+}
+
+// Statements of the scope, the same text of several nodes added up.
+function statements() {
+  const totals = report.clusters.flatMap((cluster, number) => cluster.nodes.map((node) => ({ number, node })))
+    .filter(({ number, node }) => inScope({ cluster: number, node: node.name }))
+    .reduce((sum, { node }) => sum + (node.time.total_ms || 0) / 1000, 0);
+  const found = new Map();
+  for (const one of report.statements) {
+    if (!inScope(one)) continue;
+    const key = `${one.database} ${one.text}`;
+    const sum = found.get(key) || { text: one.text, database: one.database, users: new Set(), nodes: new Set(), calls: 0, total: 0 };
+    sum.calls += one.calls || 0;
+    sum.total += (one.total_ms || 0) / 1000;
+    sum.nodes.add(one.node);
+    sum.users.add(one.user);
+    found.set(key, sum);
+  }
+  const all = [...found.values()].sort((a, b) => b.total - a.total);
+  const whole = Math.max(totals, all.reduce((sum, one) => sum + one.total, 0)) || 1;
+  for (const one of all) {
+    one.share = one.total / whole;
+    one.mean = one.calls ? one.total / one.calls : 0;
+  }
+  return all;
+}
+
+const oneLine = (sql) => sql.replace(/\s+/g, " ").slice(0, 160);
+
+function shareBars(found) {
+  const most = found[0] ? found[0].share : 1;
+  return el("figure", {}, el("figcaption", {}, el("h3", {}, t("load_share")), el("p", {}, t("load_caption"))),
+    el("ol", { class: "bars" }, found.slice(0, 10).map((one) => el("li", {},
+      el("span", { class: "name", lang: "en", title: oneLine(strings[one.text]) }, oneLine(strings[one.text])),
+      el("span", { class: "number" }, percent(one.share)),
+      el("span", { class: "track", "aria-hidden": "true" }, el("i", { "width%": 100 * one.share / most }))))));
+}
+
+function scatter(found) {
+  const points = found.filter((one) => one.calls > 0 && one.mean > 0).slice(0, 400);
+  const wide = 560, high = 300, left = 62, bottom = 34, right = 14, top = 10;
+  const range = (values) => {
+    const low = Math.floor(Math.log10(Math.min(...values))), up = Math.ceil(Math.log10(Math.max(...values)));
+    return [low, up === low ? low + 1 : up];
+  };
+  const picked = el("div", { class: "picked", hidden: true });
+  const head = el("figcaption", {}, el("h3", {}, t("scatter")), el("p", {}, t("scatter_caption")));
+  if (!points.length) return el("figure", {}, head);
+  const [x0, x1] = range(points.map((one) => one.calls)), [y0, y1] = range(points.map((one) => one.mean));
+  const x = (value) => left + (wide - left - right) * (Math.log10(value) - x0) / (x1 - x0);
+  const y = (value) => high - bottom - (high - bottom - top) * (Math.log10(value) - y0) / (y1 - y0);
+  const chart = svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "group", "aria-label": t("scatter") });
+  for (let power = x0; power <= x1; power += 1) {
+    chart.append(svg("line", { class: "axis", x1: x(10 ** power), x2: x(10 ** power), y1: top, y2: high - bottom }),
+      svg("text", { x: x(10 ** power), y: high - bottom + 15, "text-anchor": "middle" }, count(10 ** power)));
+  }
+  for (let power = y0; power <= y1; power += 1) {
+    chart.append(svg("line", { class: "axis", x1: left, x2: wide - right, y1: y(10 ** power), y2: y(10 ** power) }),
+      svg("text", { x: left - 7, y: y(10 ** power) + 4, "text-anchor": "end" }, seconds(10 ** power)));
+  }
+  chart.append(svg("text", { x: wide - right, y: high - 4, "text-anchor": "end" }, `${t("calls")} →`),
+    svg("text", { x: 0, y: top + 1 }, `↑ ${t("mean")}`));
+  points.slice().reverse().forEach((one) => {
+    const pick = () => {
+      picked.replaceChildren(el("pre", { lang: "en" }, strings[one.text]), el("p", {}, [
+        `${t("calls")} ${count(one.calls)}`, `${t("mean")} ${seconds(one.mean)}`, `${t("total")} ${seconds(one.total)}`,
+        `${t("load_share")} ${percent(one.share)}`, one.database, [...one.users].filter(Boolean).join(", "),
+        [...one.nodes].join(", ")].filter(Boolean).join(" · ")));
+      picked.hidden = false;
+      announce(oneLine(strings[one.text]));
+    };
+    chart.append(svg("circle", { class: "point", cx: x(one.calls).toFixed(1), cy: y(one.mean).toFixed(1),
+      r: (3 + 15 * Math.sqrt(one.share)).toFixed(1), tabindex: "0", role: "button",
+      "aria-label": `${oneLine(strings[one.text]).slice(0, 60)}: ${count(one.calls)}, ${seconds(one.mean)}`,
+      onclick: pick, onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); pick(); } } },
+      svg("title", {}, `${oneLine(strings[one.text])}\n${count(one.calls)} × ${seconds(one.mean)}`)));
+  });
+  return el("figure", {}, head, chart, picked);
+}
+
+const PARTS = ["cpu", "read", "write", "plan", "jit"];
+function timeSplit() {
+  const rows = [];
+  report.clusters.forEach((cluster, number) => cluster.nodes.forEach((node) => {
+    const whole = PARTS.reduce((sum, part) => sum + (node.time[`${part}_ms`] || 0), 0);
+    if (whole > 0 && inScope({ cluster: number, node: node.name })) rows.push({ node, whole });
+  }));
+  rows.sort((a, b) => b.whole - a.whole);
+  if (!rows.length) return null;
+  return el("figure", {}, el("figcaption", {}, el("h3", {}, t("split")), el("p", {}, t("split_caption"))),
+    el("div", { class: "splits" }, rows.slice(0, 12).map(({ node, whole }) => {
+      const told = PARTS.filter((part) => node.time[`${part}_ms`] > 0)
+        .map((part) => `${t(`split_${part}`)} ${percent(node.time[`${part}_ms`] / whole)}`).join(", ");
+      return el("div", { class: "row" }, el("span", {}, node.name),
+        el("div", { class: "stack", role: "img", "aria-label": `${node.name}: ${told}`, title: told },
+          PARTS.map((part) => el("i", { class: `part-${part}`, "width%": 100 * (node.time[`${part}_ms`] || 0) / whole }))));
+    })),
+    el("ul", { class: "legend" }, PARTS.map((part) => el("li", {}, el("i", { class: `part-${part}` }), t(`split_${part}`)))));
+}
+
+function sparkline(points, label, shownAs) {
+  const wide = 120, high = 26, values = points.map((point) => point || 0);
+  if (values.length < 2) return el("span", { class: "soft" }, values.length ? shownAs(values[0]) : "–");
+  const most = Math.max(...values) || 1;
+  const at = values.map((value, index) =>
+    `${(2 + (wide - 4) * index / (values.length - 1)).toFixed(1)},${(high - 3 - (high - 6) * value / most).toFixed(1)}`);
+  const told = `${label}: ${values.map(shownAs).join(", ")}`;
+  return svg("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, role: "img", "aria-label": told },
+    svg("title", {}, told),
+    svg("polygon", { class: "spark-area", points: `2,${high - 2} ${at.join(" ")} ${wide - 2},${high - 2}` }),
+    svg("polyline", { class: "spark", points: at.join(" ") }));
+}

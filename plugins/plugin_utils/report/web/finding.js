@@ -1,0 +1,81 @@
+// One finding, opened: what was seen and on what evidence, and the SQL to do and to undo it.
+function entries(pairs) {
+  return el("dl", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "")
+    .map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+}
+
+function figuresOf(value) {
+  const rows = Object.entries(value || {});
+  if (!rows.length) return null;
+  return el("ul", {}, rows.map(([key, figure]) => el("li", {}, `${called(key)}: ${shown(key, figure)}`)));
+}
+
+function impactText(finding) {
+  const impact = finding.impact || {};
+  return [impact.load_share ? t("load_part", { share: percent(impact.load_share) }) : null,
+    impact.bytes ? bytes(impact.bytes) : null,
+    impact.writes_per_second ? t("writes_saved", { figure: three(impact.writes_per_second) }) : null,
+  ].filter(Boolean).join(", ");
+}
+
+function windowText(finding) {
+  const window = finding.window;
+  if (!window) return t("window_none");
+  const told = t("window_of", { since: when(window.since), until: when(window.until), length: seconds(window.seconds) });
+  if (!window.why) return told;
+  return `${told}; ${has(`term_${window.why}`) ? t(`term_${window.why}`) : window.why}`;
+}
+
+function thresholdOf(finding) {
+  const { source, value, ...others } = finding.threshold || {};
+  const rows = value !== null && typeof value === "object" ? { ...value, ...others } : { ...(value === undefined ? {} : { value }), ...others };
+  const list = figuresOf(rows);
+  if (!list && !source) return null;
+  return [list, source ? el("span", { class: "soft" }, `${t("source")}: ${source}`) : null];
+}
+
+function acceptance(finding) {
+  const accepted = finding.accepted;
+  if (accepted) {
+    const values = { owner: accepted.owner || "–", until: accepted.until, reason: accepted.reason || "–" };
+    return t(accepted.until ? "accepted_by" : "accepted_forever", values);
+  }
+  return finding.expired ? t("was_accepted") : "";
+}
+
+function valuesOf(finding) {
+  if (!finding.values) return figuresOf(finding.value);
+  return el("ul", {}, Object.entries(finding.values).map(([node, value]) => el("li", {}, `${node}: `,
+    Object.entries(value || {}).map(([key, figure]) => `${called(key)} ${shown(key, figure)}`).join(", "))));
+}
+
+function paragraphs(finding) {
+  return [["seen", WHAT], ["why", WHY], ["remedy", REMEDY], ["missing", MISSING]]
+    .filter(([, part]) => text(finding, part))
+    .map(([label, part]) => [el("h3", {}, t(label)), el("p", {}, text(finding, part))]);
+}
+
+function detail(finding) {
+  const lines = (numbers) => numbers.map((number) => strings[number]);
+  return [
+    el("div", { class: "two" }, el("div", {}, paragraphs(finding)), entries([
+      [t("object"), Object.entries(finding.object || {}).filter(([, name]) => name !== null && name !== "")
+        .map(([key, name]) => `${called(key)} ${has(`term_${name}`) ? t(`term_${name}`) : shown(key, name)}`).join(", ")],
+      [t("database"), finding.database],
+      [t("cluster"), clusterOf(finding).name],
+      [t("nodes"), place(finding).join(", ")],
+      [t("grade"), t(`term_${finding.grade}`)],
+      [t("window"), windowText(finding)],
+      [t("value"), valuesOf(finding)],
+      [t("threshold"), thresholdOf(finding)],
+      [t("impact"), impactText(finding)],
+      [t("first_seen"), when(finding.first_seen)],
+      [t("state"), [t(`term_${finding.state}`), acceptance(finding)].filter(Boolean).join(" · ")],
+      ["id", el("a", { href: `#${finding.id}`, class: "mono" }, finding.id)],
+    ])),
+    finding.action.length
+      ? el("div", { class: "sqls" }, sqlBlock(t("action"), lines(finding.action)),
+        finding.undo.length ? sqlBlock(t("undo"), lines(finding.undo)) : null)
+      : el("p", { class: "soft" }, t("no_action")),
+  ];
+}

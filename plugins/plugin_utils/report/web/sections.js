@@ -1,0 +1,110 @@
+// The parts of the page around the findings.
+function header() {
+  const choice = (names, current, word, choose, label) => el("div", { class: "switch", role: "group", "aria-label": t(label) },
+    names.map((name) => el("button", { type: "button", "aria-pressed": String(name === current), "data-choice": name,
+      lang: label === "language" ? name : null, onclick: () => choose(name) }, word(name))));
+  const theme = document.documentElement.dataset.theme || "auto";
+  document.getElementById("top").replaceChildren(
+    el("div", {}, el("h1", {}, report.title || t("report")), el("p", {}, t("made", { when: when(report.made_at) }))),
+    el("div", { class: "tools" },
+      choice(["en", "ja"], language, (name) => (name === "en" ? "English" : "日本語"), setLanguage, "language"),
+      choice(["auto", "light", "dark"], theme, (name) => t(`theme_${name}`), setTheme, "theme"),
+      el("button", { class: "quiet", type: "button", onclick: () => print() }, t("print"))));
+}
+
+function bar() {
+  const cluster = view.cluster === null ? null : report.clusters[view.cluster];
+  const step = (word, target, here) => el("li", {}, el("button", { type: "button", disabled: here, "aria-current": here ? "page" : null, onclick: target }, word));
+  const pick = cluster === null
+    ? el("select", { "aria-label": t("cluster"), onchange: (event) => go(Number(event.target.value), null) },
+      el("option", { value: "" }, `${t("cluster")} …`), report.clusters.map((one, number) => el("option", { value: number }, one.name)))
+    : el("select", { "aria-label": t("node"), onchange: (event) => go(view.cluster, event.target.value || null) },
+      el("option", { value: "" }, `${t("node")} …`), cluster.nodes.map((one) => el("option", { value: one.name, selected: one.name === view.node }, one.name)));
+  document.getElementById("bar").replaceChildren(el("div", { class: "inside" },
+    el("ol", { class: "path", "aria-label": t("scope") }, step(t("fleet"), () => go(null, null), cluster === null),
+      cluster ? step(cluster.name, () => go(view.cluster, null), view.node === null) : null,
+      view.node ? step(view.node, () => {}, true) : null, el("li", {}, pick)),
+    el("div", { class: "jumps" }, ["heat", "load", "findings", "not_seen", "nodes"].filter((id) => document.getElementById(id))
+      .map((id) => el("a", { href: `#${id}`, onclick: (event) => { event.preventDefault(); document.getElementById(id).scrollIntoView(); } }, t(id))))));
+  document.getElementById("bar").setAttribute("aria-label", t("scope"));
+}
+
+function gateBanner() {
+  const gate = report.gate;
+  if (!gate.fail_on.length) return null;
+  const told = gate.passed ? t("gate_passed", { rules: gate.fail_on.join(", ") }) : t("gate_failed", { count: count(gate.failures.length) });
+  const byRule = gate.fail_on.map((rule) => [rule, gate.failures.filter((one) => one.rule === rule)]).filter(([, found]) => found.length);
+  return el("div", { class: `gate ${gate.passed ? "passed" : "failed"}` }, el("div", {}, el("b", {}, told),
+    byRule.length ? el("ul", {}, byRule.map(([rule, found]) => el("li", {}, `${rule}: `,
+      found.slice(0, 3).map((one, index) => [index ? ", " : "", one.id ? el("a", { href: `#${one.id}`, class: "mono" }, one.id) : one.node]),
+      found.length > 3 ? ` +${count(found.length - 3)}` : null))) : null));
+}
+
+function drawTiles() {
+  const mine = report.findings.filter((finding) => inScope(finding) && isOpen(finding));
+  const tiles = SEVERITIES.map((name) => {
+    const found = mine.filter((finding) => finding.severity === name).length;
+    return el("button", { class: `tile ${name}${found ? "" : " zero"}`, type: "button", "aria-pressed": String(view.severity === name),
+      onclick: () => { view.severity = view.severity === name ? "" : name; refilter(true); } }, el("b", {}, count(found)), el("span", {}, t(`term_${name}`)));
+  });
+  const fresh = mine.filter((finding) => finding.state === "new").length;
+  const nodes = report.clusters.flatMap((cluster, number) => cluster.nodes.map((node) => ({ ...node, cluster: number, node: node.name }))).filter(inScope);
+  const seen = nodes.filter((node) => node.state === "seen" || node.state === "partly").length;
+  tiles.push(el("button", { class: `tile${fresh ? "" : " zero"}`, type: "button", "aria-pressed": String(view.state === "new"),
+    onclick: () => { view.state = view.state === "new" ? "open" : "new"; refilter(true); } }, el("b", {}, count(fresh)), el("span", {}, t("new_since"))));
+  if (report.summary.reclaimable_bytes && view.cluster === null) {
+    tiles.push(el("div", { class: "tile" }, el("b", {}, bytes(report.summary.reclaimable_bytes)), el("span", {}, t("reclaimable"))));
+  }
+  tiles.push(el("div", { class: `tile${seen === nodes.length ? "" : " critical"}` }, el("b", {}, t("of", { part: count(seen), whole: count(nodes.length) })), el("span", {}, t("nodes_seen"))));
+  document.getElementById("tiles").replaceChildren(...tiles);
+}
+
+function summarySection() {
+  return el("section", { id: "summary", class: "plain", "aria-labelledby": "summary-title" }, el("h2", { id: "summary-title", class: "hidden" }, t("summary")),
+    gateBanner(), el("div", { class: "tiles", id: "tiles" }));
+}
+
+function loadSection() {
+  const found = statements();
+  const split = timeSplit();
+  if (!found.length && !split) return section("load", t("load"), t("no_statements"));
+  return section("load", t("load"), null, el("div", { class: "charts" }, shareBars(found), scatter(found), split));
+}
+
+function notSeenSection() {
+  const gaps = report.not_seen.filter((gap) => (view.cluster === null || gap.cluster === report.clusters[view.cluster].name) && (view.node === null || gap.node === view.node));
+  if (!gaps.length) return section("not_seen", t("not_seen"), t("everything_seen"));
+  const heads = ["cluster", "node", "what", "reason", "remedy"];
+  return section("not_seen", t("not_seen"), t("not_seen_caption"), el("div", { class: "scroll" }, el("table", {},
+    el("caption", { class: "hidden" }, t("not_seen")),
+    el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
+    el("tbody", {}, gaps.slice(0, 500).map((gap) => el("tr", {}, el("td", {}, gap.cluster || "–"), el("th", { scope: "row" }, gap.node),
+      ["what", "why", "remedy"].map((part) => el("td", {}, gap.texts[language][part]))))))),
+  gaps.length > 500 ? el("p", { class: "soft" }, t("shown", { shown: 500, total: count(gaps.length) })) : null);
+}
+
+function nodesSection() {
+  const heads = ["node", "cluster", "state", "role", "version", "started", "history", "cost"];
+  const rows = report.clusters.flatMap((cluster, number) => cluster.nodes.map((node) => ({ cluster, number, node })))
+    .filter(({ number, node }) => inScope({ cluster: number, node: node.name }));
+  return section("nodes", t("nodes"), t("history_caption"), el("div", { class: "scroll" }, el("table", {},
+    el("caption", { class: "hidden" }, t("nodes")), el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
+    el("tbody", {}, rows.map(({ cluster, number, node }) => el("tr", {},
+      el("th", { scope: "row" }, el("button", { type: "button", class: "row", onclick: () => go(number, node.name) }, node.name)),
+      el("td", {}, cluster.name), el("td", {}, badge(node.state, t(`node_state_${node.state}`)), node.error ? el("div", { class: "soft" }, node.error) : null),
+      el("td", {}, node.role ? (has(`term_${node.role}`) ? t(`term_${node.role}`) : node.role) : "–"), el("td", {}, version(node.server_version_num)),
+      el("td", {}, when(node.started_at)),
+      el("td", {}, sparkline(node.history.map((run) => run.sessions), t("sessions"), three)),
+      el("td", {}, t("cost_of", { seconds: seconds(node.server_seconds), bytes: bytes(node.temp_bytes) }))))))));
+}
+
+function benchmarksSection() {
+  const runs = report.benchmarks.filter(inScope);
+  if (!runs.length) return null;
+  const heads = ["node", "made_at", "workload", "way", "clients", "tps", "latency", "failed"];
+  return section("benchmarks", t("benchmarks"), t("benchmarks_caption"), el("div", { class: "scroll" }, el("table", {},
+    el("caption", { class: "hidden" }, t("benchmarks")), el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
+    el("tbody", {}, runs.map((run) => el("tr", {}, el("th", { scope: "row" }, run.node), el("td", {}, when(run.made_at)),
+      el("td", {}, called(run.workload)), el("td", {}, called(run.way)), el("td", { class: "number" }, count(run.clients)),
+      el("td", { class: "number" }, three(run.tps)), el("td", { class: "number" }, seconds(run.latency_seconds)), el("td", { class: "number" }, count(run.failed || 0))))))));
+}
