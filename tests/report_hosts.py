@@ -67,7 +67,7 @@ def finding(number: int, system_id: str, **chosen: Any) -> Finding:
     index = f"{thing}_{number}_idx"
     entry = say.FINDINGS[key]
     wanted = placeholders(*(pair.en for pair in entry))
-    grade = GRADES[number % 7 % len(GRADES)] if number % 7 < 4 else GRADES[0]
+    grade = chosen.pop("grade", GRADES[number % 7] if number % 7 < len(GRADES) else GRADES[0])
     missing = sorted(say.MISSING)[number % len(say.MISSING)]
     gaps = placeholders(say.MISSING[missing].en)
     quoted = '"' + index.replace('"', '""') + '"'

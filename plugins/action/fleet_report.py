@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._engine.core.errors import KeeperError
 from ..plugin_utils.report.gate import checked
-from ..plugin_utils.report.hosts import Host
+from ..plugin_utils.report.hosts import REPORTS, Host
 from ..plugin_utils.report.operation import REGISTERED, make, plain
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -63,7 +63,11 @@ class ActionModule(ActionBase):
 def _host(name: str, variables: Mapping[str, Any], registered: Mapping[str, str]) -> Host:
     """What was registered for a host. A report that was never registered was not asked for."""
     answers = {report: variables.get(variable) for report, variable in registered.items()}
-    results = {report: plain(answer) for report, answer in answers.items() if _asked(answer)}
+    reached = answers.pop("reached", None) or {}
+    if reached.get("unreachable"):
+        results = dict.fromkeys(REPORTS, plain(reached))
+    else:
+        results = {report: plain(answer) for report, answer in answers.items() if _asked(answer)}
     primary = str(variables.get("postgresql_primary") or "")
     return Host(name, results, "" if primary == name else primary, str(variables.get("report_cluster") or ""))
 

@@ -49,9 +49,11 @@ options:
   registered:
     description:
       - In which variable of each host a module's result was registered, by what it reports.
+      - What was registered as C(reached) says whether the host was reached at all.
       - The inventory's C(postgresql_primary) and C(report_cluster) say where a host belongs that cannot be read.
     type: dict
     default:
+      reached: __report_reached
       index: __report_index
       query: __report_query
       health: __report_health

@@ -18,7 +18,7 @@ def files(document: Mapping[str, Any], *, follow: bool = True) -> dict[str, str]
     language = str(document["language"])
     return {
         "report.html": page(document, follow=follow),
-        "report.json": json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n",
+        "report.json": json.dumps(document, ensure_ascii=False, sort_keys=True, default=str) + "\n",
         "report.md": markdown(document, language),
         "report.junit.xml": junit(document, language),
     }

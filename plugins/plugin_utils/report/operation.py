@@ -20,6 +20,7 @@ from .merge import merge
 
 #: The variables in which the playbook registers what each module answered.
 REGISTERED = {
+    "reached": "__report_reached",
     "index": "__report_index",
     "query": "__report_query",
     "health": "__report_health",

@@ -30,7 +30,7 @@ _UNSEEN: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "ja": (
             "ホスト全体",
-            "メッセージを確認してください。サーバーが稼働し、login_user で接続できる必要があります (pg_monitor で十分)。",
+            "メッセージを確認してください。サーバーが稼働し、login_user で接続できる必要があります。",
         ),
     },
     "no_index": {

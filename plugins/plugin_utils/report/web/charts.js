@@ -38,7 +38,7 @@ function heatRow(number, node, shownAreas, cells) {
   const state = node.state === "seen" ? t(`term_${node.role}`) : t(`node_state_${node.state}`);
   return el("tr", {},
     el("th", { scope: "row" }, el("button", { class: "row", type: "button", onclick: () => go(number, node.name) }, node.name)),
-    el("td", {}, el("span", { class: lost ? "bg-critical" : node.state === "partly" ? "bg-medium" : "", title: node.error || "" }, state)),
+    el("td", { class: "is" }, el("span", { class: lost ? "bg-critical" : node.state === "partly" ? "bg-medium" : "", title: node.error || "" }, state)),
     shownAreas.map((area) => {
       const cell = cells.get(JSON.stringify([number, node.name, area]));
       if (lost) return el("td", {}, el("span", { class: "gap" }, el("span", { class: "hidden" }, t(`node_state_${node.state}`))));
@@ -78,23 +78,33 @@ function statements() {
 
 const oneLine = (sql) => sql.replace(/\s+/g, " ").slice(0, 160);
 
+// A statement that was chosen in a chart: its whole text and what it costs.
+function pick(one) {
+  const picked = document.getElementById("picked");
+  picked.replaceChildren(el("pre", { lang: "en", tabindex: "0" }, strings[one.text] || "–"), el("p", {}, [
+    `${t("calls")} ${count(one.calls)}`, `${t("mean")} ${seconds(one.mean)}`, `${t("total")} ${seconds(one.total)}`,
+    `${t("load_share")} ${percent(one.share)}`, one.database, [...one.users].filter(Boolean).join(", "),
+    [...one.nodes].join(", ")].filter(Boolean).join(" · ")));
+  picked.hidden = false;
+  announce(oneLine(strings[one.text]));
+}
+
 function shareBars(found) {
   const most = found[0] ? found[0].share : 1;
   return el("figure", {}, el("figcaption", {}, el("h3", {}, t("load_share")), el("p", {}, t("load_caption"))),
-    el("ol", { class: "bars" }, found.slice(0, 10).map((one) => el("li", {},
-      el("span", { class: "name", lang: "en", title: oneLine(strings[one.text]) }, oneLine(strings[one.text])),
+    el("ol", { class: "bars" }, found.slice(0, 14).map((one) => el("li", {},
+      el("button", { class: "name", type: "button", lang: "en", title: oneLine(strings[one.text]), onclick: () => pick(one) }, oneLine(strings[one.text])),
       el("span", { class: "number" }, percent(one.share)),
       el("span", { class: "track", "aria-hidden": "true" }, el("i", { "width%": 100 * one.share / most }))))));
 }
 
 function scatter(found) {
   const points = found.filter((one) => one.calls > 0 && one.mean > 0).slice(0, 400);
-  const wide = 560, high = 300, left = 62, bottom = 34, right = 14, top = 10;
+  const wide = 560, high = 310, left = 62, bottom = 34, right = 30, top = 24;
   const range = (values) => {
     const low = Math.floor(Math.log10(Math.min(...values))), up = Math.ceil(Math.log10(Math.max(...values)));
     return [low, up === low ? low + 1 : up];
   };
-  const picked = el("div", { class: "picked", hidden: true });
   const head = el("figcaption", {}, el("h3", {}, t("scatter")), el("p", {}, t("scatter_caption")));
   if (!points.length) return el("figure", {}, head);
   const [x0, x1] = range(points.map((one) => one.calls)), [y0, y1] = range(points.map((one) => one.mean));
@@ -109,24 +119,16 @@ function scatter(found) {
     chart.append(svg("line", { class: "axis", x1: left, x2: wide - right, y1: y(10 ** power), y2: y(10 ** power) }),
       svg("text", { x: left - 7, y: y(10 ** power) + 4, "text-anchor": "end" }, seconds(10 ** power)));
   }
-  chart.append(svg("text", { x: wide - right, y: high - 4, "text-anchor": "end" }, `${t("calls")} →`),
-    svg("text", { x: 0, y: top + 1 }, `↑ ${t("mean")}`));
+  chart.append(svg("text", { x: wide - right, y: high - 3, "text-anchor": "end" }, `${t("calls")} →`),
+    svg("text", { x: left - 7, y: 11, "text-anchor": "end" }, `↑ ${t("mean")}`));
   points.slice().reverse().forEach((one) => {
-    const pick = () => {
-      picked.replaceChildren(el("pre", { lang: "en" }, strings[one.text]), el("p", {}, [
-        `${t("calls")} ${count(one.calls)}`, `${t("mean")} ${seconds(one.mean)}`, `${t("total")} ${seconds(one.total)}`,
-        `${t("load_share")} ${percent(one.share)}`, one.database, [...one.users].filter(Boolean).join(", "),
-        [...one.nodes].join(", ")].filter(Boolean).join(" · ")));
-      picked.hidden = false;
-      announce(oneLine(strings[one.text]));
-    };
     chart.append(svg("circle", { class: "point", cx: x(one.calls).toFixed(1), cy: y(one.mean).toFixed(1),
       r: (3 + 15 * Math.sqrt(one.share)).toFixed(1), tabindex: "0", role: "button",
       "aria-label": `${oneLine(strings[one.text]).slice(0, 60)}: ${count(one.calls)}, ${seconds(one.mean)}`,
-      onclick: pick, onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); pick(); } } },
+      onclick: () => pick(one), onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); pick(one); } } },
       svg("title", {}, `${oneLine(strings[one.text])}\n${count(one.calls)} × ${seconds(one.mean)}`)));
   });
-  return el("figure", {}, head, chart, picked);
+  return el("figure", {}, head, chart);
 }
 
 const PARTS = ["cpu", "read", "write", "plan", "jit"];
@@ -139,7 +141,7 @@ function timeSplit() {
   rows.sort((a, b) => b.whole - a.whole);
   if (!rows.length) return null;
   return el("figure", {}, el("figcaption", {}, el("h3", {}, t("split")), el("p", {}, t("split_caption"))),
-    el("div", { class: "splits" }, rows.slice(0, 12).map(({ node, whole }) => {
+    el("div", { class: "splits" }, rows.slice(0, 8).map(({ node, whole }) => {
       const told = PARTS.filter((part) => node.time[`${part}_ms`] > 0)
         .map((part) => `${t(`split_${part}`)} ${percent(node.time[`${part}_ms`] / whole)}`).join(", ");
       return el("div", { class: "row" }, el("span", {}, node.name),

@@ -1,7 +1,10 @@
 // Figures as people read them; the unit is in the name of the key, as everywhere in the document.
 const locale = () => (language === "ja" ? "ja-JP" : "en-GB");
-const three = (value) => Number(value).toLocaleString(locale(), { maximumSignificantDigits: 3 });
-const count = (value) => Number(value).toLocaleString(locale(), { maximumFractionDigits: 0 });
+// A formatter is dear to make and cheap to use.
+const made = {};
+const formatter = (kind, make) => (made[kind + language] ||= make(locale()));
+const three = (value) => formatter("three", (name) => new Intl.NumberFormat(name, { maximumSignificantDigits: 3 })).format(value);
+const count = (value) => formatter("count", (name) => new Intl.NumberFormat(name, { maximumFractionDigits: 0 })).format(value);
 const percent = (share) => `${three(100 * share)} %`;
 
 function bytes(size) {
@@ -28,7 +31,7 @@ function seconds(value) {
 function when(text) {
   const moment = new Date(text);
   if (!text || Number.isNaN(moment.getTime())) return text || "–";
-  return moment.toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
+  return formatter("when", (name) => new Intl.DateTimeFormat(name, { dateStyle: "medium", timeStyle: "short" })).format(moment);
 }
 
 function version(number) {

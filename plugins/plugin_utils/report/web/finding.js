@@ -15,7 +15,7 @@ function impactText(finding) {
   return [impact.load_share ? t("load_part", { share: percent(impact.load_share) }) : null,
     impact.bytes ? bytes(impact.bytes) : null,
     impact.writes_per_second ? t("writes_saved", { figure: three(impact.writes_per_second) }) : null,
-  ].filter(Boolean).join(", ");
+  ].filter(Boolean).join(" · ");
 }
 
 function windowText(finding) {
@@ -23,7 +23,7 @@ function windowText(finding) {
   if (!window) return t("window_none");
   const told = t("window_of", { since: when(window.since), until: when(window.until), length: seconds(window.seconds) });
   if (!window.why) return told;
-  return `${told}; ${has(`term_${window.why}`) ? t(`term_${window.why}`) : window.why}`;
+  return `${told}, ${has(`why_${window.why}`) ? t(`why_${window.why}`) : window.why}`;
 }
 
 function thresholdOf(finding) {
@@ -55,12 +55,19 @@ function paragraphs(finding) {
     .map(([label, part]) => [el("h3", {}, t(label)), el("p", {}, text(finding, part))]);
 }
 
+function thingOf(finding) {
+  const { kind, schema, name, table, ...others } = finding.object || {};
+  const more = Object.entries(others).filter(([, value]) => value !== null && value !== "" && value !== undefined)
+    .map(([key, value]) => `${called(key)} ${shown(key, value)}`);
+  const word = kind ? (has(`term_${kind}`) ? t(`term_${kind}`) : kind) : null;
+  return [[word, objectName(finding)].filter(Boolean).join(" "), ...more].filter(Boolean).join(", ");
+}
+
 function detail(finding) {
   const lines = (numbers) => numbers.map((number) => strings[number]);
   return [
     el("div", { class: "two" }, el("div", {}, paragraphs(finding)), entries([
-      [t("object"), Object.entries(finding.object || {}).filter(([, name]) => name !== null && name !== "")
-        .map(([key, name]) => `${called(key)} ${has(`term_${name}`) ? t(`term_${name}`) : shown(key, name)}`).join(", ")],
+      [t("object"), thingOf(finding)],
       [t("database"), finding.database],
       [t("cluster"), clusterOf(finding).name],
       [t("nodes"), place(finding).join(", ")],

@@ -68,7 +68,7 @@ function loadSection() {
   const found = statements();
   const split = timeSplit();
   if (!found.length && !split) return section("load", t("load"), t("no_statements"));
-  return section("load", t("load"), null, el("div", { class: "charts" }, shareBars(found), scatter(found), split));
+  return section("load", t("load"), null, el("div", { class: "charts" }, shareBars(found), el("div", {}, scatter(found), split)), el("div", { class: "picked", id: "picked", hidden: true }));
 }
 
 function notSeenSection() {

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Many nodes become one document: clusters, joined findings, what is missing, acceptance, and the published schema."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.gate import checked, known_rules
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import Host, grouped
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.merge import merge
+from tests.report_hosts import MADE_AT, SINCE, finding, fleet, node, result
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+SCHEMA = json.loads((CHECKOUT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+TODAY = date(2026, 11, 21)
+ONE, TWO = "7100000000000000001", "7100000000000000002"
+GONE = {"unreachable": True, "msg": "no route to host"}
+
+
+def host(name: str, system_id: str = ONE, *, standby: bool = False, primary: str = "", **more: Any) -> Host:
+    of = node(system_id, name, standby=standby)
+    findings = more.pop("findings", [])
+    return Host(name, {"index": result(of, findings, **more)}, primary)
+
+
+def lost(name: str, primary: str = "", label: str = "") -> Host:
+    return Host(name, dict.fromkeys(("index", "query", "health"), GONE), primary, label)
+
+
+def document(*hosts: Host, **options: Any) -> dict[str, Any]:
+    return merge(hosts, made_at=MADE_AT, today=options.pop("today", TODAY), **options)
+
+
+def only(made: dict[str, Any]) -> dict[str, Any]:
+    (one,) = [each for cluster in made["clusters"] for each in cluster["findings"]]
+    return dict(one)
+
+
+def test_a_fleet_is_valid_against_the_published_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    made = document(*fleet(7, 120), fail_on=["critical", "not_seen", "new_unindexed_fk"])
+    jsonschema.validate(json.loads(json.dumps(made)), SCHEMA)
+    assert len(made["clusters"]) == 3
+    assert sum(len(cluster["findings"]) for cluster in made["clusters"]) == 120
+
+
+def test_the_schema_refuses_what_is_no_report() -> None:
+    made = document(*fleet(2, 3))
+    del made["clusters"][0]["findings"][0]["texts"]["ja"]
+    with pytest.raises(jsonschema.ValidationError, match="'ja' is a required property"):
+        jsonschema.validate(made, SCHEMA)
+
+
+def test_nodes_of_one_system_identifier_are_one_cluster_named_after_its_primary() -> None:
+    groups = grouped([host("c", standby=True), host("a", standby=True), host("b"), host("z", TWO)])
+    assert [(group.name, [each.name for each in group.hosts]) for group in groups] == [
+        ("b", ["b", "a", "c"]),
+        ("z", ["z"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ([host("a"), lost("b", primary="a")], [("a", ["a", "b"])]),
+        ([lost("a"), host("b", standby=True, primary="a")], [("a", ["a", "b"])]),
+        ([lost("a"), lost("b", primary="a")], [("a", ["a", "b"])]),
+        ([host("b", standby=True, primary="a"), lost("c", primary="a")], [("a", ["b", "c"])]),
+        ([lost("a"), lost("b")], [("a", ["a"]), ("b", ["b"])]),
+        ([host("a"), host("b", TWO), lost("c", primary="b")], [("a", ["a"]), ("b", ["b", "c"])]),
+    ],
+    ids=["standby", "primary", "both", "sibling", "strangers", "two clusters"],
+)
+def test_a_host_that_is_gone_stands_where_the_inventory_puts_it(hosts: list[Host], expected: Any) -> None:
+    assert [(group.name, [each.name for each in group.hosts]) for group in grouped(hosts)] == expected
+
+
+def test_a_copy_with_the_name_of_its_original_stays_a_cluster_of_its_own() -> None:
+    first = Host("a", host("a").results, "", "shop")
+    second = Host("b", host("b", TWO).results, "", "shop")
+    assert [group.name for group in grouped([first, second])] == ["shop", "shop (2)"]
+
+
+def test_what_several_nodes_say_is_said_once_with_the_worst_of_it() -> None:
+    mild = finding(1, ONE, severity="low", state="known", first_seen=MADE_AT, value={"size_bytes": 1})
+    bad = finding(1, ONE, severity="high", state="new", first_seen=SINCE, value={"size_bytes": 2})
+    made = only(document(host("a", findings=[mild]), host("b", standby=True, findings=[bad])))
+    assert made["nodes"] == ["a", "b"]
+    assert made["severity"] == "high"
+    assert made["state"] == "known"
+    assert made["first_seen"] == SINCE
+    assert made["values"] == {"a": {"size_bytes": 1}, "b": {"size_bytes": 2}}
+
+
+def test_the_same_object_in_two_clusters_is_two_findings() -> None:
+    made = document(host("a", findings=[finding(1, ONE)]), host("b", TWO, findings=[finding(1, TWO)]))
+    assert [len(cluster["findings"]) for cluster in made["clusters"]] == [1, 1]
+    assert made["clusters"][0]["findings"][0]["id"] != made["clusters"][1]["findings"][0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("until", "state", "expired"),
+    [
+        ("2026-11-22", "accepted", False),
+        ("2026-11-21", "accepted", False),
+        ("2026-11-20", "known", True),
+        ("", "accepted", False),
+    ],
+)
+def test_an_acceptance_lasts_until_its_day(until: str, state: str, expired: bool) -> None:
+    one = finding(1, ONE, severity="critical")
+    entry = {"id": one.id, "owner": "ops", "reason": "年末処理", "until": until}
+    made = document(host("a", findings=[one]), accepted=[entry], fail_on=["critical", "expired"])
+    assert only(made)["state"] == state
+    assert only(made)["expired"] is expired
+    assert made["gate"]["passed"] is not expired
+    assert made["summary"]["accepted"] == (state == "accepted")
+    if not expired:
+        assert only(made)["accepted"]["reason"] == "年末処理"
+
+
+def test_an_acceptance_that_the_host_still_keeps_ends_on_the_controller_too() -> None:
+    kept = {"id": "x", "owner": "ops", "reason": "r", "until": "2026-11-01"}
+    one = finding(1, ONE, state="accepted", accepted=kept)
+    made = only(document(host("a", findings=[one])))
+    assert (made["state"], made["accepted"], made["expired"]) == ("known", None, True)
+
+
+def test_what_could_not_be_seen_is_said_with_its_place_and_reason() -> None:
+    blind = {"what": "public.orders", "why": "held", "remedy": "wait", "says": {"key": "none", "values": {}}}
+    of = node(ONE, "a")
+    partly = Host("a", {"index": result(of, [], not_seen=[blind]), "query": {"msg": "no extension"}})
+    made = document(partly, lost("b", primary="a"), Host("c", {"index": {"msg": "login refused"}}, "a"))
+    assert [(gap["node"], gap["report"], gap["what"], gap["why"]) for gap in made["not_seen"]] == [
+        ("a", "index", "public.orders", "held"),
+        ("a", "query", "its statements", "no extension"),
+        ("b", None, "the whole host", "no route to host"),
+        ("c", None, "the whole host", "login refused"),
+    ]
+    assert [each["state"] for each in made["clusters"][0]["nodes"]] == ["partly", "unreachable", "failed"]
+    assert made["not_seen"][1]["texts"]["ja"]["what"] == "SQL 文の統計"
+    assert made["summary"]["nodes_seen"] == 1
+
+
+def test_a_standby_that_no_inventory_names_is_expected_and_missed() -> None:
+    standbys = [
+        {"application_name": "db_2", "client_addr": "192.0.2.2"},
+        {"application_name": "elsewhere", "client_addr": "192.0.2.9"},
+    ]
+    made = document(host("db-1", facts={"standbys": standbys}), host("db-2", standby=True, primary="db-1"))
+    assert made["clusters"][0]["expected_nodes"] == ["db-1", "db-2", "elsewhere"]
+    assert [gap["node"] for gap in made["not_seen"]] == ["elsewhere"]
+
+
+def test_rules_are_held_against_findings_by_name_class_severity_and_novelty() -> None:
+    told = [
+        finding(1, ONE, name="IX07", severity="high", state="new", grade="measured"),
+        finding(2, ONE, name="IX07", severity="low", state="known", grade="measured"),
+        finding(3, ONE, name="QY02", severity="medium", state="known", grade="measured"),
+        finding(4, ONE, name="IX02", severity="critical", state="accepted", accepted={"owner": "ops"}),
+        finding(5, ONE, name="IX04", severity="critical", grade="insufficient"),
+    ]
+    expected = {
+        "critical": 0,
+        "high": 1,
+        "medium": 2,
+        "low": 3,
+        "new_high": 1,
+        "new_low": 1,
+        "unindexed_fk": 2,
+        "IX07": 2,
+        "new_unindexed_fk": 1,
+        "new_IX07": 1,
+        "regression": 1,
+        "new_regression": 0,
+        "duplicate_index": 0,
+        "unused_index": 0,
+        "new": 1,
+        "expired": 0,
+        "not_seen": 3,
+        "unreachable": 1,
+    }
+    made = document(host("a", findings=told), lost("b", primary="a"), host("c", TWO, not_seen=[{}, {}]))
+    for rule, broken in expected.items():
+        gate = document(
+            host("a", findings=told), lost("b"), host("c", TWO, not_seen=[{}, {}]), fail_on=[rule]
+        )["gate"]
+        assert len(gate["failures"]) == broken, rule
+        assert gate["passed"] is (broken == 0)
+        assert {failed["rule"] for failed in gate["failures"]} <= {rule}
+    assert made["gate"] == {"fail_on": [], "passed": True, "failures": []}
+
+
+def test_a_rule_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    with pytest.raises(Refused) as refused:
+        checked(["new_unindexed_fks"])
+    assert refused.value.code == "report-rule-unknown"
+    assert "Did you mean 'new_unindexed_fk'?" in refused.value.remedy
+    for rule in ("new_not_seen", "ix07", "", "info7"):
+        with pytest.raises(Refused):
+            checked([rule])
+    assert checked([*known_rules(), "critical"]) == known_rules()
+
+
+def test_the_summary_counts_what_is_open() -> None:
+    told = [
+        finding(1, ONE, name="IX02", grade="measured", impact={"bytes": 1000}),
+        finding(2, ONE, name="IX04", grade="insufficient", impact={"bytes": 1000}),
+        finding(3, ONE, name="IX07", grade="measured", impact={"bytes": 1000}),
+        finding(4, ONE, name="IX02", state="accepted", accepted={"owner": "ops"}),
+    ]
+    summary = document(host("a", findings=told))["summary"]
+    assert summary["findings"] == 3
+    assert summary["accepted"] == 1
+    assert summary["reclaimable_bytes"] == 1000
+    assert sum(summary["by_severity"].values()) == 3
