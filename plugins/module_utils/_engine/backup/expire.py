@@ -10,6 +10,7 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.controldata import read_control_data
+from ..cluster.repository_host import Described
 from ..core.errors import KeeperError, Refused
 from ..core.privilege import assume, owner_of
 from ..core.progress import Progress
@@ -20,7 +21,7 @@ from ..retention.generations import DumpPolicy, Generations
 from ..retention.policy import Policy
 
 
-def local_repository(config: ClusterConfig, attempted: str, command: str = "expire") -> Repository:
+def local_repository(config: Described, attempted: str, command: str = "expire") -> Repository:
     """The repository, if it is on this host. Raises :class:`Refused` (``repository-elsewhere``)."""
     if config.repository_is_elsewhere:
         raise Refused(

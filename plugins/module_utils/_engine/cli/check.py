@@ -8,11 +8,15 @@ import argparse
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.repository_host import Described, RepositoryHost
 from ..core.errors import KeeperError
+from ..repository.layout import Repository
 from ..watch.check import check, lines, nagios, with_finding
+from ..watch.check_there import check_there
 from ..watch.finding import FAILED, Finding
 from ..watch.metrics import write_metrics
 from ..watch.notify import tell_check
+from .expire import add_root
 from .notify import complain
 
 Outcome = tuple[dict[str, Any], list[str]]
@@ -22,6 +26,8 @@ UNKNOWN = 3
 
 def add_check(parser: argparse.ArgumentParser) -> None:
     """Options of ``check``."""
+    add_root(parser)
+    parser.set_defaults(on_repository=_check_there)
     parser.add_argument(
         "--nagios",
         action="store_true",
@@ -37,7 +43,19 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 def check_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """Look, judge, tell."""
     result = check(config, config.open_repository())
-    path = options.metrics or config.metrics_file
+    return _told(options, config, options.metrics or config.metrics_file, result, language)
+
+
+def _check_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
+    """On the host of the repository; without a description by the usual objectives, and nobody is told."""
+    host: RepositoryHost = options.described or RepositoryHost(repository.cluster, repository.root)
+    result = check_there(host, repository)
+    return _told(options, host, options.metrics or host.metrics_file, result, language)
+
+
+def _told(
+    options: argparse.Namespace, config: Described, path: str | None, result: dict[str, Any], language: str
+) -> Outcome:
     if path:
         try:
             write_metrics(path, result)

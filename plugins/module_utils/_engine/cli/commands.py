@@ -16,6 +16,7 @@ from ..backup.info import information
 from ..backup.kept import expiry_lines
 from ..cluster.config import BACKUP_KINDS, ClusterConfig
 from ..cluster.disks import nearest_existing
+from ..cluster.repository_host import described_there
 from ..core import privilege
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused, unexpected
 from ..core.progress import Progress
@@ -87,13 +88,18 @@ def _foreseen(
 
 
 def _on_repository(options: argparse.Namespace, language: str) -> Outcome:
-    """On the repository's host: no configuration, no cluster, the repository's owner."""
+    """On the repository's host: no cluster, the repository's owner, and its description where there is one."""
     repository = repository_there(options)
-    repository.require("use the repository")
+    described = described_there(repository.root, repository.cluster, options.config)
+    options.described = described
+    language = options.lang or (described.language if described else language)
     command: Callable[[argparse.Namespace, Repository, str], Outcome] = options.on_repository
     try:
-        privilege.assume(privilege.owner_of(repository.path))
-        return kept(lambda: command(options, repository, language), options, repository.path, None)
+        if getattr(options, "back", None) is None:
+            repository.require("use the repository")
+        # What was lost is brought back by the owner of the nearest directory above it.
+        privilege.assume(privilege.owner_of(nearest_existing(repository.path)))
+        return kept(lambda: command(options, repository, language), options, repository.path, described)
     except OSError as error:
         raise unexpected(error, f"run dbkeeper for repository {repository.path}") from error
 

@@ -8,16 +8,19 @@ import argparse
 import os
 from typing import Any
 
-from ..cluster.config import ClusterConfig
+from ..cluster.repository_host import Described
 from ..copies import words
 from ..copies.back import back_to, bring_back, list_copies
 from ..copies.operation import copy, prepare_copies
+from ..repository.layout import Repository
+from .expire import add_root, required_there
 
 Outcome = tuple[dict[str, Any], list[str]]
 
 
 def add_copy(parser: argparse.ArgumentParser) -> None:
     """Options of ``copy``."""
+    add_root(parser)
     parser.add_argument("names", nargs="*", metavar="NAME", help="which copies; all that are described")
     parser.add_argument("--dry-run", action="store_true", help="show what would be sent, send nothing")
     parser.add_argument(
@@ -44,10 +47,15 @@ def add_copy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--latest", action="store_true", help="with --back: only the newest backup and the WAL after it"
     )
+    parser.set_defaults(on_repository=_copy_there)
 
 
-def copy_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    """On the host of the repository."""
+def _copy_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
+    return copy_command(options, required_there(options, repository, "copies"), language)
+
+
+def copy_command(options: argparse.Namespace, config: Described, language: str) -> Outcome:
+    """On the host of the repository: that of the cluster, or another one (``--root``)."""
     if options.list:
         result = list_copies(config, options.names)
         return result, words.listed(result, language)
@@ -60,7 +68,7 @@ def copy_command(options: argparse.Namespace, config: ClusterConfig, language: s
     return result, words.copied(result, language)
 
 
-def _back(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
+def _back(options: argparse.Namespace, config: Described, language: str) -> Outcome:
     result = bring_back(
         config,
         options.names,

@@ -15,6 +15,7 @@ from ..backup.expire import (
     policy_of,
 )
 from ..cluster.config import ClusterConfig
+from ..cluster.repository_host import DIRECTORY, RepositoryHost
 from ..core.errors import Refused
 from ..repository.layout import Repository
 from ..retention.expiry import pin
@@ -29,7 +30,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",
         metavar="DIR",
-        help="on the repository's host: its directory, with --cluster, without --config",
+        help="on the repository's host: its directory, with --cluster",
     )
 
 
@@ -97,11 +98,27 @@ def _pin_there(options: argparse.Namespace, repository: Repository, language: st
 
 def repository_there(options: argparse.Namespace) -> Repository:
     """The repository that ``--root`` and ``--cluster`` name. Raises :class:`Refused`."""
-    if options.cluster is None or options.config is not None:
+    if options.cluster is None:
         raise Refused(
             "cluster-missing",
             attempted=f"use the repository {options.root}",
-            happened="--root needs --cluster and takes no --config",
+            happened="--root needs --cluster",
             remedy=f"dbkeeper … --root {options.root} --cluster NAME; NAME is a directory there.",
         )
     return Repository(options.root, options.cluster)
+
+
+def required_there(options: argparse.Namespace, repository: Repository, what: str) -> RepositoryHost:
+    """The description of a repository, for a command that is nothing without. Raises :class:`Refused`
+    ``repository-not-described``."""
+    found: RepositoryHost | None = options.described
+    if found is None:
+        raise Refused(
+            "repository-not-described",
+            attempted=f"use what is described of the repository {repository.path}: {what}",
+            happened=f"no file in {DIRECTORY} names this repository and this cluster",
+            remedy=f"Write {DIRECTORY}/{repository.cluster}.json, readable by the repository's owner (role variables "
+            "backup_repository_copies and backup_repository_notify, or by hand: docs/repository-elsewhere.md).",
+            details={"repository": repository.root, "cluster": repository.cluster},
+        )
+    return found

@@ -10,15 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.repository_host import Described
+from ..repository.layout import Repository
 from ..watch.check import check
+from ..watch.check_there import check_there
 from ..watch.notify import is_open, retry, standing, summarize, tell_run, trial_of_channels
 from ..watch.record import OPERATIONS, Run, recording
+from .expire import add_root, required_there
 
 Outcome = tuple[dict[str, Any], list[str]]
 
 
 def add_notify(parser: argparse.ArgumentParser) -> None:
     """Options of ``notify``."""
+    add_root(parser)
+    parser.set_defaults(on_repository=_notify_there)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--test", action="store_true", help="send a test by every channel, now")
     what.add_argument(
@@ -30,6 +36,15 @@ def add_notify(parser: argparse.ArgumentParser) -> None:
 
 def notify_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """With none of the options: what is open, and what waits."""
+    return _notify(options, config, lambda: check(config, config.open_repository()))
+
+
+def _notify_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
+    host = required_there(options, repository, "who is told")
+    return _notify(options, host, lambda: check_there(host, repository))
+
+
+def _notify(options: argparse.Namespace, config: Described, look: Callable[[], dict[str, Any]]) -> Outcome:
     if options.test:
         result = trial_of_channels(config, complain)
         lines = [
@@ -45,7 +60,7 @@ def notify_command(options: argparse.Namespace, config: ClusterConfig, language:
         ]
         return result, [*lines, f"{result['waiting']} wait"]
     if options.summary:
-        result = summarize(config, check(config, config.open_repository()), complain, again=options.again)
+        result = summarize(config, look(), complain, again=options.again)
         return result, ["sent" if result["changed"] else f"there was one at {result['summary_at']}"]
     result = standing(config, complain)
     lines = [
@@ -58,7 +73,7 @@ def notify_command(options: argparse.Namespace, config: ClusterConfig, language:
 
 
 def kept(
-    command: Callable[[], Outcome], options: argparse.Namespace, directory: str, config: ClusterConfig | None
+    command: Callable[[], Outcome], options: argparse.Namespace, directory: str, config: Described | None
 ) -> Outcome:
     """Run it, and keep in the history what it did; what only looks is not worth a line.
 
@@ -85,7 +100,7 @@ def kept(
             _tell(options, config, run, scheduled)
 
 
-def _tell(options: argparse.Namespace, config: ClusterConfig, run: Run, scheduled: bool) -> None:
+def _tell(options: argparse.Namespace, config: Described, run: Run, scheduled: bool) -> None:
     key = run_key(options)
     good = run.line["result"] in ("ok", "unchanged")
     if good and (scheduled or is_open(config, key)):

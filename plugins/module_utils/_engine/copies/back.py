@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..cluster.config import ClusterConfig
+from ..cluster.repository_host import Described
 from ..cluster.wishes_copies import DOOR, CopyWish
 from ..core.clock import parse_moment
 from ..core.errors import Failed, KeeperError, Refused
@@ -52,7 +52,7 @@ class Fetched:
 
 
 def bring_back(
-    config: ClusterConfig,
+    config: Described,
     names: Sequence[str],
     directory: str,
     *,
@@ -125,7 +125,7 @@ def back_to(moment: str | None, lsn: str | None, latest: bool) -> BackTarget:
     )
 
 
-def list_copies(config: ClusterConfig, names: list[str]) -> dict[str, Any]:
+def list_copies(config: Described, names: list[str]) -> dict[str, Any]:
     """What the copies hold, by name; what cannot be asked is told with its error."""
     found: dict[str, Any] = {}
     for wish in wished(config, names, "list copies"):
@@ -139,7 +139,7 @@ def list_copies(config: ClusterConfig, names: list[str]) -> dict[str, Any]:
     return {"changed": False, "copies": found}
 
 
-def _listed(config: ClusterConfig, wish: CopyWish) -> dict[str, Any]:
+def _listed(config: Described, wish: CopyWish) -> dict[str, Any]:
     store = open_store(wish, config.cluster, config.state_directory)
     try:
         require_marker(store, wish, config.cluster)

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..backup.expire import local_repository
-from ..cluster.config import ClusterConfig
+from ..cluster.repository_host import DIRECTORY as HOSTS
+from ..cluster.repository_host import Described
 from ..cluster.wishes_copies import DOOR, CopyWish
 from ..core.clock import format_utc, utc_now
 from ..core.errors import EXIT_DONE, EXIT_FAILED, Failed, KeeperError, Refused
@@ -35,7 +36,7 @@ from .through_door import copy_through_door
 OPERATION = "copy"
 
 
-def wished(config: ClusterConfig, names: Sequence[str], attempted: str) -> list[CopyWish]:
+def wished(config: Described, names: Sequence[str], attempted: str) -> list[CopyWish]:
     """The copies of these names; all of them without names. Raises :class:`Refused` ``copy-unknown``."""
     known = {wish.name: wish for wish in config.copies}
     unknown = [name for name in names if name not in known]
@@ -53,7 +54,7 @@ def wished(config: ClusterConfig, names: Sequence[str], attempted: str) -> list[
 
 
 def copy(
-    config: ClusterConfig,
+    config: Described,
     names: Sequence[str] = (),
     *,
     check: bool = False,
@@ -67,16 +68,17 @@ def copy(
     Raises :class:`Refused` ``copy-unknown``, ``repository-elsewhere``, and as reading the repository does.
     """
     attempted = f"copy the repository of cluster {config.cluster}"
-    wishes = wished(config, names, attempted)
     if config.repository_is_elsewhere:
         raise Refused(
             "repository-elsewhere",
             attempted=attempted,
-            happened=f"the repository is {config.repository}; copies are made where it lies",
-            remedy="On that host, describe the cluster with the repository's path there (keeper_config) and give that "
-            "description the copies, then run dbkeeper copy there.",
+            happened=f"the repository is {config.repository}; copies are made where it lies, so that who breaks into "
+            "the host of the database can neither reach nor spoil them",
+            remedy=f"On that host: dbkeeper copy --root DIRECTORY --cluster {config.cluster}; the copies are described "
+            f"there, in {HOSTS}/{config.cluster}.json (docs/repository-elsewhere.md).",
         )
-    repository = local_repository(config, attempted)
+    wishes = wished(config, names, attempted)
+    repository = local_repository(config, attempted, "copy")
     results = {}
     for wish in wishes:
         results[wish.name] = _one(config, repository, wish, check, check_all, patience, watch)
@@ -106,7 +108,7 @@ def raise_failure(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare_copies(
-    config: ClusterConfig, names: Sequence[str] = (), *, anew: bool = False, check: bool = False
+    config: Described, names: Sequence[str] = (), *, anew: bool = False, check: bool = False
 ) -> dict[str, Any]:
     """Make the places ready. Raises what goes wrong with the first that is not possible."""
     made = []
@@ -151,7 +153,7 @@ def there(store: Store) -> dict[str, int]:
 
 
 def _one(
-    config: ClusterConfig,
+    config: Described,
     repository: Repository,
     wish: CopyWish,
     check: bool,
@@ -179,7 +181,7 @@ def _one(
 
 
 def _run(
-    config: ClusterConfig,
+    config: Described,
     repository: Repository,
     wish: CopyWish,
     result: dict[str, Any],
@@ -244,7 +246,7 @@ def _run(
 
 
 def _run_door(
-    config: ClusterConfig, repository: Repository, wish: CopyWish, result: dict[str, Any], check: bool
+    config: Described, repository: Repository, wish: CopyWish, result: dict[str, Any], check: bool
 ) -> None:
     groups = inventory(repository)
     where = None if check else f"{config.state_directory}/copy-{wish.name}.progress.json"
@@ -301,7 +303,7 @@ def _newest(sheets: dict[str, Sheet]) -> dict[str, Any]:
     return found
 
 
-def _lock(config: ClusterConfig, wish: CopyWish) -> str:
+def _lock(config: Described, wish: CopyWish) -> str:
     return f"{config.state_directory}/copy-{wish.name}.lock"
 
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..cluster.config import ClusterConfig
+from ..cluster.repository_host import Described
 from ..core.errors import KeeperError
 from ..core.files import make_directory, read_json, write_json
 from ..repository.layout import Repository
@@ -63,7 +63,7 @@ def status_path(state_directory: str, name: str) -> str:
     return f"{state_directory}/copies/{name}.json"
 
 
-def known_status(config: ClusterConfig, name: str) -> CopyStatus:
+def known_status(config: Described, name: str) -> CopyStatus:
     """What the last run wrote. Raises :class:`Failed` ``file-damaged``."""
     wish = next(one for one in config.copies if one.name == name)
     fresh = CopyStatus(name, wish.to, wish.required, wish.lag_seconds)
@@ -80,14 +80,14 @@ def known_status(config: ClusterConfig, name: str) -> CopyStatus:
     return CopyStatus(**told)
 
 
-def keep_status(config: ClusterConfig, status: CopyStatus) -> None:
+def keep_status(config: Described, status: CopyStatus) -> None:
     """Write it durably."""
     path = status_path(config.state_directory, status.name)
     make_directory(os.path.dirname(path))
     write_json(path, {"format": FORMAT, **status.to_dict()})
 
 
-def status_of(config: ClusterConfig, now: float | None = None) -> list[CopyStatus]:
+def status_of(config: Described, now: float | None = None) -> list[CopyStatus]:
     """All copies with how far each is behind now; asks nobody but the repository on this host.
 
     With the repository elsewhere ``behind_seconds`` is the age of the last moment at which the copy had everything.
@@ -97,7 +97,7 @@ def status_of(config: ClusterConfig, now: float | None = None) -> list[CopyStatu
     return [_behind(known_status(config, wish.name), times, moment) for wish in config.copies]
 
 
-def _times(config: ClusterConfig) -> list[float] | None:
+def _times(config: Described) -> list[float] | None:
     repository = Repository(config.repository, config.cluster)
     try:
         return sorted(item.modified_at for group in inventory(repository) for item in group.items)

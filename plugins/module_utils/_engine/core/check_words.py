@@ -183,6 +183,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
         "last {at}; restorable since {oldest}",
         "前回 {at}。{oldest} 以降を復元できます",
     ),
+    "expiry_last": ("last {at}", "前回 {at}"),
     "expiry_ok_never": ("last {at}; nothing can be restored", "前回 {at}。復元できるものはありません"),
     # -- streaming -------------------------------------------------------------------------------------
     "receive_no_slot": (

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from ..backup.kept import expiry_check
 from ..backup.streaming import streaming_check
 from ..cluster.config import ClusterConfig
 from ..cluster.controldata import read_control_data
+from ..cluster.repository_host import Described
 from ..copies.status import status_of
 from ..core.clock import format_utc, parse_utc, utc_now
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, unexpected
@@ -58,18 +59,18 @@ def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
         found += _known_before(config, repository, known, now)
         found += _of_the_repository(config, repository, known, now)
     found += [Finding.of(item) for item in settings_checks(config) + certificate_checks(config)]
-    found += _of_the_history(config, now)
-    found.append(_guarded("notification", lambda: notification(config)))
+    found += of_the_history(config.state_directory, now)
+    found.append(guarded("notification", lambda: notification(config)))
     result = {"changed": False, "cluster": config.cluster, "at": format_utc(now), "information": known}
-    return _judged(result, [one.to_dict() for one in found])
+    return judged(result, [one.to_dict() for one in found])
 
 
 def with_finding(result: Mapping[str, Any], more: Finding) -> dict[str, Any]:
     """The result with one more check in it."""
-    return _judged(result, [*result["checks"], more.to_dict()])
+    return judged(result, [*result["checks"], more.to_dict()])
 
 
-def _judged(result: Mapping[str, Any], checks: list[dict[str, Any]]) -> dict[str, Any]:
+def judged(result: Mapping[str, Any], checks: list[dict[str, Any]]) -> dict[str, Any]:
     state = worst([item["state"] for item in checks])
     return {
         **result,
@@ -105,31 +106,31 @@ def _of_the_repository(
         ("backlog", lambda: _backlog(config, known)),
         ("space", lambda: _space(config, known, now)),
         ("dumps", lambda: _dumps(config, repository, now)),
-        ("copies", lambda: _copies(config)),
+        ("copies", lambda: copies(config)),
         ("verification", lambda: _verification(config, repository, known, now)),
         ("trial", lambda: _trial(config, repository, now)),
     ]
-    return [_guarded(name, look) for name, look in looked_at]
+    return [guarded(name, look) for name, look in looked_at]
 
 
-def _of_the_history(config: ClusterConfig, now: datetime) -> list[Finding]:
+def of_the_history(state_directory: str, now: datetime, more: Sequence[dict[str, Any]] = ()) -> list[Finding]:
     try:
-        runs = all_runs(config.state_directory)
+        runs = [*more, *all_runs(state_directory)]
     except KeeperError as error:
         return [Finding.told("runs", FAILED, "code_happened", code=error.code, happened=error.happened)]
     usual = trends(runs)
     running = [run for run in runs if run["result"] == RUNNING]
-    progress = read_progress(f"{config.state_directory}/progress.json")
+    progress = read_progress(f"{state_directory}/progress.json")
     looked_at: list[tuple[str, Callable[[], Finding]]] = [
         ("size", lambda: judging.sizes(usual)),
         ("duration", lambda: judging.durations(usual)),
         ("runs", lambda: judging.last_runs(failing_series(runs))),
         ("stuck", lambda: judging.stuck(progress, running, usual, now)),
     ]
-    return [_guarded(name, look) for name, look in looked_at]
+    return [guarded(name, look) for name, look in looked_at]
 
 
-def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
+def guarded(name: str, look: Callable[[], Finding]) -> Finding:
     """What cannot be looked at is said, and hides nothing else."""
     try:
         return look()
@@ -204,7 +205,7 @@ def _dumps(config: ClusterConfig, repository: Repository, now: datetime) -> Find
     return judging.dumps(wanted, [entry.key for entry in shelf.damaged] if shelf else [])
 
 
-def _copies(config: ClusterConfig) -> Finding:
+def copies(config: Described) -> Finding:
     found = [
         judging.CopyFact(
             one.name,
@@ -218,23 +219,32 @@ def _copies(config: ClusterConfig) -> Finding:
     return judging.copies(found)
 
 
-def _verification(
-    config: ClusterConfig, repository: Repository, known: Mapping[str, Any], now: datetime
+def verified(
+    repository: Repository, state_directory: str, oldest: str | None, goal_seconds: int, now: datetime
 ) -> Finding:
+    """``oldest``: when the oldest verified backup ended: before that nothing could have been verified."""
     found = verification(repository)
     good = [run["ended_at"] for run in (found["cheap"], found["thorough"]) if run and _went_well(run)]
     # One that runs now, or was killed, has taken the place of the last good one there.
     good += [
         run["began_at"]
-        for run in all_runs(config.state_directory)
+        for run in all_runs(state_directory)
         if run["operation"] == "verify" and run["result"] in (DONE, UNCHANGED)
     ]
     good_age = (now - parse_utc(max(good))).total_seconds() if good else None
-    verified = [one["stopped_at"] for one in known["backups"] if one["status"] == "verified"]
-    oldest = min((text for text in verified if text), default=None)
     oldest_age = (now - parse_utc(oldest)).total_seconds() if oldest else None
     bad = [f"{one['what']} ({_fault(one['fault'])})" for one in found["bad"]]
-    return judging.verification(good_age, oldest_age, bad, config.objectives.verification_age_seconds)
+    return judging.verification(good_age, oldest_age, bad, goal_seconds)
+
+
+def _verification(
+    config: ClusterConfig, repository: Repository, known: Mapping[str, Any], now: datetime
+) -> Finding:
+    ended = [one["stopped_at"] for one in known["backups"] if one["status"] == "verified"]
+    oldest = min((text for text in ended if text), default=None)
+    return verified(
+        repository, config.state_directory, oldest, config.objectives.verification_age_seconds, now
+    )
 
 
 def _trial(config: ClusterConfig, repository: Repository, now: datetime) -> Finding:

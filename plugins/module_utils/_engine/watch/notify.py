@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..cluster.config import ClusterConfig
+from ..cluster.repository_host import Described
 from ..core.clock import format_utc, parse_utc, utc_now
 from ..core.errors import EXIT_DONE, EXIT_FAILED, Failed, KeeperError, Refused
 from ..core.files import make_directory, read_json, write_json
@@ -31,7 +31,7 @@ _SUMMARY_APART = timedelta(hours=20)
 Complain = Callable[[str], None]
 
 
-def tell_run(config: ClusterConfig, key: str, error: Mapping[str, Any] | None, complain: Complain) -> None:
+def tell_run(config: Described, key: str, error: Mapping[str, Any] | None, complain: Complain) -> None:
     """A scheduled run has ended: with an error (code and the parts), or well (None). Never raises KeeperError."""
     if error is None:
         observe(config, {}, {key}, complain)
@@ -40,7 +40,7 @@ def tell_run(config: ClusterConfig, key: str, error: Mapping[str, Any] | None, c
         observe(config, {key: Problem(key, str(error.get("code")), parts)}, set(), complain)
 
 
-def tell_check(config: ClusterConfig, result: Mapping[str, Any], complain: Complain) -> None:
+def tell_check(config: Described, result: Mapping[str, Any], complain: Complain) -> None:
     """A scheduled check has ended: what failed is a problem, what is well again is told, too."""
     wishes = _wishes(config, complain)
     if wishes is None:
@@ -63,15 +63,13 @@ def tell_check(config: ClusterConfig, result: Mapping[str, Any], complain: Compl
     observe(config, problems, gone, complain)
 
 
-def _told_by_themselves(config: ClusterConfig) -> bool:
+def _told_by_themselves(config: Described) -> bool:
     """Whether all that failed were scheduled runs that lived long enough to say so."""
     failing = failing_series(all_runs(config.state_directory))
     return all(run.get("scheduled") and run["result"] != INTERRUPTED for run in failing)
 
 
-def observe(
-    config: ClusterConfig, problems: Mapping[str, Problem], gone: set[str], complain: Complain
-) -> None:
+def observe(config: Described, problems: Mapping[str, Problem], gone: set[str], complain: Complain) -> None:
     """Decide what is worth a message, keep it, and send what is due."""
     wishes = _wishes(config, complain)
     if wishes is None:
@@ -90,7 +88,7 @@ def observe(
         complain(f"notification: {_text(error)}")
 
 
-def retry(config: ClusterConfig, complain: Complain) -> dict[str, Any]:
+def retry(config: Described, complain: Complain) -> dict[str, Any]:
     """Send what is due. Raises :class:`Refused` as :func:`.notify_file.load_wishes` does, and ``busy``."""
     wishes = _required(config)
     outbox = outbox_of(config, complain)
@@ -105,7 +103,7 @@ def retry(config: ClusterConfig, complain: Complain) -> dict[str, Any]:
     }
 
 
-def trial_of_channels(config: ClusterConfig, complain: Complain) -> dict[str, Any]:
+def trial_of_channels(config: Described, complain: Complain) -> dict[str, Any]:
     """Send a test by every channel at once, and say what came of each."""
     wishes = _required(config)
     outbox = outbox_of(config, complain)
@@ -130,7 +128,7 @@ def trial_of_channels(config: ClusterConfig, complain: Complain) -> dict[str, An
 
 
 def summarize(
-    config: ClusterConfig, result: Mapping[str, Any], complain: Complain, *, again: bool = False
+    config: Described, result: Mapping[str, Any], complain: Complain, *, again: bool = False
 ) -> dict[str, Any]:
     """Send the summary of a day, made of a check's result and the history; once a day, unless ``again``."""
     wishes = _required(config)
@@ -148,7 +146,7 @@ def summarize(
     return {"changed": True, "summary_at": format_utc(now)}
 
 
-def summary_of(config: ClusterConfig, result: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def summary_of(config: Described, result: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """JSON values: ``problems``, ``warnings`` (name and texts), ``runs`` (of a day, counted by kind), and in short what
     there is (``backup``, ``window``, ``space``)."""
     since = format_utc(now - timedelta(days=1))
@@ -176,7 +174,7 @@ def summary_of(config: ClusterConfig, result: Mapping[str, Any], now: datetime) 
     }
 
 
-def standing(config: ClusterConfig, complain: Complain) -> dict[str, Any]:
+def standing(config: Described, complain: Complain) -> dict[str, Any]:
     """What is open and what waits."""
     state = _read_state(config)
     waiting = list(outbox_of(config, complain).waiting())
@@ -196,7 +194,7 @@ def standing(config: ClusterConfig, complain: Complain) -> dict[str, Any]:
     }
 
 
-def notification(config: ClusterConfig) -> Finding:
+def notification(config: Described) -> Finding:
     """The check ``notification``: can anybody be told, and has everything arrived?"""
     if config.notify is None:
         return Finding.told("notification", OK, "notify_none")
@@ -220,12 +218,12 @@ def notification(config: ClusterConfig) -> Finding:
     )
 
 
-def outbox_of(config: ClusterConfig, complain: Complain) -> Outbox:
+def outbox_of(config: Described, complain: Complain) -> Outbox:
     """The messages of a cluster."""
     return Outbox(config.state_directory, config.cluster, config.language, complain)
 
 
-def is_open(config: ClusterConfig, key: str) -> bool:
+def is_open(config: Described, key: str) -> bool:
     """Whether something is known as a problem; costs one look at a small file."""
     try:
         entry = _read_state(config)["problems"].get(key)
@@ -234,7 +232,7 @@ def is_open(config: ClusterConfig, key: str) -> bool:
     return bool(entry and entry["open"])
 
 
-def _wishes(config: ClusterConfig, complain: Complain) -> NotifyWishes | None:
+def _wishes(config: Described, complain: Complain) -> NotifyWishes | None:
     if config.notify is None:
         return None
     try:
@@ -244,7 +242,7 @@ def _wishes(config: ClusterConfig, complain: Complain) -> NotifyWishes | None:
         return None
 
 
-def _required(config: ClusterConfig) -> NotifyWishes:
+def _required(config: Described) -> NotifyWishes:
     if config.notify is None:
         raise Refused(
             "notify-not-set",
@@ -261,17 +259,17 @@ def _say_failures(tries: Iterable[Mapping[str, Any]], complain: Complain) -> Non
             complain(f"notification by {one['channel']}: {one['error']['happened']}; it is tried again")
 
 
-def _state_path(config: ClusterConfig) -> str:
+def _state_path(config: Described) -> str:
     return f"{config.state_directory}/notify/state.json"
 
 
-def _state_locked(config: ClusterConfig) -> Any:
+def _state_locked(config: Described) -> Any:
     attempted = f"note what is told of cluster {config.cluster}"
     path = f"{config.state_directory}/notify/state.lock"
     return locked(path, "notify", attempted=attempted, patience=_PATIENCE_SECONDS)
 
 
-def _read_state(config: ClusterConfig) -> dict[str, Any]:
+def _read_state(config: Described) -> dict[str, Any]:
     """A state that cannot be read is begun anew: what lasts is told once more, and nothing is held back."""
     try:
         value = read_json(_state_path(config), attempted="read what was told")
@@ -282,7 +280,7 @@ def _read_state(config: ClusterConfig) -> dict[str, Any]:
     return value
 
 
-def _write_state(config: ClusterConfig, state: Mapping[str, Any]) -> None:
+def _write_state(config: Described, state: Mapping[str, Any]) -> None:
     make_directory(f"{config.state_directory}/notify", 0o700)
     write_json(_state_path(config), state, 0o600)
 

@@ -33,6 +33,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "check_certificate": ("certificate", "証明書"),
     "check_repository": ("repository", "リポジトリ"),
     "check_rpo-now": ("work that would be lost now", "いま失われる作業"),
+    "check_received": ("WAL that came in", "届いた WAL"),
     "check_arrival": ("arrival of WAL", "WAL の到着"),
     "check_backlog": ("WAL waiting to be archived", "アーカイブ待ちの WAL"),
     "check_space": ("days until the disk is full", "ディスクが満杯になるまでの日数"),
@@ -58,6 +59,16 @@ WORDS: dict[str, tuple[str, str]] = {
     "full_ok": (
         "{label} is {age} old, the objective is {goal}",
         "{label} は {age} 前のものです (目標 {goal})",
+    ),
+    "received_none": ("no WAL has ever come in", "WAL はまだ一度も届いていません"),
+    "received_ok": (
+        "newest WAL: {name}, {age} ago (objective {goal})",
+        "最新の WAL: {name} ({age} 前、目標 {goal})",
+    ),
+    "received_old": (
+        "newest WAL: {name}, {age} ago, the objective of a backup is {goal}: is the host of the database alive?",
+        "最新の WAL は {name} で、{age} 前に届いたものです (バックアップの目標 {goal})。"
+        "データベースのホストが稼働しているかを確認してください",
     ),
     "repository_ok": ("{path} can be read", "{path} を読むことができます"),
     "repository_bad": (
