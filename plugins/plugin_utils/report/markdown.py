@@ -17,7 +17,7 @@ from .labels import catalogue
 #: A merge request is no archive: the worst of them, and the page for the rest.
 SHOWN = 50
 _SIGNS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵", "info": "⚪"}
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$@-])")
+_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 _SAFE = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -70,14 +70,13 @@ def _headline(document: Mapping[str, Any], words: Mapping[str, str]) -> str:
         for name, count in summary["by_severity"].items()
         if count
     )
-    seen = words["of"].format(part=summary["nodes_seen"], whole=summary["nodes"])
     parts = [
-        f"**{summary['findings']}** {words['open_findings']}" + (f" ({counts})" if counts else ""),
-        f"{summary['new']} {words['new_since']}",
-        f"{seen} {words['nodes_seen']}",
+        f"**{words['count_open'].format(count=summary['findings'])}**" + (f" ({counts})" if counts else ""),
+        words["count_new"].format(count=summary["new"]),
+        words["count_seen"].format(part=summary["nodes_seen"], whole=summary["nodes"]),
     ]
     if summary["reclaimable_bytes"]:
-        parts.append(f"{bytes_text(summary['reclaimable_bytes'])} {words['reclaimable']}")
+        parts.append(words["count_freed"].format(bytes=bytes_text(summary["reclaimable_bytes"])))
     made = words["made"].format(when=document["made_at"])
     return " · ".join(parts) + f"\n\n{made}"
 

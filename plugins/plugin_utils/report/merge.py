@@ -216,9 +216,21 @@ def _summary(clusters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ),
         "new": sum(finding["state"] == "new" for finding in open_findings),
         "accepted": counted - len(open_findings),
-        "reclaimable_bytes": sum(
-            int((finding.get("impact") or {}).get("bytes") or 0)
-            for finding in open_findings
-            if finding["class"] in _DROPS and finding["grade"] != "insufficient" and finding["action"]
-        ),
+        "reclaimable_bytes": sum(_droppable(clusters).values()),
     }
+
+
+def _droppable(clusters: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], int]:
+    """Bytes by index: one that is redundant and unused is dropped once."""
+    found: dict[tuple[str, ...], int] = {}
+    for cluster in clusters:
+        for finding in cluster["findings"]:
+            if finding["class"] not in _DROPS or not finding["action"]:
+                continue
+            if finding["state"] == "accepted" or finding["grade"] == "insufficient":
+                continue
+            thing = finding["object"] or {}
+            names = (finding["database"], thing.get("schema"), thing.get("name"))
+            key = (str(cluster["name"]), *map(str, names))
+            found[key] = max(found.get(key, 0), int((finding.get("impact") or {}).get("bytes") or 0))
+    return found

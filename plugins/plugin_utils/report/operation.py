@@ -101,10 +101,10 @@ def lines(document: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(
         f"{count} {words['term_' + name]}" for name, count in summary["by_severity"].items() if count
     )
-    seen = words["of"].format(part=summary["nodes_seen"], whole=summary["nodes"])
     told = [
-        f"{summary['findings']} {words['open_findings']}" + (f": {counts}" if counts else ""),
-        f"{summary['new']} {words['new_since']}; {seen} {words['nodes_seen']}",
+        words["count_open"].format(count=summary["findings"]) + (f" ({counts})" if counts else ""),
+        words["count_new"].format(count=summary["new"]),
+        words["count_seen"].format(part=summary["nodes_seen"], whole=summary["nodes"]),
     ]
     told += [
         f"{gap['node']}: {gap['texts'][document['language']]['what']}: {_short(gap['why'])}"

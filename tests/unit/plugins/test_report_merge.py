@@ -211,14 +211,16 @@ def test_a_rule_that_does_not_exist_is_refused_with_the_nearest() -> None:
 
 
 def test_the_summary_counts_what_is_open() -> None:
+    thing = {"schema": "public", "name": "twice"}
     told = [
-        finding(1, ONE, name="IX02", grade="measured", impact={"bytes": 1000}),
+        finding(1, ONE, name="IX02", grade="measured", impact={"bytes": 1000}, thing=thing, database="app"),
+        finding(1, ONE, name="IX04", grade="measured", impact={"bytes": 900}, thing=thing, database="app"),
         finding(2, ONE, name="IX04", grade="insufficient", impact={"bytes": 1000}),
         finding(3, ONE, name="IX07", grade="measured", impact={"bytes": 1000}),
         finding(4, ONE, name="IX02", state="accepted", accepted={"owner": "ops"}),
     ]
     summary = document(host("a", findings=told))["summary"]
-    assert summary["findings"] == 3
+    assert summary["findings"] == 4
     assert summary["accepted"] == 1
     assert summary["reclaimable_bytes"] == 1000
-    assert sum(summary["by_severity"].values()) == 3
+    assert sum(summary["by_severity"].values()) == 4
