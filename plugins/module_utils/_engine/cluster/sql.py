@@ -7,6 +7,7 @@ What must work in a disaster goes through psql.py; this is for modules that take
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -92,13 +93,46 @@ def rows(
         cursor = connection.execute(statement.encode(), values or None)
         return cursor.fetchall() if cursor.description else []
     except driver.Error as error:
-        raise Failed(
-            "sql-failed",
-            attempted=attempted,
-            happened=f"{' '.join(str(error).split())} (SQLSTATE {error.sqlstate or 'unknown'})",
-            remedy="Read the server's words; the role may lack a right.",
-            details={"sqlstate": error.sqlstate, "statement": statement},
-        ) from error
+        raise _failed(error, statement, attempted) from error
+
+
+def _failed(error: psycopg.Error, statement: str, attempted: str) -> Failed:
+    return Failed(
+        "sql-failed",
+        attempted=attempted,
+        happened=f"{' '.join(str(error).split())} (SQLSTATE {error.sqlstate or 'unknown'})",
+        remedy="Read the server's words; the role may lack a right.",
+        details={"sqlstate": error.sqlstate, "statement": statement},
+    )
+
+
+def copied(connection: psycopg.Connection[Any], statement: str, *, attempted: str) -> list[list[str | None]]:
+    """The rows of ``COPY (...) TO STDOUT`` as texts: for many rows several times faster than :func:`rows`, and twenty
+    times where the driver is without its C part, as distributions have it. Raises :class:`Failed` (``sql-failed``)."""
+    driver = _driver(attempted)
+    try:
+        with connection.cursor() as cursor, cursor.copy(statement.encode()) as stream:
+            data = b"".join(bytes(block) for block in stream)
+    except driver.Error as error:
+        raise _failed(error, statement, attempted) from error
+    encoding = connection.info.encoding
+    text = data.decode("utf-8" if encoding == "ascii" else encoding, "backslashreplace")
+    return [
+        [
+            None if field == "\\N" else field if "\\" not in field else _plain(field)
+            for field in line.split("\t")
+        ]
+        for line in text.split("\n")[:-1]
+    ]
+
+
+_ESCAPED = re.compile(r"\\(.)")
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def _plain(field: str) -> str:
+    """A field of COPY's text format, with its escapes undone."""
+    return _ESCAPED.sub(lambda match: _ESCAPES.get(match[1], match[1]), field)
 
 
 def _driver(attempted: str) -> Any:

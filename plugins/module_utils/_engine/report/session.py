@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ..cluster import sql
 from ..core.clock import format_utc, utc_now
@@ -22,6 +22,8 @@ from .finding import NotSeen, Says
 
 #: What every statement of a report begins with, so that it is known among others.
 MARK = "/* dbkeeper report */"
+T = TypeVar("T")
+
 LOCK_SECONDS = 0.1
 STATEMENT_SECONDS = 15.0
 #: SQLSTATE -> what kept us from seeing (manual, appendix A).
@@ -198,12 +200,23 @@ class Look:
 
     def ask(self, statement: str, values: Sequence[Any] = (), *, what: str) -> list[tuple[Any, ...]] | None:
         """The rows; None where they cannot be had, and then ``what`` is in ``not_seen``, with the reason."""
+        return self._asked(
+            lambda: sql.rows(self._connection, f"{MARK} {statement}", values, attempted=f"look at {what}"),
+            what,
+        )
+
+    def copy(self, query: str, *, what: str) -> list[list[str | None]] | None:
+        """The same for many rows, as texts; ``query`` takes no values."""
+        statement = f"{MARK} COPY ({query}) TO STDOUT"
+        return self._asked(lambda: sql.copied(self._connection, statement, attempted=f"look at {what}"), what)
+
+    def _asked(self, question: Callable[[], list[T]], what: str) -> list[T] | None:
         if self.spent:
             self.miss(self._named(what), "budget")
             return None
         begun = time.monotonic()
         try:
-            return sql.rows(self._connection, f"{MARK} {statement}", values, attempted=f"look at {what}")
+            return question()
         except Failed as error:
             state = str(error.details.get("sqlstate") or "")
             self.miss(self._named(what), _REASONS.get(state, "error"), error.happened)

@@ -5,8 +5,67 @@
 from __future__ import annotations
 
 from .entry import Blind, Entry, Pair
+from .indexes_more import MORE
 
 FINDINGS: dict[str, Entry] = {
+    "IX01": Entry(
+        Pair("Invalid index", "無効なインデックス"),
+        Pair(
+            "{index} on {table} is invalid; {cover} is the same index and is valid.",
+            "{table} の {index} は無効です。同じ定義の {cover} は有効です。",
+        ),
+        Pair(
+            "A build that did not end left it: every write maintains it, and no query reads it.",
+            "途中で終わった作成処理の残りです。書き込みのたびに更新されますが、問い合わせには使われません。",
+        ),
+        Pair("Drop it concurrently.", "CONCURRENTLY を付けて削除してください。"),
+    ),
+    "IX01_leftover": Entry(
+        Pair("Invalid index, left over by REINDEX", "REINDEX が残した無効なインデックス"),
+        Pair(
+            "{index} on {table} is invalid, and its name says that REINDEX CONCURRENTLY made it for a while.",
+            "{table} の {index} は無効です。名前から REINDEX CONCURRENTLY の一時的な残りとわかります。",
+        ),
+        Pair(
+            "Every write maintains it, and no query reads it.",
+            "書き込みのたびに更新されますが、問い合わせには使われません。",
+        ),
+        Pair(
+            "Drop it concurrently, and run the REINDEX again when it is quiet.",
+            "CONCURRENTLY を付けて削除し、負荷の低い時間帯に REINDEX を再実行してください。",
+        ),
+    ),
+    "IX01_rebuild": Entry(
+        Pair("Invalid index without a valid twin", "代わりのない無効なインデックス"),
+        Pair(
+            "{index} on {table} is invalid, and no other index does its work.",
+            "{table} の {index} は無効で、代わりになるインデックスもありません。",
+        ),
+        Pair(
+            "Whoever made it wanted it: queries go without it, while every write maintains it.",
+            "必要とされて作られたものですが、問い合わせには使われず、書き込みの負担だけが残っています。",
+        ),
+        Pair(
+            "Build it again concurrently; drop it instead if nobody misses it.",
+            "CONCURRENTLY で再作成してください。不要であれば削除してください。",
+        ),
+    ),
+    "IX01_partitioned": Entry(
+        Pair("Partitioned index that is not complete", "未完成のパーティションインデックス"),
+        Pair(
+            "{index} on {table} is invalid: a partition has no index attached to it.",
+            "{table} の {index} は無効です。インデックスがアタッチされていないパーティションがあります。",
+        ),
+        Pair(
+            "A new partition gets its index, the one that lacks it is read as a whole.",
+            "新しいパーティションには作られますが、欠けているパーティションは全件走査されます。",
+        ),
+        Pair(
+            "Build the missing index on that partition concurrently "
+            "and attach it (ALTER INDEX ... ATTACH PARTITION).",
+            "該当パーティションに CONCURRENTLY で作成し、ALTER INDEX ... ATTACH PARTITION で取り付けてください。",
+        ),
+    ),
     "IX02": Entry(
         Pair("Exact duplicate of another index", "別のインデックスと完全に重複"),
         Pair(
@@ -23,13 +82,221 @@ FINDINGS: dict[str, Entry] = {
             "CONCURRENTLY を付けて削除してください。{cover} が残り、同じ検索をすべて処理できます。",
         ),
     ),
+    "IX03": Entry(
+        Pair("Another index begins with the same keys", "先頭のキーが別のインデックスと重複"),
+        Pair(
+            "All keys of {index} on {table} are the first keys of {cover}, compared and ordered in the same way.",
+            "{table} の {index} のキーはすべて {cover} の先頭にあり、比較方法も並び順も同じです。",
+        ),
+        Pair(
+            "{cover} ({cover_bytes}) answers all that it answers; {size_bytes} are written and kept twice.",
+            "{cover} ({cover_bytes}) で同じ検索を処理できます。{size_bytes} が二重に書き込まれ、保持されています。",
+        ),
+        Pair(
+            "Drop it concurrently; {cover} must stay.",
+            "CONCURRENTLY を付けて削除してください。{cover} は残す必要があります。",
+        ),
+    ),
+    "IX03_larger": Entry(
+        Pair("Redundant, but its cover is much larger", "重複しているが、代わりのインデックスがかなり大きい"),
+        Pair(
+            "All keys of {index} on {table} are the first keys of "
+            "{cover}, which is {cover_bytes} instead of {size_bytes}.",
+            "{table} の {index} のキーは {cover} の先頭と同じですが、"
+            "大きさは {size_bytes} に対して {cover_bytes} あります。",
+        ),
+        Pair(
+            "It was scanned {scans} times; the larger one answers the same, and reads more for it.",
+            "{scans} 回走査されています。大きい方でも同じ結果を得られますが、読み取り量は増えます。",
+        ),
+        Pair(
+            "Try it on a restored copy: drop it there, and compare the plans of its queries.",
+            "復元したコピー上で削除し、関係する問い合わせの実行計画を比較してください。",
+        ),
+    ),
+    "IX04": Entry(
+        Pair("Unused on every node", "どのノードでも使われていない"),
+        Pair(
+            "{index} on {table} was not scanned on any of {nodes} for {window_seconds} ({size_bytes}).",
+            "{table} の {index} は {nodes} のいずれでも {window_seconds} の間走査されていません ({size_bytes})。",
+        ),
+        Pair(
+            "Every write to the table maintains it; it fills memory, WAL and backups.",
+            "テーブルへの書き込みのたびに更新され、メモリ、WAL、バックアップを消費します。",
+        ),
+        Pair(
+            "Drop it concurrently, and keep the undo at hand until the next end of a quarter.",
+            "CONCURRENTLY を付けて削除し、次の四半期末までは元に戻す SQL を手元に残してください。",
+        ),
+    ),
+    "IX04_review": Entry(
+        Pair("Unused index on an expression", "使われていない式インデックス"),
+        Pair(
+            "{index} on {table} was not scanned on any of {nodes} for {window_seconds} ({size_bytes}).",
+            "{table} の {index} は {nodes} のいずれでも {window_seconds} の間走査されていません ({size_bytes})。",
+        ),
+        Pair(
+            "The planner may still use the statistics that it brings for its expression.",
+            "ただし、式の統計情報がプランナーに使われている可能性があります。",
+        ),
+        Pair(
+            "Make CREATE STATISTICS for the expression first, analyze, compare plans, and drop it then.",
+            "先に式に対する CREATE STATISTICS と ANALYZE を行い、実行計画を比べてから削除してください。",
+        ),
+    ),
+    "IX04_probes": Entry(
+        Pair("Perhaps scanned by the planner only", "プランナーの参照だけの可能性"),
+        Pair(
+            "{index} on {table} has {scans} scans, each of which read one entry at most ({nodes}).",
+            "{table} の {index} は {scans} 回走査されていますが、1 回の読み取りは 1 件以下です ({nodes})。",
+        ),
+        Pair(
+            "The planner looks at an index's ends to estimate, and "
+            "that counts as a scan; so does a lookup of one row.",
+            "プランナーは見積もりのために端の値を参照し、それも走査に数えられます。1 行の検索と区別できません。",
+        ),
+        Pair(
+            "See whether a query needs it; the index stays until {window_seconds} without a scan are proven.",
+            "使用する問い合わせがあるか確認してください。{window_seconds} の間の未使用が証明されるまでは残します。",
+        ),
+    ),
+    "IX05": Entry(
+        Pair("Seldom scanned, paid for by every write", "走査は稀で、書き込みのたびに負担"),
+        Pair(
+            "{index} on {table}: {scans} scans ({scan_share} of the "
+            "table's) against {writes} writes in {window_seconds}.",
+            "{table} の {index}: {window_seconds} の間に走査 {scans} "
+            "回 (全体の {scan_share})、書き込み {writes} 行です。",
+        ),
+        Pair(
+            "{size_bytes} are maintained for a query that may do without it.",
+            "なくても済むかもしれない問い合わせのために {size_bytes} を維持しています。",
+        ),
+        Pair(
+            "Find the query that scans it, and see its plan without the index on a restored copy.",
+            "使っている問い合わせを特定し、復元したコピー上でインデックスなしの実行計画を確認してください。",
+        ),
+    ),
+    "IX06": Entry(
+        Pair("Bloated index", "肥大化したインデックス"),
+        Pair(
+            "{index} on {table} is {size_bytes}; about {bloat_share} "
+            "of it, {wasted_bytes}, is not needed for its entries.",
+            "{table} の {index} は {size_bytes} あり、約 {bloat_share} ({wasted_bytes}) は不要な領域と推定されます。",
+        ),
+        Pair(
+            "Scans read more pages, and memory holds less of what is used.",
+            "走査で読むページが増え、メモリの利用効率が下がります。",
+        ),
+        Pair(
+            "Confirm with pgstatindex on a restored copy, then rebuild it concurrently.",
+            "復元したコピー上で pgstatindex で確認し、CONCURRENTLY で再作成してください。",
+        ),
+    ),
+    "IX06_growth": Entry(
+        Pair("Index far larger than it was", "以前より大幅に大きいインデックス"),
+        Pair(
+            "{index} on {table} is {size_bytes}: {growth} times as many bytes for a row as at its best.",
+            "{table} の {index} は {size_bytes} で、1 行あたりの大きさが最小時の {growth} 倍です。",
+        ),
+        Pair(
+            "{wasted_bytes} came by updates and deletes, not by rows.",
+            "{wasted_bytes} は行数ではなく、更新と削除によって増えたものです。",
+        ),
+        Pair(
+            "Confirm with pgstatindex on a restored copy, then rebuild it concurrently.",
+            "復元したコピー上で pgstatindex で確認し、CONCURRENTLY で再作成してください。",
+        ),
+    ),
+    "IX07": Entry(
+        Pair("Foreign key without an index", "インデックスのない外部キー"),
+        Pair(
+            "No index finds the rows of {table} by {columns} "
+            "({constraint}); the parent {parent} had {parent_writes} writes.",
+            "{table} の {columns} ({constraint}) を検索できるインデックスがありません。"
+            "親 {parent} への書き込みは {parent_writes} 件です。",
+        ),
+        Pair(
+            "Each row that is deleted from {parent}, or gets another "
+            "key, reads all of {table}: {size_bytes}, {rows} rows.",
+            "{parent} の行を削除するかキーを変更するたびに、{table} 全体 ({size_bytes}、{rows} 行) が読まれます。",
+        ),
+        Pair("Build the index concurrently.", "CONCURRENTLY でインデックスを作成してください。"),
+    ),
+    "IX07_small": Entry(
+        Pair("Foreign key without an index, on a small table", "インデックスのない外部キー (小さなテーブル)"),
+        Pair(
+            "No index finds the rows of {table} by {columns} "
+            "({constraint}); the parent {parent} had {parent_writes} writes.",
+            "{table} の {columns} ({constraint}) を検索できるインデックスがありません。"
+            "親 {parent} への書き込みは {parent_writes} 件です。",
+        ),
+        Pair(
+            "It costs little as long as {table} is small: {size_bytes}, {rows} rows.",
+            "{table} が小さい間 ({size_bytes}、{rows} 行) は、負担はわずかです。",
+        ),
+        Pair(
+            "Build it before the table grows.",
+            "テーブルが大きくなる前に作成してください。",
+        ),
+    ),
+    **MORE,
 }
 
 MISSING: dict[str, Pair] = {
-    "size": Pair(
-        "the size of {what} could not be read: {why}",
-        "{what} のサイズを読み取れませんでした: {why}",
+    "second-run": Pair(
+        "a second run that finds {what} invalid, too: a build may have failed just now",
+        "{what} が無効であることの 2 回目の確認 (直前に作成が失敗しただけの可能性があります)",
+    ),
+    "definition": Pair(
+        "the definition of {what} could not be read, so there is no exact undo: it is locked or gone",
+        "{what} の定義を読み取れず、元に戻す SQL を作れません (ロック中、または削除済み)",
+    ),
+    "exact-bloat": Pair(
+        "pgstatindex of {what} on a restored copy: this is an estimate",
+        "復元したコピー上での {what} の pgstatindex による実測 (この値は推定です)",
+    ),
+    "no-query-asks": Pair(
+        "that no query looks for the common value of {column} by this index",
+        "{column} の頻出値をこのインデックスで検索する問い合わせがないことの確認",
+    ),
+    "window": Pair(
+        "{node} has been watched without a scan for {seen_seconds} only, {needed_seconds} are needed ({why})",
+        "{node} で未使用と確認できた期間は {seen_seconds} のみです (必要: {needed_seconds}、理由: {why})",
+    ),
+    "node": Pair(
+        "what {node} says: {why}",
+        "{node} の情報: {why}",
+    ),
+    "nodes-unknown": Pair(
+        "a list of the nodes: neither an inventory nor a primary told of them",
+        "ノードの一覧 (インベントリからもプライマリーからも得られません)",
+    ),
+    "proof-of-plan": Pair(
+        "a plan of {what} with the index: hypopg is not there, and no copy was given",
+        "{what} の、インデックスがある場合の実行計画 (hypopg もコピーもありません)",
     ),
 }
 
-NOT_SEEN: dict[str, Blind] = {}
+NOT_SEEN: dict[str, Blind] = {
+    "bounded": Blind(
+        Pair(
+            "only the worst are shown, {detail} more are left out",
+            "重要なものだけを表示し、残り {detail} 件は省略しました",
+        ),
+        Pair(
+            "Act on those that are shown first, or raise limits.kept_per_class.",
+            "表示されているものから対処するか、limits.kept_per_class を大きくしてください。",
+        ),
+    ),
+    "statistics": Blind(
+        Pair(
+            "the role may not read pg_stats of the tables, so bloat and partial indexes are not judged",
+            "ロールが対象テーブルの pg_stats を参照できないため、肥大化と部分インデックスは判定していません",
+        ),
+        Pair(
+            "Grant the role pg_read_all_data, if it may see values of columns.",
+            "列の値を参照させてよければ、ロールに pg_read_all_data を付与してください。",
+        ),
+    ),
+}

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What the report says about indexes, IX08 to IX16, in both languages."""
+
+from __future__ import annotations
+
+from .entry import Entry, Pair
+
+MORE: dict[str, Entry] = {
+    "IX08": Entry(
+        Pair("Missing index", "不足しているインデックス"),
+        Pair(
+            "An index on {columns} of {table} makes {statements} "
+            "statements cheaper; best: {cost_before} to {cost_after}.",
+            "{table} の {columns} にインデックスがあれば {statements} 個の文が軽くなります "
+            "(最良: コスト {cost_before} → {cost_after})。",
+        ),
+        Pair(
+            "They take {load_share} of the time of all statements, and read {table} as a whole.",
+            "これらの文は全体の実行時間の {load_share} を占め、{table} を全件走査しています。",
+        ),
+        Pair(
+            "Build it concurrently. It will be about {size_bytes}; statements that get worse: {worse}.",
+            "CONCURRENTLY で作成してください。大きさは約 {size_bytes}、悪化する文は {worse} 個です。",
+        ),
+    ),
+    "IX08_unproven": Entry(
+        Pair("Perhaps a missing index", "インデックス不足の可能性"),
+        Pair(
+            "{statements} statements look for rows of {table} by {columns}, and no index begins with them.",
+            "{statements} 個の文が {table} を {columns} で検索していますが、対応するインデックスがありません。",
+        ),
+        Pair(
+            "They take {load_share} of the time of all statements; what an index would save was not tried.",
+            "これらの文は全体の実行時間の {load_share} を占めています。効果は検証していません。",
+        ),
+        Pair(
+            "Try it with hypopg on a restored copy, and build it when plans get cheaper.",
+            "復元したコピー上で hypopg を使って試し、実行計画が改善する場合に作成してください。",
+        ),
+    ),
+    "IX09_nulls": Entry(
+        Pair("Mostly nulls: a partial index would do", "大半が NULL (部分インデックスの候補)"),
+        Pair(
+            "{row_share} of {column} are null in {index} on {table}.",
+            "{table} の {index} では、{column} の {row_share} が NULL です。",
+        ),
+        Pair(
+            "With WHERE {column} IS NOT NULL it would be about {saved_bytes} smaller than {size_bytes}.",
+            "WHERE {column} IS NOT NULL を付ければ、{size_bytes} から約 {saved_bytes} 小さくなります。",
+        ),
+        Pair(
+            "If no query looks for nulls, build the partial index beside it, and drop this one.",
+            "NULL を検索する問い合わせがなければ、部分インデックスを作成してからこれを削除してください。",
+        ),
+    ),
+    "IX09_common": Entry(
+        Pair("One value in nearly all rows", "ほぼすべての行が同じ値 (部分インデックスの候補)"),
+        Pair(
+            "{row_share} of the rows have the same value of {column} in {index} on {table}.",
+            "{table} の {index} では、{column} の {row_share} が同じ値です。",
+        ),
+        Pair(
+            "Nobody finds rows by a value that nearly all have; {saved_bytes} of {size_bytes} are kept for it.",
+            "ほぼ全行が持つ値での検索には使われません。{size_bytes} のうち約 {saved_bytes} が無駄です。",
+        ),
+        Pair(
+            "If no query looks for it, build an index WHERE {column} is another value, and drop this one.",
+            "その値を検索する問い合わせがなければ、それ以外の {column} だけの部分インデックスに置き換えてください。",
+        ),
+    ),
+    "IX10": Entry(
+        Pair("Column order that queries do not fit", "問い合わせに合わない列の順序"),
+        Pair(
+            "No statement compares {column}, the first column of {index} on {table}; {statements} compare {later}.",
+            "{table} の {index} の先頭列 {column} を比較する文はなく、"
+            "{later} を比較する文が {statements} 個あります。",
+        ),
+        Pair(
+            "Without its first column an index is read from end to end.",
+            "先頭列の条件がないと、インデックス全体を読むことになります。",
+        ),
+        Pair(
+            "Try {later} as the first column on a restored copy.",
+            "復元したコピー上で {later} を先頭列にして試してください。",
+        ),
+    ),
+    "IX11": Entry(
+        Pair("Writes cost more for indexes than for rows", "行よりインデックスの書き込みが多いテーブル"),
+        Pair(
+            "{table} has {count} indexes of {size_bytes}, {ratio} "
+            "times its rows ({heap_bytes}), and had {writes} writes.",
+            "{table} のインデックスは {count} 個で {size_bytes}、行データ ({heap_bytes}) の {ratio} 倍です"
+            " (書き込み {writes} 行)。",
+        ),
+        Pair(
+            "Each row that is written is written into all of them, and into WAL.",
+            "1 行書き込むたびに、すべてのインデックスと WAL にも書き込まれます。",
+        ),
+        Pair(
+            "See the findings on unused and redundant indexes of this table first.",
+            "まず、このテーブルの未使用または重複インデックスの指摘に対処してください。",
+        ),
+    ),
+    "IX11_hot": Entry(
+        Pair("Updates that are not HOT", "HOT にならない更新"),
+        Pair(
+            "Of the updates of {table} only {hot_share} are HOT; {count} "
+            "indexes of {size_bytes}, rows {heap_bytes}, ratio {ratio}.",
+            "{table} の更新のうち HOT は {hot_share} だけです。"
+            "インデックス {count} 個 {size_bytes}、行データ {heap_bytes} ({ratio} 倍)。",
+        ),
+        Pair(
+            "An update of an indexed column, or a page without room, writes into all indexes ({writes} writes).",
+            "インデックスのある列の更新や空きのないページでは、全インデックスに書き込みます (書き込み {writes} 行)。",
+        ),
+        Pair(
+            "See which index holds a column that is updated often, and whether fillfactor leaves room.",
+            "頻繁に更新される列を含むインデックスと、fillfactor を確認してください。",
+        ),
+    ),
+    "IX12_boolean": Entry(
+        Pair("Index on a boolean alone", "真偽値だけのインデックス"),
+        Pair("{index} on {table} has two values.", "{table} の {index} は 2 種類の値しか持ちません。"),
+        Pair(
+            "It finds rows only where one of the two is rare.",
+            "片方の値がごく少ない場合にしか役に立ちません。",
+        ),
+        Pair(
+            "Make it partial: index another column WHERE the boolean has its rare value.",
+            "少ない方の値を WHERE 条件にした、別の列の部分インデックスにしてください。",
+        ),
+    ),
+    "IX12_array": Entry(
+        Pair("B-tree on an array", "配列の B-tree インデックス"),
+        Pair(
+            "{index} on {table} compares whole arrays.",
+            "{table} の {index} は配列全体を比較します。",
+        ),
+        Pair(
+            "It does not find members of an array (@>, ANY).",
+            "配列の要素の検索 (@>、ANY) には使えません。",
+        ),
+        Pair(
+            "Use GIN if queries look for members.",
+            "要素を検索する場合は GIN を使ってください。",
+        ),
+    ),
+    "IX12_predicate": Entry(
+        Pair("Predicate that is always true", "常に真の述語"),
+        Pair(
+            "{index} on {table} is for rows where {column} is not null, and it never is.",
+            "{table} の {index} は {column} IS NOT NULL が条件ですが、この列は NOT NULL です。",
+        ),
+        Pair(
+            "Queries must imply the predicate for nothing.",
+            "条件に意味がなく、問い合わせ側の判定が増えるだけです。",
+        ),
+        Pair(
+            "Leave the predicate out when it is built the next time.",
+            "次に作り直すときに述語を外してください。",
+        ),
+    ),
+    "IX13": Entry(
+        Pair("Index differs between clusters of one role", "同じ役割のクラスター間で異なるインデックス"),
+        Pair(
+            "{index} is on {present} of {all} clusters in one form; different or missing on: {others}.",
+            "{index} は {all} クラスター中 {present} で同じ定義です。異なる、または存在しないクラスター: {others}。",
+        ),
+        Pair(
+            "The same query has another plan there.",
+            "同じ問い合わせでも実行計画が変わります。",
+        ),
+        Pair(
+            "Make it the same on all, or say why not (accepted).",
+            "すべて同じにするか、異なる理由を accepted に記録してください。",
+        ),
+    ),
+    "IX14_unread": Entry(
+        Pair("Unique index that is never scanned", "走査されていない一意インデックス"),
+        Pair(
+            "{index} on {table} ({size_bytes}) has not been scanned here.",
+            "{table} の {index} ({size_bytes}) は、このノードでは走査されていません。",
+        ),
+        Pair(
+            "It refuses rows that are there twice, which counts as no scan: it works.",
+            "重複する行の拒否は走査に数えられません。役目は果たしています。",
+        ),
+        Pair("Nothing; it is not one to drop.", "対応は不要です。削除の対象ではありません。"),
+    ),
+    "IX14_nullable": Entry(
+        Pair("Unique index that lets nulls through", "NULL を許す一意インデックス"),
+        Pair(
+            "{index} on {table}: {columns} may be null.",
+            "{table} の {index}: {columns} は NULL を許します。",
+        ),
+        Pair(
+            "Rows with a null are never equal, so any number of them may be there.",
+            "NULL を含む行は等しいとみなされず、いくつでも登録できます。",
+        ),
+        Pair(
+            "If that is not meant: SET NOT NULL, or NULLS NOT DISTINCT (15 and later).",
+            "意図しない場合は SET NOT NULL、または NULLS NOT DISTINCT (15 以降) を使ってください。",
+        ),
+    ),
+    "IX15": Entry(
+        Pair("Collation changed under its indexes", "照合順序のバージョン不一致"),
+        Pair(
+            "{collation} was {recorded} when {count} indexes "
+            "({size_bytes}) were built, and is {actual} now: {indexes}.",
+            "{collation} は {count} 個のインデックス ({size_bytes}) の作成時は {recorded}、"
+            "現在は {actual} です: {indexes}。",
+        ),
+        Pair(
+            "Text may be sorted differently now: rows are not found, and unique keys are there twice.",
+            "文字列の並び順が変わると、行が見つからなくなり、一意キーが重複することがあります。",
+        ),
+        Pair(
+            "REINDEX INDEX CONCURRENTLY each of them, then ALTER COLLATION ... REFRESH VERSION.",
+            "それぞれ REINDEX INDEX CONCURRENTLY を実行し、その後 "
+            "ALTER COLLATION ... REFRESH VERSION を実行してください。",
+        ),
+    ),
+    "IX15_database": Entry(
+        Pair(
+            "Collation of the database changed under its indexes", "データベースの照合順序のバージョン不一致"
+        ),
+        Pair(
+            "The library of {collation} was {recorded} when {count} indexes ({size_bytes}) were built, "
+            "and is {actual} now: {indexes}.",
+            "{collation} のライブラリは {count} 個のインデックス ({size_bytes}) の作成時は {recorded}、"
+            "現在は {actual} です: {indexes}。",
+        ),
+        Pair(
+            "Text may be sorted differently now: rows are not found, and unique keys are there twice.",
+            "文字列の並び順が変わると、行が見つからなくなり、一意キーが重複することがあります。",
+        ),
+        Pair(
+            "REINDEX DATABASE CONCURRENTLY, then ALTER DATABASE ... REFRESH COLLATION VERSION.",
+            "REINDEX DATABASE CONCURRENTLY の後、ALTER DATABASE ... REFRESH COLLATION VERSION を実行してください。",
+        ),
+    ),
+    "IX16_count": Entry(
+        Pair("Many indexes on one table", "インデックスの多いテーブル"),
+        Pair(
+            "{table} has {count} indexes of {size_bytes}; its rows take {heap_bytes}.",
+            "{table} には {count} 個のインデックス ({size_bytes}) があります。行データは {heap_bytes} です。",
+        ),
+        Pair(
+            "Every write and every plan considers all of them.",
+            "書き込みのたびに、また計画のたびに、すべてが対象になります。",
+        ),
+        Pair(
+            "See which of them are unused or redundant.",
+            "未使用や重複のものがないか確認してください。",
+        ),
+    ),
+    "IX16_bytes": Entry(
+        Pair("Indexes larger than their table", "テーブルより大きいインデックス"),
+        Pair(
+            "The {count} indexes of {table} take {size_bytes}, its rows {heap_bytes}.",
+            "{table} の {count} 個のインデックスは {size_bytes}、行データは {heap_bytes} です。",
+        ),
+        Pair(
+            "Memory, WAL and backups hold more of indexes than of data.",
+            "メモリ、WAL、バックアップの多くをインデックスが占めます。",
+        ),
+        Pair(
+            "See which of them are unused, redundant or bloated.",
+            "未使用、重複、肥大化しているものがないか確認してください。",
+        ),
+    ),
+}
