@@ -20,7 +20,7 @@ INVERTED = DESCENDING | NULLS_FIRST
 _IGNORED = re.compile(r" :(?:location|funcformat|relabelformat|coerceformat|convertformat|row_format) -?\d+")
 #: A partial index's ``column IS NOT NULL``: the only predicate of its kind that a comparison implies by itself.
 _NOT_NULL = re.compile(
-    r"\{NULLTEST :arg \{VAR :varno 1 :varattno (\d+) [^{}()]*\} :nulltesttype 1 :argisrow false\}"
+    r"\{NULLTEST :arg \{VAR :varno 1 :varattno (\d+) [^{}]*\} :nulltesttype 1 :argisrow false\}"
 )
 
 

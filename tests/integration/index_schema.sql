@@ -1,0 +1,113 @@
+-- Indexes about which published rules give wrong advice (w...), and ten kinds of our own (o...).
+CREATE TABLE w1 (a int, b int);
+CREATE INDEX w1_old ON w1 (a);
+CREATE INDEX w1_new ON w1 (a);
+CREATE TABLE w2 (a int, b int);
+CREATE INDEX w2_a ON w2 (a);
+CREATE INDEX w2_ab ON w2 (a, b);
+CREATE TABLE w3 (c1 int, c2 int, c3 int, c4 int, c5 int, c6 int, c7 int, c8 int, c9 int, c10 int, c11 int, c12 int);
+CREATE INDEX w3_1 ON w3 (c1);
+CREATE INDEX w3_12 ON w3 (c12);
+CREATE TABLE w4 (c int, d int, c5 int, c6 int);
+CREATE INDEX w4_c ON w4 (c);
+CREATE INDEX w4_cd ON w4 (c) INCLUDE (d);
+CREATE INDEX w4_5 ON w4 (c5);
+CREATE INDEX w4_56 ON w4 (c5 DESC, c6);
+CREATE TABLE w5 (c2 text, c3 text, c4 int);
+CREATE INDEX w5_2 ON w5 (lower(c2));
+CREATE INDEX w5_34 ON w5 (lower(c3), c4);
+CREATE TABLE w6 (id int, state text NOT NULL, pad text);
+INSERT INTO w6 SELECT g, (g % 1000)::text, repeat('x', 60) FROM generate_series(1, 110000) g;
+CREATE INDEX w6_state ON w6 (state);
+CREATE TABLE w6_other (id int, state text, pad text);
+INSERT INTO w6_other SELECT g, CASE WHEN g % 100 = 0 THEN g::text END, repeat('x', 60) FROM generate_series(1, 110000) g;
+CREATE INDEX w6_other_state ON w6_other (state);
+CREATE TABLE w8 (a int, b int);
+INSERT INTO w8 SELECT g, g FROM generate_series(1, 20000) g;
+CREATE INDEX w8_a ON w8 (a);
+CREATE TABLE w9 (a int, b int);
+INSERT INTO w9 VALUES (1, 1), (1, 2);
+
+CREATE TABLE o1 (t text, n int);
+CREATE INDEX o1_default ON o1 (t);
+CREATE INDEX o1_c ON o1 (t COLLATE "C", n);
+CREATE INDEX o1_pattern ON o1 (t text_pattern_ops, n);
+CREATE TABLE o2 (a int, b int, t varchar(20));
+CREATE INDEX o2_1 ON o2 (a) WHERE b > 1;
+CREATE INDEX o2_2 ON o2 (a) WHERE b > 2;
+CREATE INDEX o2_t1 ON o2 (a) WHERE t = 'x';
+CREATE INDEX o2_t2 ON o2 (a) WHERE (t)::text = 'x'::text;
+CREATE TABLE o3 (a int PRIMARY KEY, b int, c int);
+CREATE INDEX o3_a ON o3 (a);
+CREATE UNIQUE INDEX o3_b ON o3 (b);
+CREATE INDEX o3_bc ON o3 (b, c);
+CREATE TABLE o4 (a int);
+CREATE UNIQUE INDEX o4_first ON o4 (a);
+CREATE TABLE o4_child (a int REFERENCES o4 (a));
+CREATE INDEX o4_child_a ON o4_child (a);
+CREATE UNIQUE INDEX o4_second ON o4 (a);
+CREATE TABLE o5 (a int NOT NULL, b int);
+CREATE UNIQUE INDEX o5_first ON o5 (a);
+CREATE UNIQUE INDEX o5_identity ON o5 (a);
+ALTER TABLE o5 REPLICA IDENTITY USING INDEX o5_identity;
+CREATE TABLE o6 (a int, b int, at date) PARTITION BY RANGE (at);
+CREATE TABLE o6_1 PARTITION OF o6 FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE o6_2 PARTITION OF o6 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (b);
+CREATE TABLE o6_2_1 PARTITION OF o6_2 FOR VALUES IN (1);
+CREATE INDEX o6_a ON o6 (a);
+CREATE INDEX o6_ab ON o6 (a, b);
+CREATE INDEX o6_1_local ON o6_1 (a, b);
+CREATE TABLE o7 (a int, b int);
+CREATE INDEX o7_ab ON o7 (a, b DESC);
+CREATE INDEX o7_turned ON o7 (a DESC, b);
+CREATE INDEX o7_mixed ON o7 (a, b);
+CREATE INDEX o7_nulls ON o7 (a NULLS FIRST);
+CREATE TABLE o8 (a int, r int4range);
+CREATE INDEX o8_tree ON o8 (a);
+CREATE INDEX o8_hash ON o8 USING hash (a);
+CREATE INDEX o8_brin ON o8 USING brin (a);
+CREATE INDEX o8_brin_fine ON o8 USING brin (a) WITH (pages_per_range = 4);
+CREATE INDEX o8_brin_twin ON o8 USING brin (a) WITH (pages_per_range = 4);
+CREATE TABLE o9 (a int, b int, c int);
+CREATE INDEX o9_abc ON o9 (a, b, c);
+CREATE INDEX o9_ab ON o9 (a, b);
+CREATE INDEX o9_a ON o9 (a);
+CREATE TABLE o10 (a int UNIQUE DEFERRABLE, b int);
+CREATE UNIQUE INDEX o10_now ON o10 (a);
+CREATE INDEX o10_read ON o10 (a);
+
+CREATE TABLE parent (a int, b bigint, t text COLLATE "C", PRIMARY KEY (a, b), UNIQUE (t), UNIQUE (b));
+CREATE TABLE f1 (a int, b bigint, FOREIGN KEY (a, b) REFERENCES parent);
+CREATE INDEX f1_turned ON f1 (b, a);
+CREATE TABLE f2 (b int REFERENCES parent (b));
+CREATE INDEX f2_partial ON f2 (b) WHERE b IS NOT NULL;
+CREATE TABLE f3 (b int REFERENCES parent (b), c int);
+CREATE INDEX f3_part ON f3 (b) WHERE c > 0;
+CREATE TABLE f4 (t text COLLATE "C" REFERENCES parent (t));
+CREATE INDEX f4_wrong ON f4 (t COLLATE "POSIX");
+CREATE TABLE f5 (b int REFERENCES parent (b));
+CREATE INDEX f5_hash ON f5 USING hash (b);
+CREATE TABLE f6 (a int, b bigint, c int, FOREIGN KEY (a, b) REFERENCES parent);
+CREATE INDEX f6_apart ON f6 (a, c, b);
+CREATE TABLE f7 (b int REFERENCES parent (b), at date) PARTITION BY RANGE (at);
+CREATE TABLE f7_1 PARTITION OF f7 FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+
+CREATE SCHEMA "ス '1\";
+CREATE TABLE "ス '1\"."表 ""x""
+2" ("列 1" int, "C;--" text);
+CREATE INDEX "索引 ';DROP TABLE w1;--" ON "ス '1\"."表 ""x""
+2" ("列 1");
+CREATE INDEX "索引 2" ON "ス '1\"."表 ""x""
+2" ("列 1", "C;--");
+COMMENT ON INDEX "ス '1\"."索引 ';DROP TABLE w1;--" IS E'a ''comment'' with \\ and\nlines';
+
+-- An index with everything that an index can have, twice.
+CREATE TABLE full_of (id int PRIMARY KEY, t text, n int, at timestamptz NOT NULL DEFAULT now());
+CREATE INDEX full_kept ON full_of (lower(t) COLLATE "C" text_pattern_ops DESC NULLS LAST, n, (n + 1), at);
+CREATE INDEX full_gone ON full_of (lower(t) COLLATE "C" text_pattern_ops DESC NULLS LAST, n, (n + 1))
+    INCLUDE (at) WITH (fillfactor = 71, deduplicate_items = off) TABLESPACE slow;
+ALTER INDEX full_gone ALTER COLUMN 3 SET STATISTICS 777;
+COMMENT ON INDEX full_gone IS 'kept for the month''s end';
+CREATE TABLE partly (id int, t text);
+CREATE INDEX partly_one ON partly (t) WITH (fillfactor = 60) TABLESPACE slow WHERE id > 10 AND t <> ' WHERE x';
+CREATE INDEX partly_two ON partly (t, id) WHERE id > 10 AND t <> ' WHERE x';
