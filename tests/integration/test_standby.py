@@ -115,6 +115,10 @@ def test_one_that_is_behind_the_fork_follows_by_itself(pair: tuple[Cluster, Clus
     stream(standby, primary)
     assert same_rows(standby, primary)
     standby.stop()
+    # Several segments, and what the restored primary does with them when it is promoted, stopped, backed up.
+    for number in range(4):
+        primary.sql("SELECT pg_logical_emit_message(false, 'test', %s)", str(number))
+        primary.sql("SELECT pg_switch_wal()")
     primary.sql("SELECT pg_create_restore_point('later')")
     primary.sql("CREATE TABLE lost AS SELECT 1 AS n")
     primary.sql("SELECT pg_switch_wal()")

@@ -50,6 +50,8 @@ _RECOVERY_SETTING = re.compile(
 _LOG = "server.log"
 #: Of the server's configuration: what its promotion would otherwise turn off, and tell its standbys.
 _KEPT_SETTINGS = ("wal_level", "wal_log_hints", "track_commit_timestamp")
+#: What a standby that was away needs afterwards, to follow by itself: the promotion's checkpoint must leave it.
+_KEEPS_WAL = "wal_keep_size"
 _ROOM = b"max_prepared_transactions = 1024\n"
 _CLAIMED = "tablespaces.json"
 
@@ -312,9 +314,11 @@ def life_settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str]:
     receiving, and replays nothing). With ``hot_standby=off`` replay itself asks for none of them but room for prepared
     transactions, see :func:`make_room`.
     """
-    found, _error = host_settings(config, (*TEMPLATE_SETTINGS, *_KEPT_SETTINGS))
+    found, _error = host_settings(config, (*TEMPLATE_SETTINGS, *_KEPT_SETTINGS, _KEEPS_WAL))
     if found is None:
         return {name: str(value) for name, value in plan.settings.items()}
+    # In megabytes. Room is reckoned for so much.
+    found = {**found, _KEEPS_WAL: str(min(int(found[_KEEPS_WAL]), STAGED_MAX_WAL_BYTES >> 20))}
     # archive_mode asks for more than minimal.
     return {**found, "wal_level": "replica"} if found["wal_level"] == "minimal" else found
 
