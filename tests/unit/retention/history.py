@@ -33,10 +33,11 @@ class Commit:
 
 @dataclass
 class Life:
-    """An archive's life, grown from a seed. ``odd``: with clocks that go wrong."""
+    """An archive's life, grown from a seed. ``odd``: with clocks that go wrong, ``astray``: and are set right again."""
 
     seed: int
     odd: bool = False
+    astray: bool = False
     backups: list[Backup] = field(default_factory=list)
     #: label -> when it stopped in truth.
     stopped: dict[str, datetime] = field(default_factory=dict)
@@ -93,9 +94,21 @@ class Life:
             elif self.odd:
                 days = dice.choice([0, 0, 12, 300, 1500, -12, -300])
                 self.skew = timedelta(days=days)
+            elif self.astray:
+                self._go_astray()
         if dice.random() < 0.15:
             self._running()
         self._work()
+
+    def _go_astray(self) -> None:
+        """The clock is wrong for a moment, and right again before anything is expired."""
+        self._commit()
+        self.skew = timedelta(hours=self.dice.choice([-168, -72, -24, -6, 0.1, 6, 24, 72, 120, 168, 190]))
+        self._work()
+        if self.dice.random() < 0.5:
+            self._backup("full")
+        self.skew = timedelta()
+        self._commit()
 
     def said(self, moment: datetime) -> datetime:
         """A moment by the server's clock."""

@@ -43,12 +43,12 @@ def at(hours: float) -> datetime:
     return FIRST + timedelta(hours=hours)
 
 
-def archive(count: int, per_hour: int = 1) -> Archive:
-    """A straight archive, ``per_hour`` segments an hour, with a commit in each."""
+def archive(count: int, per_hour: int = 1, earlier: int = 0) -> Archive:
+    """A straight archive, ``per_hour`` segments an hour, with a commit in each; all of it so many hours earlier."""
     entries = {}
     for number in range(1, count + 1):
         name = segment_name(Segment(1, number), SIZE)
-        mark = Mark(number * SIZE + 100, time_text(at(number / per_hour)), number)
+        mark = Mark(number * SIZE + 100, time_text(at(number / per_hour - earlier)), number)
         entries[name] = Entry(
             name,
             "s",
@@ -181,6 +181,40 @@ def test_the_clock_of_this_host_makes_nothing_older(days: int) -> None:
     assert [one.label for one in plan.doomed] == ["b10"]
 
 
+def test_a_clock_that_was_ahead_for_a_moment_makes_nothing_older() -> None:
+    """Three days ahead from hour 80 on, and right again at hour 82: the window is as long as ever."""
+    whole = archive(100)
+    entries = dict(whole.entries)
+    for number in (80, 81):
+        name = segment_name(Segment(1, number), SIZE)
+        mark = Mark(number * SIZE + 100, time_text(at(number + 72)), number)
+        entries[name] = replace(
+            entries[name], first_commit=mark, last_commit=mark, min_time=mark.time, max_time=mark.time
+        )
+    plan = planned(Policy(1, 50 * HOUR), state(*FOUR, wal=replace(whole, entries=entries)))
+    assert fates(plan) == {"b10": "-outside", "b40": "anchor", "b70": "window", "b90": "count"}
+
+
+def test_everything_after_the_oldest_counted_backup_also_where_the_clock_stood_still() -> None:
+    """Both ends of backups say the same, and so does all between: what is counted is a place, and not a time."""
+    first, second = at(100), at(99)
+    entries = dict(archive(70).entries)
+    for number in range(71, 101):
+        name = segment_name(Segment(1, number), SIZE)
+        entries[name] = replace(
+            archive(100).entries[name],
+            first_commit=None,
+            last_commit=None,
+            min_time=None,
+            max_time=None,
+            commits=0,
+        )
+    backups = (backup(20), backup(75, stopped_at=first), backup(90, stopped_at=second))
+    plan = planned(Policy(2), state(*backups, wal=Archive(entries, Timelines({}), SIZE)))
+    assert fates(plan) == {"b20": "-outside", "b75": "count", "b90": "count"}
+    assert first_kept(plan) == 75
+
+
 def test_a_backup_from_the_future_pushes_nobody_out() -> None:
     strange = backup(90, stopped_at=at(90) + timedelta(days=3000), started_at=at(90) + timedelta(days=3000))
     plan = planned(Policy(1, 30 * HOUR), state(*FOUR[:3], strange))
@@ -233,8 +267,9 @@ def test_a_backup_that_lost_its_wal_is_not_counted() -> None:
 
 
 def test_a_system_of_the_past_goes_when_the_present_has_what_it_needs() -> None:
-    past = SystemState(7, archive(20), tuple(StoredWal(n, 10, "s", f"/{n}") for n in archive(20).entries))
-    old = backup(5, label="old", system_id=7)
+    wal = archive(20, earlier=20)
+    past = SystemState(7, wal, tuple(StoredWal(n, 10, "s", f"/{n}") for n in wal.entries))
+    old = backup(5, label="old", system_id=7, started_at=at(-15), stopped_at=at(-14.5))
     now = SystemState(SYSTEM, archive(100), ())
     plan = planned(Policy(4), state(old, *FOUR, systems=(past, now)))
     assert fates(plan)["old"] == "-outside" and len(plan.wal[0].doomed) == 20

@@ -3,15 +3,20 @@
 """How old things are, without believing any clock: age is what has been lived through since, in the order of WAL.
 
 The times of commits and of backups' ends are put into the order in which they were written: system after system,
-timeline after timeline (promotions only count upwards), position after position. Age is the sum of the steps from
-there to the end. A step back is a clock that was set right, a step too far is one that leapt, or a server that was
-off: neither makes anything older. So the clock of the host that expires does not matter at all, and a cluster that is
-down keeps what it has.
+timeline after timeline (promotions only count upwards), position after position. Where a clock leapt, forwards or
+backwards, or the server was off for long, an era ends; nothing was lived between two of them. Within an era age is what
+the clock said at its end less what it said then: a clock that was wrong for a moment and was set right makes nothing
+older. What was written while the clock was behind what it had said before is as old as the next that was not.
+
+So the clock of the host that expires does not matter at all, and a cluster that is down keeps what it has. What
+cannot be told apart: a clock that is set forwards by less than a leap and stays there, and as long a silence.
+
+What an expiry deletes are also the signs by which a silence is told from a leap: they are remembered (:mod:`.memory`).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
@@ -21,6 +26,8 @@ from ..wal.facts import BackupFacts
 
 #: Silence longer than this, or than a quarter of the window, is a leap.
 _LEAP_SECONDS = 8 * 86400.0
+#: Of what was lived evenly it is enough to remember so much apart.
+_REMEMBERED_SECONDS = 86400.0
 
 
 class Place(NamedTuple):
@@ -31,40 +38,90 @@ class Place(NamedTuple):
     lsn: int
 
 
-class Chronicle:
-    """The life of an archive as moments in the order in which they were written."""
+class Age(NamedTuple):
+    """Seconds lived since, and signs of life since: these decide where the clock stood still or went back."""
 
-    def __init__(self, marks: Iterable[tuple[Place, datetime]], window_seconds: float = 0.0) -> None:
-        ordered = sorted(marks)
+    seconds: float
+    signs: int = 0
+
+
+Sign = tuple[Place, datetime]
+
+
+class Chronicle:
+    """The life of an archive as signs of it in the order in which they were written.
+
+    ``remembered`` are signs that may be gone by now; those before the first of ``signs`` are of no use.
+    """
+
+    def __init__(
+        self, signs: Iterable[Sign], window_seconds: float = 0.0, remembered: Iterable[Sign] = ()
+    ) -> None:
+        known = set(signs)
+        first = min(known, default=None)
+        known.update(sign for sign in remembered if first is not None and sign > first)
+        ordered = sorted(known)
         self._places = [place for place, _moment in ordered]
         self._moments = [moment for _place, moment in ordered]
-        leap = max(_LEAP_SECONDS, window_seconds / 4)
-        self._ages = [0.0] * len(ordered)
-        for number in range(len(ordered) - 2, -1, -1):
-            step = (self._moments[number + 1] - self._moments[number]).total_seconds()
-            self._ages[number] = self._ages[number + 1] + (step if 0 < step <= leap else 0.0)
+        self._clock = [moment.timestamp() for moment in self._moments]
+        self._lived = _lived(self._clock, max(_LEAP_SECONDS, window_seconds / 4))
 
-    def age(self, place: Place) -> float:
-        """Seconds lived since the last mark that is not after ``place``."""
-        found = bisect_right(self._places, place) - 1
-        return self._ages[max(found, 0)] if self._ages else 0.0
+    def age(self, place: Place) -> Age:
+        """Of the last sign that is not after ``place``."""
+        found = max(bisect_right(self._places, place) - 1, 0)
+        return Age(self._lived[found], len(self._lived) - found) if self._lived else Age(0.0)
 
     def moment(self, age_seconds: float) -> datetime | None:
         """What the clock said when so much was still to be lived; None for an empty life."""
-        for number in range(len(self._ages) - 1, -1, -1):
-            if self._ages[number] >= age_seconds:
-                return self._moments[number] + timedelta(seconds=self._ages[number] - age_seconds)
-        if not self._ages:
+        for number in range(len(self._lived) - 1, -1, -1):
+            if self._lived[number] >= age_seconds:
+                return self._moments[number] + timedelta(seconds=self._lived[number] - age_seconds)
+        if not self._lived:
             return None
-        return self._moments[0] - timedelta(seconds=age_seconds - self._ages[0])
+        return self._moments[0] - timedelta(seconds=age_seconds - self._lived[0])
 
     def last(self, system: int) -> datetime | None:
         """The last moment of one system."""
-        found = bisect_right(self._places, Place(system, 1 << 40, 0)) - 1
+        found = bisect_left(self._places, Place(system + 1, 0, 0)) - 1
         return self._moments[found] if found >= 0 and self._places[found].system == system else None
 
+    def memory(self) -> list[Sign]:
+        """Signs that tell the same: of even life one a day, and both ends of every step that is not even."""
+        chosen = []
+        last = -1
+        for number, moment in enumerate(self._clock):
+            step = self._clock[number + 1] - moment if number + 1 < len(self._clock) else None
+            odd = step is None or not 0 <= step <= _REMEMBERED_SECONDS
+            after_odd = number == 0 or not 0 <= moment - self._clock[number - 1] <= _REMEMBERED_SECONDS
+            far = last >= 0 and step is not None and moment + step - self._clock[last] > _REMEMBERED_SECONDS
+            if odd or after_odd or far:
+                chosen.append((self._places[number], self._moments[number]))
+                last = number
+        return chosen
 
-def commits(archive: Archive, system: int) -> Iterator[tuple[Place, datetime]]:
+
+def _lived(clock: Sequence[float], leap: float) -> list[float]:
+    """Seconds lived since each reading of a clock. Never more than the sum of its steps forward."""
+    found = [0.0] * len(clock)
+    later, end = 0.0, len(clock) - 1
+    while end >= 0:
+        begin = end
+        while begin > 0 and abs(clock[begin] - clock[begin - 1]) <= leap:
+            begin -= 1
+        records = [begin]
+        for number in range(begin + 1, end + 1):
+            if clock[number] >= clock[records[-1]]:
+                records.append(number)
+        age = 0.0
+        for number in range(end, begin - 1, -1):
+            if records and records[-1] == number:
+                age = max(0.0, clock[end] - clock[records.pop()])
+            found[number] = later + age
+        later, end = found[begin], begin - 1
+    return found
+
+
+def commits(archive: Archive, system: int) -> Iterator[Sign]:
     """The first and last commit of each segment, of those that belong to the segment's own timeline."""
     begins: dict[int, int] = {}
     for name, entry in archive.entries.items():
@@ -87,7 +144,7 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
 
 
-def stops(backups: Iterable[BackupFacts]) -> Iterator[tuple[Place, datetime]]:
+def stops(backups: Iterable[BackupFacts]) -> Iterator[Sign]:
     """The ends of backups."""
     for backup in backups:
         yield place_of(backup), backup.stopped_at

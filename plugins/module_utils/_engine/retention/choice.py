@@ -12,7 +12,7 @@ from math import inf
 from ..core.errors import KeeperError
 from ..repository.catalog import Backup
 from ..wal.facts import BackupFacts
-from .ages import Chronicle, commits, place_of, stops
+from .ages import Age, Chronicle, Sign, commits, place_of, stops
 from .lines import Line, lines, restorable
 from .policy import Policy
 from .state import RetentionState, SystemState
@@ -35,15 +35,15 @@ class SystemView:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was lived through in the last ``age`` seconds is promised, in the last ``wal_age`` with every moment of it.
+    """What is not older than ``age`` is promised, what is not older than ``wal_age`` with every moment of it.
 
     Infinite: all. ``since`` and ``wal_since`` are the same as the clock said it then (None: all). ``wanted``: label ->
     rule, of the backups that the promise needs; ``young``: all that are not older, fit or not; ``floors``: (system,
     timeline, LSN) from which on WAL is needed for it.
     """
 
-    age: float
-    wal_age: float
+    age: Age
+    wal_age: Age
     since: datetime | None
     wal_since: datetime | None
     counted: frozenset[str]
@@ -51,6 +51,8 @@ class Choice:
     young: frozenset[str]
     floors: tuple[tuple[int, int, int], ...]
     systems: tuple[SystemView, ...]
+    #: What has to be remembered of the life so far, before anything goes.
+    memory: Sequence[Sign]
 
 
 def choose(policy: Policy, state: RetentionState) -> Choice:
@@ -60,15 +62,15 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
     verified = {one.label: one.facts(even_unsound=True) for one in finished}
     facts = {one.label: verified[one.label] for one in state.catalog.usable() if one.label in verified}
     kinds = {one.label: one.kind for one in state.catalog.backups}
-    marks = list(stops(verified.values()))
+    signs = list(stops(verified.values()))
     for system in state.systems:
         if system.archive is not None:
-            marks += commits(system.archive, system.system_id)
-    life = Chronicle(marks, policy.window_seconds or 0)
+            signs += commits(system.archive, system.system_id)
+    life = Chronicle(signs, policy.window_seconds or 0, state.remembered)
     systems = _views(state, facts, life)
     counted, age = _count(policy, systems, kinds)
-    age = max(age, float(policy.window_seconds or 0))
-    wal_age = age if policy.wal_seconds is None else min(age, float(policy.wal_seconds))
+    age = max(age, Age(float(policy.window_seconds or 0)))
+    wal_age = age if policy.wal_seconds is None else min(age, Age(float(policy.wal_seconds)))
     wanted: dict[str, str] = {}
     floors: list[tuple[int, int, int]] = []
     for view in systems:
@@ -78,7 +80,7 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
             places, anchor = line.needed(age), line.anchor(age)
             for place in places:
                 label = line.backups[place].label
-                rule = "few" if age == inf else "anchor" if place == anchor else "window"
+                rule = "few" if age.seconds == inf else "anchor" if place == anchor else "window"
                 wanted[label] = "count" if label in counted else wanted.get(label, rule)
             floors += [
                 (view.state.system_id, line.backups[place].timeline, line.backups[place].start_lsn)
@@ -87,13 +89,14 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
     return Choice(
         age,
         wal_age,
-        None if age == inf else life.moment(age),
-        None if wal_age == inf else life.moment(wal_age),
+        None if age.seconds == inf else life.moment(age.seconds),
+        None if wal_age.seconds == inf else life.moment(wal_age.seconds),
         frozenset(counted),
         wanted,
-        frozenset(label for label, one in verified.items() if life.age(place_of(one)) <= age),
+        frozenset(label for label, one in verified.items() if life.age(place_of(one)).seconds <= age.seconds),
         tuple(dict.fromkeys(floors)),
         systems,
+        life.memory(),
     )
 
 
@@ -101,9 +104,10 @@ def _complete(backup: Backup) -> bool:
     return None not in (backup.timeline, backup.start_lsn, backup.stop_lsn, backup.stopped_at)
 
 
-def lives(line: Line, view: SystemView, age: float) -> bool:
+def lives(line: Line, view: SystemView, age: Age) -> bool:
     """Whether something of the promise lies on the line: the present does, and what was lived through since."""
-    return age == inf or line.timeline in view.current or (line.age is not None and line.age <= age)
+    young = line.age is not None and line.age.seconds <= age.seconds
+    return age.seconds == inf or line.timeline in view.current or young
 
 
 def _views(
@@ -146,10 +150,10 @@ def _current(system: SystemState, state: RetentionState, on: Sequence[Line]) -> 
     return frozenset(found)
 
 
-def _count(policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, str]) -> tuple[set[str], float]:
+def _count(policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, str]) -> tuple[set[str], Age]:
     """The newest full backups of the present, and the age of the oldest of so many; infinite where there are fewer."""
     counted: set[str] = set()
-    ages: list[float] = []
+    ages: list[Age] = []
     for view in systems:
         for line in view.lines:
             if line.timeline not in view.current:
@@ -157,5 +161,5 @@ def _count(policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, st
             full = [place for place, one in enumerate(line.backups) if kinds[one.label] == "full"]
             chosen = full[-policy.full_count :]
             counted |= {line.backups[place].label for place in chosen}
-            ages.append(line.ages[chosen[0]] if len(chosen) == policy.full_count else inf)
-    return counted, max(ages, default=inf)
+            ages.append(line.ages[chosen[0]] if len(chosen) == policy.full_count else Age(inf))
+    return counted, max(ages, default=Age(inf))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Carries an expiry out: mark, confirm, delete, forget, WAL last. Decides nothing but to do less.
+"""Carries an expiry out: remember, mark, confirm, delete, forget, WAL last. Decides nothing but to do less.
 
 Nothing is resumed from the journal: what a killed run left (marked backups, directories put aside, WAL that
 nothing needs) is found again by the next plan.
@@ -22,6 +22,7 @@ from ..repository.layout import Repository
 from ..repository.leases import list_leases
 from ..wal.source import StoredWal
 from . import steps
+from .memory import remember
 from .plan import ExpiryPlan, make_plan
 from .shelf import ShelfExecution
 from .state import RetentionState, living
@@ -66,9 +67,15 @@ class Execution:
     def run(self) -> Done:
         """All steps. Raises :class:`Failed` (``repository-not-writable``); what is left is found again."""
         try:
-            for name, action in zip(
-                steps.EXPIRE, (self._mark, self._confirm, self._delete, self._forget, self._remove_wal)
-            ):
+            actions = (
+                self._remember,
+                self._mark,
+                self._confirm,
+                self._delete,
+                self._forget,
+                self._remove_wal,
+            )
+            for name, action in zip(steps.EXPIRE, actions):
                 self.journal.step(name, action)
         except OSError as error:
             raise Failed(
@@ -82,6 +89,12 @@ class Execution:
         self.done.spared += self._shelf.spared
         self.done.freed_bytes += self._shelf.freed_bytes
         return self.done
+
+    def _remember(self) -> None:
+        """Before the first sign of life goes: without them a quiet time would be taken for a leap of the clock."""
+        if self._before or self._wal:
+            self._watch("remember")
+            remember(self.repository, self.plan.choice.memory)
 
     def _mark(self) -> None:
         """From here on no restore begins with them."""

@@ -12,12 +12,12 @@ from ..wal.archive import Archive
 from ..wal.branch import Branch
 from ..wal.facts import BackupFacts
 from ..wal.reach import Reach, reach
-from .ages import Chronicle, newest, place_of
+from .ages import Age, Chronicle, newest, place_of
 
 
 @dataclass(frozen=True)
 class Line:
-    """The line to one timeline. ``backups`` lead to it and are fit, oldest first; ``ages`` are theirs in seconds.
+    """The line to one timeline. ``backups`` lead to it and are fit, oldest first; ``ages`` are theirs.
 
     ``age`` is that of the last sign of life on the timeline itself, None when there is none.
     """
@@ -25,14 +25,14 @@ class Line:
     timeline: int
     branch: Branch
     backups: tuple[BackupFacts, ...]
-    ages: tuple[float, ...]
-    age: float | None
+    ages: tuple[Age, ...]
+    age: Age | None
 
-    def anchor(self, age: float) -> int | None:
+    def anchor(self, age: Age) -> int | None:
         """The place of the newest backup that is so old: from it the state of that moment can be restored."""
         return next((place for place in reversed(range(len(self.ages))) if self.ages[place] >= age), None)
 
-    def needed(self, age: float) -> range:
+    def needed(self, age: Age) -> range:
         """The places of the backups that are needed to restore every moment since then."""
         return range(self.anchor(age) or 0, len(self.backups))
 

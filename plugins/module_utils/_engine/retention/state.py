@@ -20,7 +20,9 @@ from ..repository.source import NativeWalSource
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from ..wal.source import StoredWal
+from .ages import Sign
 from .generations import DumpState
+from .memory import recall
 from .shelf import ask_shelf
 from .steps import ASIDE
 
@@ -44,6 +46,7 @@ class RetentionState:
     ``live`` is the system identifier and timeline of the cluster that is archived here, where it is known.
     ``alive`` are the labels of running backups whose makers live. ``sizes``: bytes on disk by label.
     ``remains`` are directories of backups that an earlier expiry has taken out of the catalog. ``dumps`` is the shelf.
+    ``remembered``: signs of life of what earlier expiries have deleted.
     """
 
     now: datetime
@@ -55,6 +58,7 @@ class RetentionState:
     sizes: Mapping[str, int] = field(default_factory=dict)
     remains: tuple[str, ...] = ()
     dumps: DumpState = field(default_factory=DumpState)
+    remembered: tuple[Sign, ...] = ()
 
 
 def ask_state(
@@ -81,6 +85,7 @@ def ask_state(
         sizes=sizes,
         remains=tuple(sorted(name for name in os.listdir(repository.base) if name.startswith(ASIDE))),
         dumps=ask_shelf(repository, leases),
+        remembered=recall(repository),
     )
 
 
