@@ -16,8 +16,6 @@ from .facts import DESCENDING, NULLS_FIRST, Database, Index
 from .history import Idle, Past
 from .limits import Limits
 
-#: Rows that one node tells of; the largest. A name that is not in a list that was cut is not called unused.
-_MOST = 500
 #: Above this many indexes only one digest of all is told.
 _MOST_DIGESTS = 5000
 
@@ -80,7 +78,9 @@ def unused_here(database: Database, past: Past, limits: Limits, drafts: Iterable
             guard = guards.get(index.oid) or ("expression" if index.has_expressions else None)
             found.append((index, idle, guard))
     found.sort(key=lambda one: (-database.bytes_of(one[0]), one[0].schema, one[0].name))
-    return Unused(database, tuple(found[:_MOST]), len(found) <= _MOST)
+    # A name that is not in a list that was cut is not called unused.
+    most = limits.kept_per_class
+    return Unused(database, tuple(found[:most]), len(found) <= most)
 
 
 def _idle(database: Database, past: Past, index: Index) -> Idle | None:
