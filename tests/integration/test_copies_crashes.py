@@ -10,6 +10,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.operation import copy
 from tests.integration.harness.cluster import Cluster
@@ -98,10 +100,8 @@ def test_cut_off_before_every_deed_of_sending_and_of_its_own_retention(
     assert copy(config)["changed"] is False
 
 
-def test_gnupg_with_the_public_key_here_and_the_private_one_for_the_moment(
-    cluster: Cluster, sandbox: Sandbox
-) -> None:
-    cluster.keeper("backup").expect(0)
+def gnupg_keys(sandbox: Sandbox) -> tuple[str, Path]:
+    """The files of a public and of a private key, made in a home that is gone again."""
     home = sandbox.root / "gpg"
     home.mkdir(mode=0o700)
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback"]
@@ -113,15 +113,47 @@ def test_gnupg_with_the_public_key_here_and_the_private_one_for_the_moment(
     private.write_bytes(subprocess.run(export, check=True, capture_output=True).stdout)
     subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
     shutil.rmtree(home)
-    place, back = sandbox.root / "disk", sandbox.root / "back"
+    return str(public), private
+
+
+def age_keys(sandbox: Sandbox) -> tuple[str, Path]:
+    """A public key, and the file of the private one."""
+    path = sandbox.root / "private.txt"
+    run = subprocess.run(["age-keygen", "-o", str(path)], check=True, capture_output=True, text=True)
+    return run.stderr.split(":", 1)[1].strip(), path
+
+
+@pytest.mark.parametrize("tool", ["gpg", pytest.param("age", marks=pytest.mark.matrix)])
+def test_backups_and_dumps_with_the_public_key_here_and_the_private_one_for_the_moment(
+    cluster: Cluster, sandbox: Sandbox, tool: str
+) -> None:
+    """The repository is lost; a base backup comes back byte by byte, and a dump is loaded, its rows proven."""
+    cluster.sql("CREATE TABLE kept AS SELECT i, md5(i::text) AS word FROM generate_series(1, 3000) i")
+    digest = "SELECT count(*) || md5(string_agg(word, '' ORDER BY i)) FROM kept"
+    rows = cluster.value(digest)
+    cluster.keeper("backup").expect(0)
+    cluster.write_config(dumps=[{"label": "all", "database": "postgres"}])
+    cluster.keeper("dump").expect(0)
+    public, private = {"gpg": gnupg_keys, "age": age_keys}[tool](sandbox)
+    place = sandbox.root / "disk"
     place.mkdir()
-    sealing = {"tool": "gpg", "recipients": [str(public)]}
+    sealing = {"tool": tool, "recipients": [public]}
     cluster.write_config(copies={"disk": {"to": str(place), "encryption": sealing}})
     cluster.keeper("copy", "--prepare").expect(0)
     cluster.keeper("copy").expect(0)
-    assert not list(place.rglob("*.zst")), "nothing lies there as it is"
-    argv = ("disk", "--back", str(back), "--identity")
+    ours = {
+        path.relative_to(cluster.repository): path.read_bytes()
+        for top in ("base", "dump", "wal")
+        for path in (cluster.repository / "main" / top).rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+    stored = b"".join(path.read_bytes() for path in place.rglob(f"*.{tool}"))
+    assert len(list(place.rglob(f"*.{tool}"))) >= len(ours)
+    assert not list(place.rglob("*.zst")) and not any(data and data in stored for data in ours.values())
+    shutil.rmtree(cluster.repository)
+    argv = ("disk", "--back", str(cluster.repository), "--identity")
     cluster.keeper("copy", *argv, str(private)).expect(0)
-    for path in (cluster.repository / "main" / "base").rglob("*.zst"):
-        same = back / path.relative_to(cluster.repository)
-        assert same.read_bytes() == path.read_bytes()
+    assert {path: (cluster.repository / path).read_bytes() for path in ours} == ours
+    cluster.sql("DROP TABLE kept")
+    cluster.keeper("load", "--database", "postgres", "--into", "back").expect(0)
+    assert cluster.value(digest, database="back") == rows

@@ -43,6 +43,8 @@ class ObjectStore:
         key = _certificates(root, address)
         self.fault: Fault | None = None
         self.requests: list[tuple[str, str]] = []
+        #: What was said beside each request of Amazon's own headers, by the lower-case name without ``x-amz-``.
+        self.headers: list[tuple[str, str, dict[str, str]]] = []
         self._counts: dict[tuple[str, str], int] = {}
         self._app = DomainDispatcherApplication(create_backend_app)
         self._server = make_server(
@@ -101,6 +103,12 @@ class ObjectStore:
     def _serve(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         self.requests.append((method, path))
+        said = {
+            name[11:].replace("_", "-").lower(): text
+            for name, text in environ.items()
+            if "HTTP_X_AMZ_" in name
+        }
+        self.headers.append((method, path, said))
         number = self._counts[method, path] = self._counts.get((method, path), 0) + 1
         what = self.fault(method, path, number) if self.fault else None
         if what is None:

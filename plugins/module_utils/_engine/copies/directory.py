@@ -78,6 +78,7 @@ class DirectoryStore:
                 for block in source.blocks():
                     sha.update(block)
                     length += len(block)
+                    source.spend(len(block))
                     view = memoryview(block)
                     while view:
                         view = view[os.write(handle, view) :]
@@ -147,6 +148,25 @@ class DirectoryStore:
                 fsync_directory(os.path.dirname(path))
         except OSError as error:
             raise self._failed(error, f"remove {directory}") from error
+
+    def tidy(self) -> list[str]:
+        """See :class:`Store`."""
+        found = []
+        try:
+            for directory, below, names in os.walk(self.where, onerror=_raise):
+                for name in [one for one in (*below, *names) if one.startswith(COPYING)]:
+                    path = os.path.join(directory, name)
+                    found.append(os.path.relpath(path, self.where))
+                    if name in below:
+                        below.remove(name)
+                        shutil.rmtree(path)
+                    else:
+                        os.unlink(path)
+        except FileNotFoundError:
+            return found
+        except OSError as error:
+            raise self._failed(error, "tidy up") from error
+        return found
 
     def close(self) -> None:
         """Nothing is held."""

@@ -36,10 +36,12 @@ Watch = Callable[[str], None]
 
 @dataclass
 class Sent:
-    """What a run did. ``checked``: how often which means made sure of an object."""
+    """What a run did. ``bytes`` of the objects, ``wire_bytes`` really sent for them: fewer where an earlier run
+    had sent a part of one. ``checked``: how often which means made sure of an object."""
 
     objects: int = 0
     bytes: int = 0
+    wire_bytes: int = 0
     adopted: int = 0
     compared: int = 0
     groups: list[str] = field(default_factory=list)
@@ -85,6 +87,8 @@ class Execution:
                 if error.code not in _OF_ONE_OBJECT:
                     raise
                 self.done.failures.append(error.to_dict())
+            finally:
+                self.done.wire_bytes = self._throttle.spent_bytes
         return self.done
 
     def _group(self, one: GroupPlan) -> None:

@@ -233,6 +233,8 @@ def _run(
             told = watch or (lambda _deed: None)
             result["expired"] = expire_copy(store, wish.retention, sheets, lying, check=check, watch=told)
             result["changed"] = result["changed"] or result["expired"]["changed"]
+        if not check and not result["failures"]:
+            result["tidied"] = store.tidy()
     except BaseException as error:
         if progress is not None:
             progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,6 +119,20 @@ class S3Store:
         for key in self.names(directory):
             self.delete(key)
 
+    def tidy(self) -> list[str]:
+        """See :class:`Store`; parts of an upload that nobody completes are paid for and in no list."""
+        found = []
+        try:
+            answer = self._client.call("list_multipart_uploads", "tidy up", Prefix=self._prefix)
+            for one in answer.get("Uploads", ()):
+                place = {"Key": one["Key"], "UploadId": one["UploadId"]}
+                self._client.call("abort_multipart_upload", "tidy up", **place)
+                found.append(str(one["Key"])[len(self._prefix) :])
+        except (Missing, Passing, KeeperError):
+            # All that is wanted is there; what this store does not do, or not now, the next run asks again.
+            return found
+        return found
+
     def close(self) -> None:
         """See :class:`Store`."""
         self._client.close()
@@ -132,25 +147,25 @@ class S3Store:
         sha = hashlib.sha256(first)
         if second is None:
             md5, checksum = _md5(first), hashlib.sha256(first).digest()
-            self._put_small(key, first, md5, checksum)
+            self._put_small(key, first, md5, checksum, source)
             return self._sure(key, len(first), sha.hexdigest(), md5.hex(), _text(checksum))
         upload = _Upload(self, key, source.repeatable)
         length = 0
         for number, part in enumerate(_all(first, second, parts), 1):
             if number > 1:
                 sha.update(part)
-            upload.part(number, part)
+            upload.part(number, part, source)
             length += len(part)
         upload.complete()
         return self._sure(key, length, sha.hexdigest(), upload.etag, upload.checksum)
 
-    def _put_small(self, key: str, data: bytes, md5: bytes, checksum: bytes) -> None:
+    def _put_small(self, key: str, data: bytes, md5: bytes, checksum: bytes, source: Source) -> None:
         more = {"ChecksumSHA256": _text(checksum)} if self._client.checksums else {}
         self._call(
             "put_object",
             f"copy {key}",
             Key=self._prefix + key,
-            Body=data,
+            Body=lambda: _Paced(data, source),
             ContentLength=len(data),
             ContentMD5=_text(md5),
             **more,
@@ -222,7 +237,13 @@ class S3Store:
 
     def _call(self, name: str, attempted: str, **values: Any) -> dict[str, Any]:
         attempted = f"{attempted} ({self._wish.name})"
-        return patiently(lambda: self._client.call(name, attempted, **values), self._patience)
+
+        def once() -> dict[str, Any]:
+            # A body is read while it is sent: each try has its own.
+            given = {key: value() if callable(value) else value for key, value in values.items()}
+            return self._client.call(name, attempted, **given)
+
+        return patiently(once, self._patience)
 
     def _must_have_bucket(self, attempted: str) -> None:
         try:
@@ -276,7 +297,7 @@ class _Upload:
         self._parts: list[dict[str, Any]] = []
         self._md5s, self._sums = b"", b""
 
-    def part(self, number: int, data: bytes) -> None:
+    def part(self, number: int, data: bytes, source: Source) -> None:
         """Send it, if the store does not have it."""
         md5, checksum = _md5(data), hashlib.sha256(data).digest()
         self._md5s += md5
@@ -292,7 +313,7 @@ class _Upload:
                 self._key,
                 UploadId=self._id,
                 PartNumber=number,
-                Body=data,
+                Body=lambda: _Paced(data, source),
                 ContentLength=len(data),
                 ContentMD5=_text(md5),
                 **more,
@@ -326,6 +347,20 @@ class _Upload:
         return _text(hashlib.sha256(self._sums).digest())
 
 
+class _Paced(io.BytesIO):
+    """A body that is sent no faster than its source may."""
+
+    def __init__(self, data: bytes, source: Source) -> None:
+        super().__init__(data)
+        self._source = source
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """What the client sends next."""
+        piece = super().read(size)
+        self._source.spend(len(piece))
+        return piece
+
+
 class _Small:
     """Bytes in memory as a :class:`Source`."""
 
@@ -338,6 +373,9 @@ class _Small:
     def blocks(self) -> Iterator[bytes]:
         """In one."""
         yield self._data
+
+    def spend(self, count: int) -> None:
+        """As fast as it goes."""
 
 
 def _vanished(where: str, key: str) -> KeeperError:

@@ -43,9 +43,11 @@ class Outgoing:
     def blocks(self) -> Iterator[bytes]:
         """Raises :class:`Failed` ``copy-source-damaged`` when the file is not what its entry says."""
         inner = self._sealer.sealed(self._plain()) if self._sealer else self._plain()
-        for block in inner:
-            self._throttle.spend(len(block))
-            yield block
+        yield from inner
+
+    def spend(self, count: int) -> None:
+        """See :class:`Source`."""
+        self._throttle.spend(count)
 
     def _plain(self) -> Iterator[bytes]:
         sha, length = hashlib.sha256(), 0

@@ -75,7 +75,7 @@ class SftpStore:
 
     def write(self, key: str, data: bytes) -> None:
         """See :class:`Store`."""
-        self._tried(lambda: self._put(key, iter([data])), f"write {key}")
+        self._tried(lambda: self._put(key, iter([data]), None, resume=False), f"write {key}")
 
     def names(self, prefix: str) -> dict[str, int]:
         """See :class:`Store`."""
@@ -102,7 +102,18 @@ class SftpStore:
 
     def put(self, key: str, source: Source) -> Stored:
         """See :class:`Store`."""
-        return self._tried(lambda: self._put(key, source.blocks()), f"copy {key}")
+        resume = source.repeatable
+
+        def once() -> Stored:
+            nonlocal resume
+            try:
+                return self._put(key, source.blocks(), source, resume=resume)
+            except Passing as error:
+                # What lay there was the beginning of something else, or was damaged: all of it again.
+                resume = resume and error.error.code != "copy-digest-wrong"
+                raise
+
+        return self._tried(once, f"copy {key}")
 
     def look(self, key: str) -> Stored | None:
         """See :class:`Store`."""
@@ -192,6 +203,25 @@ class SftpStore:
         self._tried(once, f"remove {directory}")
         self._made.clear()
 
+    def tidy(self) -> list[str]:
+        """See :class:`Store`."""
+        found: list[str] = []
+
+        def below(wire: Wire, directory: str) -> None:
+            for name, (is_directory, _size) in wire.entries(self._path(directory)).items():
+                place = f"{directory}/{name}" if directory else name
+                if name.startswith(COPYING):
+                    found.append(place)
+                    if is_directory:
+                        self.clear(place)
+                    else:
+                        wire.remove(self._path(place))
+                elif is_directory and not name.startswith("."):
+                    below(wire, place)
+
+        self._tried(lambda: below(self._talk(), ""), "tidy up")
+        return sorted(set(found))
+
     def close(self) -> None:
         """See :class:`Store`."""
         if self._wire is not None:
@@ -200,20 +230,27 @@ class SftpStore:
 
     # -- one try ---------------------------------------------------------------------------------------
 
-    def _put(self, key: str, blocks: Iterator[bytes]) -> Stored:
+    def _put(self, key: str, blocks: Iterator[bytes], source: Source | None, *, resume: bool) -> Stored:
+        """``resume``: what a cut-off try has sent stays, and is held against the whole's digest at the end."""
         wire, path = self._talk(), self._path(key)
         directory, name = posixpath.split(path)
         self._directory(wire, directory)
         temporary = f"{directory}/{COPYING}{name}"
         sha, length = hashlib.sha256(), 0
-        handle = wire.open(temporary, sftpwire.WRITE | sftpwire.CREATE | sftpwire.TRUNCATE)
+        there = self._size(wire, temporary) if resume else 0
+        begin_anew = 0 if there else sftpwire.TRUNCATE
+        handle = wire.open(temporary, sftpwire.WRITE | sftpwire.CREATE | begin_anew)
         waiting: deque[int] = deque()
         for block in blocks:
             sha.update(block)
             for begin in range(0, len(block), CHUNK):
                 piece = block[begin : begin + CHUNK]
-                waiting.append(wire.ask_write(handle, length, piece))
                 length += len(piece)
+                if length <= there:
+                    continue
+                if source is not None:
+                    source.spend(len(piece))
+                waiting.append(wire.ask_write(handle, length - len(piece), piece))
                 if len(waiting) >= _AHEAD:
                     wire.written(waiting.popleft())
         while waiting:
@@ -225,6 +262,15 @@ class SftpStore:
             raise Passing(wrong_digest(self.where, key, sha.hexdigest(), found[1]))
         wire.rename(temporary, path)
         return Stored(length, sha.hexdigest(), READ_BACK)
+
+    def _size(self, wire: Wire, path: str) -> int:
+        """Bytes that a file has; 0 where it is not there."""
+        try:
+            return wire.stat(path)[1]
+        except Refusal as error:
+            if error.code != sftpwire.NO_SUCH_FILE:
+                raise
+            return 0
 
     def _digest(self, wire: Wire, path: str) -> tuple[int, str]:
         sha, length = hashlib.sha256(), 0

@@ -47,6 +47,9 @@ class Source(Protocol):
     def blocks(self) -> Iterator[bytes]:
         """Its bytes."""
 
+    def spend(self, count: int) -> None:
+        """Wait until so many bytes may go on their way; asked for what is really sent, right before it is."""
+
 
 class Store(Protocol):
     """A place for the copy of one cluster. Keys are relative, with slashes. Not for several threads."""
@@ -82,6 +85,9 @@ class Store(Protocol):
 
     def clear(self, directory: str) -> None:
         """Remove a directory with everything in it."""
+
+    def tidy(self) -> list[str]:
+        """Take away what was begun and will never be finished; asked when nothing is missing. What it was."""
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -132,9 +138,12 @@ class Throttle:
     def __init__(self, kbytes_per_second: int | None) -> None:
         self._rate = kbytes_per_second * 1024 if kbytes_per_second else None
         self._due = time.monotonic()
+        #: What really went on its way: without what was there already, with what had to go twice.
+        self.spent_bytes = 0
 
     def spend(self, count: int) -> None:
         """Wait until so many bytes may have been sent."""
+        self.spent_bytes += count
         if self._rate is None:
             return
         now = time.monotonic()

@@ -165,6 +165,7 @@ def _send_backup(
 def _pieces(source: Outgoing) -> Iterator[bytes]:
     for block in source.blocks():
         for begin in range(0, len(block), _PIECE):
+            source.spend(min(_PIECE, len(block) - begin))
             yield block[begin : begin + _PIECE]
 
 
