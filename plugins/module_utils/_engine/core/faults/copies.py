@@ -121,8 +121,8 @@ FAULTS: tuple[Fault, ...] = (
         ("copy-identity-missing", "copy-sealing-failed", "copy-key-unusable", "copy-tool-missing"),
         title=("Key of an encrypted copy missing or wrong", "暗号化したコピーの鍵がない、または異なる"),
         cause=(
-            "No private key was given, it belongs to nobody of the recipients, a public key cannot be used, or `age` or "
-            "`gpg` is not installed.",
+            "No private key was given, it belongs to nobody of the recipients, a public key cannot be used, or `age` "
+            "or `gpg` is not installed.",
             "秘密鍵が指定されていない、受取人の鍵ではない、公開鍵が使えない、または `age` や `gpg` がありません。",
         ),
         answer=(
