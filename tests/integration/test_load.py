@@ -155,7 +155,8 @@ def test_replaced_only_when_confirmed_and_back_again(server: Cluster) -> None:
     assert within(server, "shop", "SELECT count(*) FROM old_one") == [(0,)]
     assert server.sql(facts) == before
     assert within(server, undone["plan"]["put_aside"], "SELECT count(*) FROM orders") == [(300,)]
-    server.keeper("load", "--undo", "--into", "shop", "--confirm", "shop").refused("nothing-to-undo")
+    again = server.keeper("load", "--undo", "--into", "shop", "--confirm", "shop").expect()
+    assert (again["changed"], again["plan"]["put_aside"]) == (False, undone["plan"]["put_aside"])
 
 
 def test_odd_names_everywhere(server: Cluster) -> None:
@@ -285,13 +286,27 @@ def test_errors_are_counted_and_fail_unless_accepted(
     assert within(other, "app", acl)[0][0] == "app_owner"
 
 
+def test_the_steps_are_the_journals_own(server: Cluster) -> None:
+    """Those that are killed below are all that there are."""
+    server.sql("CREATE DATABASE journalled")
+    options = ["c", "--database", "app", "--into", "journalled", "--replace", "--confirm", "journalled"]
+    passed = len(server.steps())
+    server.keeper("load", *options).expect()
+    load = server.steps()[passed:]
+    server.keeper("load", "--undo", "--into", "journalled", "--confirm", "journalled").expect()
+    undo = server.steps()[passed + len(load) :]
+    assert load == [f"{step}:{status}" for step in ("globals", *STEPS) for status in ("begun", "done")]
+    assert undo == [f"{step}:{status}" for step in UNDO_STEPS for status in ("begun", "done")]
+
+
 STEPS = ("create", "restore", "analyze", "prove", "record", "close", "swap", "open")
+UNDO_STEPS = ("close", "swap", "open")
 
 
 @pytest.mark.parametrize(
     ("again", "steps"),
     [
-        pytest.param(True, ("restore", "close", "swap"), id="again"),
+        pytest.param(True, ("close",), id="again"),
         pytest.param(False, ("prove",), id="undo"),
         pytest.param(True, STEPS, id="again, every step", marks=pytest.mark.matrix),
         pytest.param(False, STEPS, id="undo, every step", marks=pytest.mark.matrix),
@@ -325,6 +340,49 @@ def test_killed_at_every_step(server: Cluster, again: bool, steps: tuple[str, ..
                 if name.startswith("victim_"):
                     server.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
     server.sql("DROP DATABASE victim WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param((("swap", "renamed"),), id="a slice"),
+        pytest.param(
+            [(step, status) for step in UNDO_STEPS for status in ("begun", "done")],
+            id="every step",
+            marks=pytest.mark.matrix,
+        ),
+    ],
+)
+def test_an_undo_killed_at_every_step(
+    server: Cluster, cell: Callable[..., None], moments: list[tuple[str, str]]
+) -> None:
+    """Run again, it is done; run once more, there is nothing to do."""
+    undo = ["--undo", "--into", "back", "--confirm", "back"]
+    for step, status in moments:
+        server.sql("CREATE DATABASE back CONNECTION LIMIT 9")
+        within(server, "back", "CREATE TABLE old_one (a int)")
+        options = ["c", "--database", "app", "--into", "back", "--replace", "--confirm", "back"]
+        kept = server.keeper("load", *options).expect()["load"]["kept"]
+        at = "begun" if status == "renamed" else status
+        assert server.keeper("load", *undo, kill_at=f"{step}:{at}").status == -9
+        if status == "renamed":
+            # Killed after the server had committed both names, before the journal said so.
+            journal = json.loads((server.state_directory / "load.journal.json").read_text())
+            aside = journal["data"]["kept"]
+            server.sql(f'ALTER DATABASE back RENAME TO "{aside}"')
+            server.sql(f'ALTER DATABASE "{kept}" RENAME TO back')
+        done = server.keeper("load", *undo).expect()
+        assert (done["changed"], done["plan"]["action"]) == (True, "undo"), (step, status)
+        assert within(server, "back", "SELECT count(*) FROM old_one") == [(0,)], (step, status)
+        aside = done["plan"]["put_aside"]
+        assert within(server, aside, "SELECT count(*) FROM orders") == [(300,)]
+        mine = [one for one in open_databases(server) if one[0].startswith("back")]
+        assert mine == [("back", True, 9), (aside, True, 9)], (step, status)
+        again = server.keeper("load", *undo).expect()
+        assert (again["changed"], again["plan"]["put_aside"]) == (False, aside)
+        for name in ("back", aside):
+            server.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+        cell(step=step, status=status, operation="load --undo")
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ class Cluster:
                 self.config_file.with_name(name).write_text(text.replace(str(origin.root), str(self.root)))
 
     def _write_settings(self) -> None:
-        path = self.config_file or self.data_directory / "postgresql.conf"
+        path = self.config_file or self.seen(self.data_directory / "postgresql.conf")
         kept = path.read_text().partition("# -- the tests' settings")[0]
         lines = [f"{name} = '{value}'" for name, value in self.settings.items()]
         path.write_text(kept + "# -- the tests' settings\n" + "\n".join(lines) + "\n")

@@ -46,6 +46,7 @@ class Entry:
     definition: str
     removal: str
     needs: frozenset[int]
+    tablespace: str = ""
 
     @property
     def words(self) -> str:
@@ -206,8 +207,7 @@ class _Archive:
         self._int()
         definition, removal = self._text(), self._text()
         self._text()
-        schema = self._text()
-        self._text()
+        schema, tablespace = self._text(), self._text()
         self._text()
         if version >= _RELKIND:
             self._int()
@@ -222,7 +222,7 @@ class _Archive:
             self._text()
         else:
             raise ValueError(f"an archive of kind {kind} is not known here")
-        return Entry(number, what, schema, name, owner, definition, removal, frozenset(needs))
+        return Entry(number, what, schema, name, owner, definition, removal, frozenset(needs), tablespace)
 
     def _bytes(self, count: int) -> bytes:
         found = self._data[self._at : self._at + count]

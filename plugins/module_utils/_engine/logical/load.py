@@ -77,7 +77,8 @@ def contents(config: ClusterConfig, repository: Repository, request: LoadRequest
 def undo_load(
     config: ClusterConfig, target: str | None, *, confirm: str | None, check: bool = False
 ) -> dict[str, Any]:
-    """Give a replaced database its name back; what was loaded is kept under another one. A half-done load is abandoned.
+    """Give a replaced database its name back; what was loaded is kept under another one. A half-done load is abandoned,
+    a half-done undo finished or begun anew, and one that is done is not done again.
 
     Raises :class:`Refused`: ``nothing-to-undo``, ``load-not-confirmed``, ``prepared-transactions``, ``busy``.
     """
@@ -86,14 +87,14 @@ def undo_load(
     with locked(f"{config.state_directory}/load.lock", "load --undo", attempted=attempted):
         journal = _unfinished(config, attempted)
         if journal is not None and target in (None, journal.data["target"]):
-            data = journal.data
-            if not check:
-                go_back(config, journal)
-            plan = {"action": "abandon", "target": data["target"], "kept": None, "put_aside": None}
-            return {"changed": True, "executed": not check, "plan": plan}
+            found = _half_done(config, journal, check=check)
+            if found is not None:
+                return found
         name = target or _last_target(config)
         databases, facts = ask_server(config, name or "")
         old = _replaced(databases, name)
+        if old is None and (done := _undone(config, name)) is not None:
+            return {"changed": False, "executed": False, "plan": done}
         if name is None or old is None:
             raise Refused(
                 "nothing-to-undo",
@@ -131,6 +132,30 @@ def undo_load(
         journal.finish("done")
         progress.finish("done")
         return {"changed": True, "executed": True, "plan": plan}
+
+
+def _half_done(config: ClusterConfig, journal: Journal, *, check: bool) -> dict[str, Any] | None:
+    """End what was killed; the result, or None where an undo has to begin anew."""
+    data, undo = journal.data, journal.record["operation"] == UNDO
+    plan = {"action": "abandon", "target": data["target"], "kept": None, "put_aside": None}
+    if undo:
+        plan = {**plan, "action": "undo", "kept": data["temporary"], "put_aside": data["kept"]}
+    if not check:
+        go_back(config, journal)
+        if undo and journal.state != "done":
+            return None
+    return {"changed": True, "executed": not check, "plan": plan}
+
+
+def _undone(config: ClusterConfig, name: str | None) -> dict[str, Any] | None:
+    """The last thing that was done here was to undo that load; None: it was not."""
+    journal = Journal.load(f"{config.state_directory}/load.journal.json", attempted="undo a load")
+    if journal is None or journal.record["operation"] != UNDO or journal.state != "done":
+        return None
+    data = journal.data
+    if data["target"] != name:
+        return None
+    return {"action": "none", "target": name, "kept": data["temporary"], "put_aside": data["kept"]}
 
 
 def _plan(request: LoadRequest, state: LoadState) -> LoadPlan:

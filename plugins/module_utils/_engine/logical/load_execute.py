@@ -137,6 +137,7 @@ class LoadExecution:
             accept=self.request.accept_errors,
             progress=self.progress,
             total=self.plan.count,
+            memory_kbytes=self.plan.memory_kbytes,
             attempted=self.attempted,
         )
         self.facts["accepted_errors"] = errors.accepted

@@ -29,6 +29,8 @@ _LONGEST_NAME = 63
 _CREATE = re.compile(r"CREATE DATABASE (.+?) WITH (TEMPLATE = template0.*?);\s*$", re.DOTALL)
 _LOCALE = re.compile(r"(?:LOCALE|LC_COLLATE|LC_CTYPE) = '((?:[^']|'')*)'")
 _TABLESPACE = re.compile(r" TABLESPACE = (\"(?:[^\"]|\"\")+\"|\w+)")
+#: Of the host's available memory all jobs together take so much for sorting, and one no more than this.
+_MEMORY_SHARE, _MOST_MEMORY_KBYTES = 0.25, 1 << 20
 _NO_OBJECT = ("DATABASE", "DATABASE PROPERTIES", "ENCODING", "STDSTRINGS", "SEARCHPATH")
 
 
@@ -53,6 +55,8 @@ class LoadPlan:
     program: tuple[str, ...]
     #: How rows are proven: none, count, digest (where one table has no digest, that one is counted, and it is said).
     proof: str
+    #: For the building of each index: what the server gives, or more where the host has plenty.
+    memory_kbytes: int
     warnings: tuple[str, ...]
 
     def named(self, kept: str | None) -> LoadPlan:
@@ -136,7 +140,7 @@ def make_plan(request: LoadRequest, state: LoadState, *, now: datetime, locales:
             "Name a database that has the tables (--into NAME).",
         )
     if action != "none":
-        _needs(request, state, entries, attempted)
+        _needs(request, state, entries, action, attempted)
     create, properties, owner = "", "", None
     if action == "beside":
         create, properties, owner = _database(request, state, attempted, locales)
@@ -175,6 +179,7 @@ def make_plan(request: LoadRequest, state: LoadState, *, now: datetime, locales:
         owner=owner,
         program=() if state.contents is None else _program(request, action),
         proof=proof,
+        memory_kbytes=_memory(request, state),
         warnings=warnings,
     )
 
@@ -334,7 +339,9 @@ def _may_add(request: LoadRequest, state: LoadState, entries: list[Entry] | None
         )
 
 
-def _needs(request: LoadRequest, state: LoadState, entries: list[Entry] | None, attempted: str) -> None:
+def _needs(
+    request: LoadRequest, state: LoadState, entries: list[Entry] | None, action: str, attempted: str
+) -> None:
     objects = [one for one in entries or () if one.kind != "DATABASE"]
     lost = sorted({one.name for one in objects if one.kind == "EXTENSION"} - state.extensions)
     if lost:
@@ -344,6 +351,20 @@ def _needs(request: LoadRequest, state: LoadState, entries: list[Entry] | None, 
             happened=f"the server does not have the extensions {', '.join(lost)}",
             remedy=f"Install the packages that hold them, or leave them out: --exclude 'EXTENSION * {lost[0]}'.",
             details={"extensions": lost},
+        )
+    spaces = {one.tablespace for one in objects if request.tablespaces} - {""}
+    whole = next((one for one in entries or () if one.kind == "DATABASE"), None)
+    if action == "beside" and whole and request.tablespaces:
+        space = _TABLESPACE.search(whole.definition)
+        spaces |= {space[1].strip('"').replace('""', '"')} if space else set()
+    none = sorted(spaces - state.tablespaces)
+    if none:
+        raise Refused(
+            "tablespaces-missing",
+            attempted=attempted,
+            happened=f"the server does not have the tablespaces {', '.join(none)}",
+            remedy="Create them, or load everything into the default one (--no-tablespaces).",
+            details={"tablespaces": none},
         )
     if request.owners != "drop" and not request.globals:
         owners = {request.owner_map.get(one.owner, one.owner) for one in objects} - {""}
@@ -370,14 +391,6 @@ def _database(
     if entry is None or match is None:
         return encoding or "TEMPLATE = template0", "", None
     create = match[2] if request.tablespaces else _TABLESPACE.sub("", match[2])
-    space = _TABLESPACE.search(create)
-    if space and space[1].strip('"').replace('""', '"') not in state.tablespaces:
-        raise _refused(
-            "tablespaces-missing",
-            attempted,
-            f"there is no tablespace {space[1]}",
-            "Create it, or load everything into the default one (--no-tablespaces).",
-        )
     if "LOCALE_PROVIDER = builtin" not in create:
         for name in dict.fromkeys(found.replace("''", "'") for found in _LOCALE.findall(create)):
             if not locales(name):
@@ -406,6 +419,12 @@ def _program(request: LoadRequest, action: str) -> tuple[str, ...]:
     argv += ["--no-tablespaces"] if not request.tablespaces else []
     argv += {"schema": ["--schema-only"], "data": ["--data-only"]}.get(request.content, [])
     return tuple(argv)
+
+
+def _memory(request: LoadRequest, state: LoadState) -> int:
+    """An index that is sorted in memory is built sooner (manual, "Populating a Database")."""
+    spare = int(state.available_kbytes * _MEMORY_SHARE / request.jobs)
+    return max(state.maintenance_kbytes, min(spare, _MOST_MEMORY_KBYTES))
 
 
 def _refused(code: str, attempted: str, happened: str, remedy: str) -> Refused:

@@ -53,12 +53,13 @@ class Errors:
             kept.append(text[:2000])
 
 
-def environment() -> dict[str, str]:
+def environment(memory_kbytes: int | None = None) -> dict[str, str]:
     """For programs that load: no limits of time; a commit need not wait for the disk, the swap's does."""
+    options = [*_OPTIONS, *([f"maintenance_work_mem={memory_kbytes}kB"] if memory_kbytes else [])]
     return {
         "PGAPPNAME": "dbkeeper load",
         "PGCONNECT_TIMEOUT": "10",
-        "PGOPTIONS": " ".join(f"-c {one}" for one in _OPTIONS),
+        "PGOPTIONS": " ".join(f"-c {one}" for one in options),
     }
 
 
@@ -72,6 +73,7 @@ def restore_beside(
     accept: Sequence[str],
     progress: Progress,
     total: int,
+    memory_kbytes: int,
     attempted: str,
 ) -> Errors:
     """Run pg_restore into a database of our own. Raises :class:`Failed` ``load-failed`` with the errors in details."""
@@ -79,7 +81,8 @@ def restore_beside(
     with _list_file(config, entries) as chosen:
         command = [config.program(argv[0]), *argv[1:], *chosen, "-w"]
         command += ["-h", config.socket_directory, "-p", str(config.port), "-U", config.superuser]
-        process = start([*command, "-d", connection_string(database), path], env=environment(), stdout=None)
+        command += ["-d", connection_string(database), path]
+        process = start(command, env=environment(memory_kbytes), stdout=None)
         done, current, ignored = 0, "", None
         try:
             for raw in process.stderr or ():

@@ -46,6 +46,10 @@ _WORDS = {
         "{verb}database {target} has its old content back; what was loaded is kept as {aside}",
         "{verb}データベース {target} を元に戻しました。適用した内容は {aside} として残しました",
     ),
+    "undone-before": (
+        "nothing to do: database {target} has its old content back already; what was loaded is kept as {aside}",
+        "何もしません: データベース {target} は既に元に戻っています。適用した内容は {aside} として残っています",
+    ),
     "would-be": ("in check mode, not done: ", "確認のみ (未実行): "),
 }
 
@@ -83,5 +87,7 @@ def undo_lines(result: Mapping[str, Any], language: str) -> list[str]:
     """What an undo did, or would do."""
     plan = result["plan"]
     verb = "" if result["executed"] else word("would-be", language)
+    if not result["changed"]:
+        return [word("undone-before", language, target=plan["target"], aside=plan["put_aside"])]
     key = "abandoned" if plan["action"] == "abandon" else "undone"
     return [word(key, language, verb=verb, target=plan["target"], aside=plan["put_aside"])]
