@@ -50,6 +50,8 @@ class Life:
     leases: list[Lease] = field(default_factory=list)
     alive: set[str] = field(default_factory=set)
     timeline: int = 1
+    #: When each segment came into the archive, in truth.
+    arrivals: dict[tuple[int, int], datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
@@ -128,6 +130,7 @@ class Life:
                 self.now += timedelta(seconds=self.dice.choice([1, 30, 300]))
                 self.commits.append(Commit(self.timeline, lsn, self.said(self.now), self.now))
         self.archived.setdefault(self.timeline, set()).add(self._number)
+        self.arrivals[self.timeline, self._number] = self.now
         self._number += 1
 
     def _begin(self) -> int:

@@ -3,10 +3,11 @@
 """What a copy keeps: the rules of the repository's own expiry, from what its sheets tell. Pure.
 
 Never believed is a clock: the window is counted back from the newest backup or segment that the copy has. Kept are the
-``full_count`` newest full backups and all that is younger than the oldest of them, every backup of the window and, for
-each timeline that lived in it, the newest one before it; what those are built on; what is pinned. WAL stays from the
-first segment that any of that needs on, whatever its timeline (positions only grow, so that keeps too much rather than
-too little), and the stretches that make older kept backups consistent. Histories always stay.
+``full_count`` newest full backups from which the present can be reached, and all that is younger than the oldest of
+them; every backup of the window and, for each timeline that lived in it, the newest good one before it; what those are
+built on; what is pinned. What is damaged or lacks WAL is not counted upon. WAL stays from the first segment that any of
+that needs on, whatever its timeline (positions only grow, so that keeps too much rather than too little), and the
+stretches that make older kept backups consistent. Histories always stay.
 """
 
 from __future__ import annotations
@@ -20,37 +21,11 @@ from ..core.errors import KeeperError, Refused
 from ..repository.dumps import Dump
 from ..retention.generations import DumpPolicy, choose_generations
 from ..retention.policy import Policy
-from ..wal.history import parse_history
 from ..wal.lsn import parse_lsn
-from ..wal.segment import last_segment_of, segment_of
+from .branches import Branches, Held, fit
 from .choice import number_of
 from .objects import BASE, DUMP, WAL
 from .sheets import GOING, WHOLE, Sheet
-
-_HISTORY_DIGITS = 8
-
-
-@dataclass(frozen=True)
-class Held:
-    """A backup of a copy."""
-
-    group: str
-    label: str
-    full: bool
-    parent: str | None
-    pinned: bool
-    system: str
-    timeline: int
-    start: int
-    stop: int
-    ended: datetime
-    segment_bytes: int
-
-    @property
-    def segments(self) -> range:
-        """Numbers of the segments without which it is not consistent."""
-        first = segment_of(self.start, self.segment_bytes)
-        return range(first, last_segment_of(self.stop, self.segment_bytes) + 1)
 
 
 @dataclass(frozen=True)
@@ -71,13 +46,15 @@ def plan_keep(
     going = [name for name, sheet in sheets.items() if sheet.state == GOING]
     held = [_held(sheet) for sheet in sheets.values() if sheet.kind == BASE and sheet.state == WHOLE]
     backups = sorted((one for one in held if one is not None), key=lambda one: (one.ended, one.label))
-    why = _choose(base, backups, sheets)
+    branches = _branches(backups, sheets, loose)
+    good = fit(backups, branches)
+    why = _choose(base, backups, good, branches, sheets)
     whole = {sheet.group for sheet in sheets.values() if sheet.kind == BASE and sheet.state == WHOLE}
     readable = {one.group for one in backups}
     for group in whole - readable:
         why[group] = "held"
     doomed = [one for one in backups if one.group not in why]
-    floors = _floors(base, backups, why, sheets)
+    floors = _floors(base, backups, good, branches, why, sheets)
     wal = [] if whole - readable else _wal(backups, why, floors, sheets, loose)
     gone_dumps = _dumps(dumps, sheets, why)
     sizes = {
@@ -102,9 +79,11 @@ def prove_keep(plan: KeepPlan, sheets: Mapping[str, Sheet], loose: Mapping[str, 
     held = [_held(sheet) for sheet in sheets.values() if sheet.kind == BASE and sheet.state == WHOLE]
     backups = [one for one in held if one is not None]
     stays = {one.label: one for one in backups if one.group not in gone}
-    full = sorted((one.ended, one.label) for one in backups if one.full)
-    if full and full[-1][1] not in stays:
-        raise _unsafe(f"the newest full backup, {full[-1][1]}, would go")
+    backups.sort(key=lambda one: (one.ended, one.label))
+    branches = _branches(backups, sheets, loose)
+    full = _newest_full(backups, fit(backups, branches), branches) if backups else []
+    if full and full[-1].label not in stays:
+        raise _unsafe(f"the newest full backup, {full[-1].label}, would go")
     for one in stays.values():
         if one.parent is not None and one.parent not in stays:
             raise _unsafe(f"backup {one.label} is built on {one.parent}, which would go")
@@ -122,26 +101,38 @@ def prove_keep(plan: KeepPlan, sheets: Mapping[str, Sheet], loose: Mapping[str, 
             raise _unsafe(f"{key} would go")
 
 
-def _choose(base: Policy, backups: Sequence[Held], sheets: Mapping[str, Sheet]) -> dict[str, str]:
-    """Group -> why it stays."""
+def _branches(
+    backups: Sequence[Held], sheets: Mapping[str, Sheet], loose: Mapping[str, int]
+) -> dict[str, Branches]:
+    sizes = {one.system: one.segment_bytes for one in backups}
+    return {system: Branches.of(system, size, sheets, loose) for system, size in sizes.items()}
+
+
+def _choose(
+    base: Policy,
+    backups: Sequence[Held],
+    good: Sequence[Held],
+    branches: Mapping[str, Branches],
+    sheets: Mapping[str, Sheet],
+) -> dict[str, str]:
+    """Group -> why it stays. Counted are those that a restore of the present could start from."""
     why: dict[str, str] = {}
     if not backups:
         return why
     since = _since(backups, sheets, base.window_seconds)
-    count = base.full_count
-    present = backups[-1].system
-    full = [one for one in backups if one.full and one.system == present]
-    for one in full[-count:]:
+    counted = _newest_full(backups, good, branches)
+    for one in counted[-base.full_count :]:
         why[one.group] = "count"
-    if len(full) < count:
+    if len(counted) < base.full_count:
         return {one.group: why.get(one.group, "few") for one in backups}
-    edge = min(full[-count].ended, since) if since is not None else full[-count].ended
+    first = counted[-base.full_count].ended
+    edge = min(first, since) if since is not None else first
     for one in backups:
         if one.ended >= edge:
             why.setdefault(one.group, "window")
         if one.pinned:
             why.setdefault(one.group, "pinned")
-    for one in _anchors(edge, backups, sheets):
+    for one in _anchors(edge, backups, good, branches):
         why.setdefault(one.group, "anchor")
     by_label = {one.label: one for one in backups}
     for one in backups:
@@ -150,6 +141,17 @@ def _choose(base: Policy, backups: Sequence[Held], sheets: Mapping[str, Sheet]) 
             why.setdefault(by_label[parent].group, "chain")
             parent = by_label[parent].parent
     return why
+
+
+def _newest_full(
+    backups: Sequence[Held], good: Sequence[Held], branches: Mapping[str, Branches]
+) -> list[Held]:
+    """The full backups on the way to the present, in the order of their positions."""
+    present = backups[-1].system
+    mine = branches[present]
+    current = mine.current([one for one in backups if one.system == present])
+    found = [one for one in good if one.full and one.system == present and mine.leads(one, current)]
+    return sorted(found, key=lambda one: (one.stop, one.label))
 
 
 def _since(backups: Sequence[Held], sheets: Mapping[str, Sheet], seconds: int | None) -> datetime | None:
@@ -167,57 +169,42 @@ def _wal_time(sheets: Mapping[str, Sheet]) -> datetime | None:
     return datetime.fromtimestamp(max(times), timezone.utc) if times else None
 
 
-def _anchors(edge: datetime, backups: Sequence[Held], sheets: Mapping[str, Sheet]) -> list[Held]:
+def _anchors(
+    edge: datetime, backups: Sequence[Held], good: Sequence[Held], branches: Mapping[str, Branches]
+) -> list[Held]:
     """For each timeline with something younger than ``edge``: the newest backup before it, from which the window is
     reached, on the timeline itself or an ancestor up to the fork."""
     found: dict[str, Held] = {}
-    for system, timeline in _living(edge, backups, sheets):
-        ends = _ancestors(system, timeline, sheets)
+    for system, timeline in _living(edge, backups, branches):
         usable = [
             one
-            for one in backups
-            if one.system == system
-            and one.ended <= edge
-            and (one.timeline == timeline or one.stop <= ends.get(one.timeline, -1))
+            for one in good
+            if one.system == system and one.ended <= edge and branches[system].leads(one, timeline)
         ]
         if usable:
-            best = max(usable, key=lambda one: (one.ended, one.label))
+            best = max(usable, key=lambda one: (one.stop, one.label))
             found[best.group] = best
     return list(found.values())
 
 
-def _living(edge: datetime, backups: Sequence[Held], sheets: Mapping[str, Sheet]) -> set[tuple[str, int]]:
-    """Timelines with a backup or a segment that is younger, and the one of the newest backup."""
+def _living(
+    edge: datetime, backups: Sequence[Held], branches: Mapping[str, Branches]
+) -> set[tuple[str, int]]:
+    """Timelines with a backup or a segment that is younger, and the one of the present."""
     found = {(one.system, one.timeline) for one in backups if one.ended >= edge}
-    found.add((backups[-1].system, backups[-1].timeline))
+    present = backups[-1].system
+    found.add((present, branches[present].current([one for one in backups if one.system == present])))
     moment = edge.timestamp()
-    for sheet in sheets.values():
-        parts = sheet.group.split("/")
-        if (
-            sheet.kind == WAL
-            and len(parts) == 4
-            and any(k.modified_at >= moment for k in sheet.objects.values())
-        ):
-            found.add((parts[1], int(parts[2], 16)))
+    for system, mine in branches.items():
+        found |= {(system, timeline) for (timeline, _number), at in mine.files.items() if at >= moment}
     return found
-
-
-def _ancestors(system: str, timeline: int, sheets: Mapping[str, Sheet]) -> dict[int, int]:
-    """Ancestor -> the position at which it was left; none where its history cannot be read."""
-    sheet = sheets.get(f"wal/{system}/histories")
-    texts = sheet.facts.get("histories", {}) if sheet else {}
-    text = texts.get(f"{timeline:0{_HISTORY_DIGITS}X}.history")
-    if text is None:
-        return {}
-    try:
-        return {fork.timeline: fork.lsn for fork in parse_history(timeline, str(text)).forks}
-    except KeeperError:
-        return {}
 
 
 def _floors(
     base: Policy,
     backups: Sequence[Held],
+    good: Sequence[Held],
+    branches: Mapping[str, Branches],
     why: Mapping[str, str],
     sheets: Mapping[str, Sheet],
 ) -> dict[str, int]:
@@ -230,7 +217,8 @@ def _floors(
         need = mine
         if since is not None:
             need = [one for one in mine if one.ended >= since]
-            need += [one for one in _anchors(since, mine, sheets) if one.system == system]
+            stays = [one for one in good if one.group in why]
+            need += [one for one in _anchors(since, backups, stays, branches) if one.system == system]
             need = need or mine[-1:]
         floors[system] = min(one.segments.start for one in need)
     return floors
@@ -300,6 +288,7 @@ def _held(sheet: Sheet) -> Held | None:
             stop=parse_lsn(str(facts["stop_lsn"])),
             ended=parse_utc(str(facts["stopped_at"])),
             segment_bytes=int(facts["wal_segment_size"]),
+            sound=facts.get("page_faults") is None and facts.get("unsound") is None,
         )
     except (KeyError, TypeError, ValueError, KeeperError):
         return None
