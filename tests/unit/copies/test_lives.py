@@ -93,7 +93,7 @@ def lay_out(store: DirectoryStore, life: Life) -> None:
 
 
 def listed(store: DirectoryStore, life: Life) -> tuple[set[str], Segments]:
-    """What a restore from the copy would see: groups whose sheet is whole, with all that it names; WAL that lies there."""
+    """What a restore from the copy would see: whole groups with all that they name, and WAL that lies there."""
     lying = there(store)
     labels = set()
     for name, sheet in read_sheets(store).items():
