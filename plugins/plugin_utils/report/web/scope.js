@@ -28,7 +28,7 @@ function haystack(number) {
   const rows = haystacks[language];
   if (rows[number] === undefined) {
     const finding = report.findings[number];
-    rows[number] = [finding.id, finding.class, finding.database, JSON.stringify(finding.object || {}),
+    rows[number] = [finding.id, finding.class, finding.database, ...Object.values(finding.object || {}),
       clusterOf(finding).name, ...place(finding), ...finding.texts[language].map((n) => strings[n]),
       ...finding.action.map((n) => strings[n])].join("\n").toLowerCase();
   }
