@@ -69,7 +69,13 @@ def _host(name: str, variables: Mapping[str, Any], registered: Mapping[str, str]
     else:
         results = {report: plain(answer) for report, answer in answers.items() if _asked(answer)}
     primary = str(variables.get("postgresql_primary") or "")
-    return Host(name, results, "" if primary == name else primary, str(variables.get("report_cluster") or ""))
+    return Host(
+        name,
+        results,
+        "" if primary == name else primary,
+        str(variables.get("report_cluster") or ""),
+        str(variables.get("report_role") or ""),
+    )
 
 
 def _asked(answer: Any) -> bool:

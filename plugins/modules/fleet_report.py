@@ -51,6 +51,7 @@ options:
       - In which variable of each host a module's result was registered, by what it reports.
       - What was registered as C(reached) says whether the host was reached at all.
       - The inventory's C(postgresql_primary) and C(report_cluster) say where a host belongs that cannot be read.
+      - Indexes of clusters whose hosts have the same C(report_role) (shards, stages) are compared with each other.
     type: dict
     default:
       reached: __report_reached

@@ -27,6 +27,8 @@ class Host:
     primary: str = ""
     #: What the cluster is called, where the inventory says so.
     label: str = ""
+    #: What it is for, where several clusters are for the same (shards, stages).
+    role: str = ""
 
     def answered(self) -> dict[str, Mapping[str, Any]]:
         """The results that hold something."""
@@ -89,8 +91,8 @@ class Group:
         found: list[str] = []
         for host in self.hosts:
             for standby in _standbys(host):
-                name = str(standby.get("application_name") or standby.get("name") or "")
-                address = str(standby.get("client_addr") or "")
+                name = str(standby.get("name") or "")
+                address = str(standby.get("address") or "")
                 if not name or _plain(name) in known or (address and address in addresses):
                     continue
                 # walreceiver is what libpq calls itself when nobody named it: as many of them as hosts is no stranger.
@@ -103,8 +105,9 @@ class Group:
 def _standbys(host: Host) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     for result in host.answered().values():
-        for standby in (result.get("facts") or {}).get("standbys") or []:
-            found.append(standby if isinstance(standby, Mapping) else {"application_name": str(standby)})
+        found += [
+            one for one in (result.get("facts") or {}).get("standbys") or [] if isinstance(one, Mapping)
+        ]
     return found
 
 

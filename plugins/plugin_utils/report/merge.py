@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from ...module_utils._engine.report.finding import INFO, SEVERITIES
+from ...module_utils._engine.report.index.fleet import across, twins
 from .areas import area_of
 from .gate import judge
 from .hosts import FAILED, UNREACHABLE, Group, Host, grouped
@@ -37,8 +38,11 @@ def merge(
     agreed = {str(entry["id"]): entry for entry in accepted if entry.get("id")}
     seen_before = _first_seen(previous)
     clusters = []
-    for group in grouped(hosts):
-        findings = [_standing(finding, agreed, seen_before, made_at, today) for finding in _joined(group)]
+    groups = grouped(hosts)
+    apart = across_clusters(groups)
+    for group in groups:
+        found = [*_joined(group), *(finding for name, finding in apart if name == group.name)]
+        findings = [_standing(finding, agreed, seen_before, made_at, today) for finding in found]
         clusters.append(
             {
                 "name": group.name,
@@ -89,15 +93,43 @@ def _one(told: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def across_nodes(group: Group) -> list[dict[str, Any]]:
-    """What no node can say alone (``report/index/fleet``)."""
-    results = []
-    for host in group.hosts:
-        result = host.answered().get("index")
-        if result is not None:
-            results.append({**result, "node": {**result["node"], "name": host.name}})
-    if not results:
+    """What no node can say alone: unused on all of them (``report/index/fleet``)."""
+    read = [host for host in group.hosts if _indexes(host)]
+    if not read:
         return []
-    return []
+    unseen = {host.name: _first_line(host.why("index")) for host in group.hosts if host not in read}
+    results = [_indexes(host) for host in read]
+    names = [host.name for host in read]
+    found = across(results, [host.name for host in group.hosts], names=names, unseen=unseen)
+    return [finding.to_dict() for finding in found]
+
+
+def across_clusters(groups: Sequence[Group]) -> list[tuple[str, dict[str, Any]]]:
+    """What differs between clusters of one ``report_role``: the cluster that it is told of, and the finding."""
+    roles: dict[str, list[Group]] = {}
+    for group in groups:
+        for role in {host.role for host in group.hosts if host.role}:
+            roles.setdefault(role, []).append(group)
+    told = []
+    for members in roles.values():
+        by_name = {
+            group.name: [_indexes(host) for host in group.hosts if _indexes(host)] for group in members
+        }
+        for finding in twins(by_name) if len(members) > 1 else []:
+            for name in finding.nodes:
+                host = next(group for group in members if group.name == name).hosts[0].name
+                told.append((name, {**finding.to_dict(), "nodes": [host]}))
+    return told
+
+
+def _indexes(host: Host) -> Mapping[str, Any]:
+    """What a host said of its indexes; empty where it could not look."""
+    result = host.answered().get("index", {})
+    return result if "databases" in result.get("facts", {}) else {}
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().split("\n", 1)[0]
 
 
 def _standing(

@@ -152,8 +152,8 @@ def test_what_could_not_be_seen_is_said_with_its_place_and_reason() -> None:
 
 def test_a_standby_that_no_inventory_names_is_expected_and_missed() -> None:
     standbys = [
-        {"application_name": "db_2", "client_addr": "192.0.2.2"},
-        {"application_name": "elsewhere", "client_addr": "192.0.2.9"},
+        {"name": "db_2", "address": "192.0.2.2"},
+        {"name": "elsewhere", "address": "192.0.2.9"},
     ]
     made = document(host("db-1", facts={"standbys": standbys}), host("db-2", standby=True, primary="db-1"))
     assert made["clusters"][0]["expected_nodes"] == ["db-1", "db-2", "elsewhere"]
