@@ -37,7 +37,11 @@ def test_every_text_is_there_in_both_languages(name: str) -> None:
     assert fields(english) == fields(japanese)
 
 
-def nodes(package: str = "") -> Iterator[tuple[Path, ast.AST]]:
+#: Where checks are made and told; reports have a catalogue of their own.
+PACKAGES = ("backup", "settings", "watch", "cli")
+
+
+def nodes(package: str) -> Iterator[tuple[Path, ast.AST]]:
     for path in sorted((ENGINE / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             yield path, node
@@ -47,7 +51,8 @@ def test_no_check_has_a_sentence_of_its_own() -> None:
     """What is said comes from the table: nobody makes a check of a text."""
     found = [
         f"{path.name}:{node.lineno}"
-        for path, node in nodes()
+        for package in PACKAGES
+        for path, node in nodes(package)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id in ("Check", "Finding")
@@ -76,11 +81,11 @@ def test_how_long_in_both_languages(seconds: float, english: str, japanese: str)
 def test_every_text_that_is_asked_for_is_there_and_none_is_idle() -> None:
     used: set[str] = set()
     tables = (ENGINE / "watch/words.py", ENGINE / "core/check_words.py")
-    for package in ("backup", "settings", "watch", "cli"):
+    for package in PACKAGES:
         for path, node in nodes(package):
             if path not in tables and isinstance(node, ast.Constant) and isinstance(node.value, str):
                 used.add(node.value)
-    prefixes = ("check_", "operation_", "label_")
+    prefixes = ("check_", "operation_", "label_", "result_", "kind_")
     idle = {name for name in WORDS if name not in used and not name.startswith(prefixes)}
     assert idle == set()
 
@@ -104,6 +109,7 @@ SUMMARY = {
     "warnings": [],
     "runs": [{"series": "backup/full", "ok": 2, "bad": 1}],
     "backup": "20261121T031500Z-full is 3 h old",
+    "backup_ja": "20261121T031500Z-full は 3時間 前のものです",
 }
 
 
@@ -120,6 +126,9 @@ def test_every_message_in_every_language(kind: str, language: str) -> None:
     assert "{" not in message.text + message.subject
     assert message.data["event"] == ("failure" if kind == "still" else kind)
     assert message.good is (kind in ("recovery", "test"))
+    if kind == "summary":
+        assert (SUMMARY["backup_ja"] in message.text) is (language == "ja")
+        assert (SUMMARY["backup"] in message.text) is (language == "en")
     if kind in ("failure", "still", "recovery"):
         assert all(text in message.text for text in ERROR.values())
 

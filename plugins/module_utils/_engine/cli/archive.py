@@ -69,6 +69,10 @@ def archive_push(arguments: Sequence[str]) -> int:
         from ..watch.pushes import push_succeeded
 
         push_succeeded(state_directory)
+    if stored["outcome"] == "archived" and stored["name"].endswith(".history"):
+        from ..watch.pushes import timeline_begun
+
+        timeline_begun(state_directory, os.path.abspath(path))
     if stored["outcome"] == "archived" and len(stored["name"]) == _SEGMENT_NAME_LENGTH:
         _index_aside(repository, config, os.path.abspath(path), stored)
     return 0

@@ -12,11 +12,13 @@ from typing import Any
 from ..cluster.config import ClusterConfig
 from ..core.clock import parse_moment, utc_now
 from ..core.errors import Refused
-from ..core.sizes import format_bytes, format_duration, parse_duration
+from ..core.sayings import JAPANESE, span
+from ..core.sizes import format_bytes, parse_duration
 from ..repository.layout import Repository
 from ..watch.known import history_of
 from ..watch.record import OPERATIONS
 from ..watch.trends import size_of
+from ..watch.words import operation_name, say
 from .expire import add_root
 
 Outcome = tuple[dict[str, Any], list[str]]
@@ -31,7 +33,7 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         "--operation",
         dest="only",
         metavar="NAME",
-        help=f"only of: {', '.join(OPERATIONS)}, archive-push",
+        help=f"only of: {', '.join(OPERATIONS)}, archive-push, timeline",
     )
     parser.add_argument(
         "--since", metavar="TIME", help="a duration back from now (7d), or a time with its zone"
@@ -44,14 +46,14 @@ def add_history(parser: argparse.ArgumentParser) -> None:
 
 def history_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """On the cluster's host."""
-    return _history(options, config.state_directory)
+    return _history(options, config.state_directory, language)
 
 
 def _there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
-    return _history(options, repository.path)
+    return _history(options, repository.path, language)
 
 
-def _history(options: argparse.Namespace, directory: str) -> Outcome:
+def _history(options: argparse.Namespace, directory: str, language: str) -> Outcome:
     attempted = "read the history of runs"
     if options.last is not None and options.last < 1:
         raise Refused(
@@ -69,39 +71,44 @@ def _history(options: argparse.Namespace, directory: str) -> Outcome:
             since = parse_moment(back, attempted="understand --since")
     last = options.last or (None if since else _LAST)
     known = history_of(directory, operation=options.only, since=since, last=last)
-    return {"changed": False, **known}, lines(known)
+    return {"changed": False, **known}, lines(known, language)
 
 
-def lines(known: Mapping[str, Any]) -> list[str]:
+def lines(known: Mapping[str, Any], language: str) -> list[str]:
     """One line for each run, then what is usual."""
-    found = [_line(run) for run in known["runs"]]
+    found = [_line(run, language) for run in known["runs"]]
     if not found:
-        return ["no run is on record"]
+        return [say("history_none", language)]
     for name, trend in known["trends"].items():
         if trend["seconds"]["median"] is None:
             continue
-        text = f"usual  {name}: {format_duration(trend['seconds']['median'])}"
+        usual = span(trend["seconds"]["median"]).within(language)
         if trend["bytes"]["median"] is not None:
-            text += f", {format_bytes(trend['bytes']['median'])}"
+            usual += f", {format_bytes(trend['bytes']['median'])}"
         newest = [
-            f"{what} × {trend[part]['factor']:.2f}"
-            for part, what in (("seconds", "duration"), ("bytes", "size"))
+            say(word, language, factor=f"{trend[part]['factor']:.2f}")
+            for part, word in (("seconds", "history_duration"), ("bytes", "history_size"))
             if trend[part]["factor"] is not None
         ]
-        found.append(f"{text}; newest: {', '.join(newest)}")
+        found.append(say("history_usual", language, what=name, usual=usual, newest=", ".join(newest)))
     return found
 
 
-def _line(run: Mapping[str, Any]) -> str:
+def _line(run: Mapping[str, Any], language: str) -> str:
     who = run.get("who", {})
-    parts = [str(run["began_at"])[:19] + "Z", f"{run['result']:11}", f"{run['operation']:12}"]
+    parts = [str(run["began_at"])[:19] + "Z"]
+    if language == JAPANESE:
+        parts += [say(f"result_{run['result']}", language), operation_name(str(run["operation"]), language)]
+    else:
+        # In the words that --operation takes.
+        parts += [f"{run['result']:11}", f"{run['operation']:12}"]
     facts = run.get("facts", {})
     if run.get("seconds") is not None:
-        parts.append(format_duration(float(run["seconds"])))
+        parts.append(span(float(run["seconds"])).within(language))
     size = size_of(run)
     if size:
         parts.append(format_bytes(size))
-    parts += [str(facts[name]) for name in ("label", "database", "name", "lsn") if name in facts]
+    parts += [str(facts[name]) for name in ("label", "database", "name", "timeline", "lsn") if name in facts]
     if facts.get("start_lsn") and facts.get("stop_lsn"):
         parts.append(f"{facts['start_lsn']}…{facts['stop_lsn']}")
     parts.append(f"({who.get('user', who.get('door', '?'))}, {who.get('door', '?')})")

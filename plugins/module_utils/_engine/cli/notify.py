@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..cluster.config import ClusterConfig
@@ -15,7 +15,9 @@ from ..repository.layout import Repository
 from ..watch.check import check
 from ..watch.check_there import check_there
 from ..watch.notify import is_open, retry, standing, summarize, tell_run, trial_of_channels
+from ..watch.notify_text import subject_of
 from ..watch.record import OPERATIONS, Run, recording
+from ..watch.words import say
 from .expire import add_root, required_there
 
 Outcome = tuple[dict[str, Any], list[str]]
@@ -36,40 +38,43 @@ def add_notify(parser: argparse.ArgumentParser) -> None:
 
 def notify_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """With none of the options: what is open, and what waits."""
-    return _notify(options, config, lambda: check(config, config.open_repository()))
+    return _notify(options, config, language, lambda: check(config, config.open_repository()))
 
 
 def _notify_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
     host = required_there(options, repository, "who is told")
-    return _notify(options, host, lambda: check_there(host, repository))
+    return _notify(options, host, language, lambda: check_there(host, repository))
 
 
-def _notify(options: argparse.Namespace, config: Described, look: Callable[[], dict[str, Any]]) -> Outcome:
+def _notify(
+    options: argparse.Namespace, config: Described, language: str, look: Callable[[], dict[str, Any]]
+) -> Outcome:
+    def ended(one: Mapping[str, Any]) -> str:
+        return str(one["error"]["happened"]) if one["error"] else say("sent", language)
+
     if options.test:
         result = trial_of_channels(config, complain)
-        lines = [
-            f"{one['channel']} ({one['type']}): {one['error']['happened'] if one['error'] else 'sent'}"
-            for one in result["channels"]
-        ]
-        return result, lines
+        return result, [f"{one['channel']} ({one['type']}): {ended(one)}" for one in result["channels"]]
     if options.retry:
         result = retry(config, complain)
         lines = [
-            f"{one['channel']}, {one['key']}: {one['error']['happened'] if one['error'] else 'sent'}"
-            for one in result["tries"]
+            f"{one['channel']}, {subject_of(one['key'], language)}: {ended(one)}" for one in result["tries"]
         ]
-        return result, [*lines, f"{result['waiting']} wait"]
+        return result, [*lines, say("sent_waiting", language, count=result["waiting"])]
     if options.summary:
         result = summarize(config, look(), complain, again=options.again)
-        return result, ["sent" if result["changed"] else f"there was one at {result['summary_at']}"]
+        if result["changed"]:
+            return result, [say("summary_sent", language)]
+        return result, [say("summary_before", language, at=result["summary_at"])]
     result = standing(config, complain)
     lines = [
-        f"open since {entry['since']}: {key} ({entry['code']})" for key, entry in result["problems"].items()
+        say("standing_open", language, since=one["since"], what=subject_of(key, language), code=one["code"])
+        for key, one in result["problems"].items()
     ]
-    lines += [
-        f"waits: {one['kind']} {one['key']} for {', '.join(one['channels'])}" for one in result["waiting"]
-    ]
-    return result, lines or ["nothing is open, nothing waits"]
+    for one in result["waiting"]:
+        values = {"kind": say(f"kind_{one['kind']}", language), "what": subject_of(one["key"], language)}
+        lines.append(say("standing_waits", language, channels=", ".join(one["channels"]), **values))
+    return result, lines or [say("standing_none", language)]
 
 
 def kept(

@@ -28,6 +28,8 @@ from .trends import failing_series, series_of
 _PATIENCE_SECONDS = 30.0
 #: A summary is asked for once a day, by a schedule that may be some hours early.
 _SUMMARY_APART = timedelta(hours=20)
+#: Checks that a summary tells also when they are well.
+_IN_SHORT = ("backup", "window", "space")
 Complain = Callable[[str], None]
 
 
@@ -170,7 +172,8 @@ def summary_of(config: Described, result: Mapping[str, Any], now: datetime) -> d
         "problems": some(FAILED),
         "warnings": some(WARNING),
         "runs": [counted[name] for name in sorted(counted)],
-        **{part: told[part]["text"] for part in ("backup", "window", "space") if part in told},
+        **{part: told[part]["text"] for part in _IN_SHORT if part in told},
+        **{f"{part}_ja": told[part]["text_ja"] for part in _IN_SHORT if part in told},
     }
 
 

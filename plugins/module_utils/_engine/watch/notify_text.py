@@ -142,8 +142,9 @@ def _summary(event: Event, cluster: str, host: str, language: str) -> list[str]:
     data = event.data
     lines = [_subject(event, cluster, host, language), "", *_head(event, cluster, host, language)]
     for name in ("backup", "window", "space"):
-        if data.get(name):
-            lines.append(_row(name, str(data[name]), language))
+        said = data.get(f"{name}_ja") if language == "ja" else None
+        if said or data.get(name):
+            lines.append(_row(name, str(said or data[name]), language))
     for name in ("problems", "warnings"):
         lines += ["", say(f"label_{name}", language) + ":"]
         text = "text_ja" if language == "ja" else "text"

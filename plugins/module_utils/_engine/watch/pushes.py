@@ -14,11 +14,15 @@ import os
 from typing import Any
 
 from ..core.clock import format_utc, parse_utc, utc_now
+from ..core.errors import KeeperError
 from ..core.files import make_directory
-from .history import FAILED, append
+from ..wal.history import parse_history
+from ..wal.lsn import format_lsn
+from .history import FAILED, OK, append
 from .record import clean
 
 OPERATION = "archive-push"
+TIMELINE = "timeline"
 FAILING_FILE = "archive-push.failing.json"
 
 
@@ -49,6 +53,36 @@ def push_succeeded(directory: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(f"{directory}/{FAILING_FILE}")
         append(directory, as_run(known, ended=format_utc(utc_now())))
+
+
+def timeline_begun(directory: str, path: str) -> None:
+    """The server has archived the history of a new timeline: where it left which other one, and why, in its words."""
+    with contextlib.suppress(OSError, ValueError, KeeperError):
+        timeline = int(os.path.basename(path)[:8], 16)
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            forks = parse_history(timeline, handle.read()).forks
+        moment = format_utc(utc_now())
+        line = {
+            "id": f"timeline-{timeline}-{moment}",
+            "operation": TIMELINE,
+            "who": {"door": "server"},
+            "scheduled": False,
+            "began_at": moment,
+            "seconds": None,
+            "result": OK,
+            "code": None,
+            "changed": True,
+            "facts": {"timeline": timeline},
+        }
+        if forks:
+            left = forks[-1]
+            line["facts"] = {
+                "timeline": timeline,
+                "parent": str(left.timeline),
+                "lsn": format_lsn(left.lsn),
+                "name": clean(left.reason),
+            }
+        append(directory, line)
 
 
 def failing(directory: str) -> dict[str, Any] | None:
