@@ -18,7 +18,7 @@ from ..plugin_utils.report.hosts import REPORTS, Host
 from ..plugin_utils.report.operation import REGISTERED, make, plain
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "hosts": {"type": "list", "elements": "str", "default": []},
+    "hosts": {"type": "list", "elements": "str"},
     "directory": {"type": "path"},
     "registered": {"type": "dict", "default": REGISTERED},
     "language": {"type": "str", "default": "auto", "choices": ["auto", "en", "ja"]},

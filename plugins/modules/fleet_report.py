@@ -42,7 +42,6 @@ options:
       - Without any, only O(fail_on) is checked, so that a wrong rule is found before hosts are read.
     type: list
     elements: str
-    default: []
   directory:
     description: Where the files go, on the controller. Made when missing. Needed with O(hosts).
     type: path

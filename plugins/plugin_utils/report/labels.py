@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ...module_utils._engine.report.words.say import TERMS
+from .fields import FIELDS
 
 #: key: (English, Japanese). ``{name}`` is filled in.
 LABELS: dict[str, tuple[str, str]] = {
@@ -62,6 +63,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "area_storage": ("Storage", "ストレージ"),
     "area_backup": ("Backup", "バックアップ"),
     "area_settings": ("Settings", "設定"),
+    "area_objects": ("Objects", "オブジェクト"),
     "area_health": ("Health", "稼働状態"),
     "load": ("Where the time goes", "負荷の内訳"),
     "load_share": ("Share of the load", "負荷の割合"),
@@ -202,4 +204,5 @@ def catalogue(language: str) -> dict[str, str]:
     """Every word of one language, with the single words of findings."""
     place = 1 if language == "ja" else 0
     terms = {f"term_{key}": pair.of(language) for key, pair in TERMS.items()}
-    return {**terms, **{key: texts[place] for key, texts in LABELS.items()}}
+    fields = {f"key_{key}": texts[place] for key, texts in FIELDS.items()}
+    return {**terms, **fields, **{key: texts[place] for key, texts in LABELS.items()}}

@@ -26,6 +26,7 @@ from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.areas import A
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.drawn import drawn
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import REPORTS, Host
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.junit import junit
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.fields import FIELDS
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.labels import LABELS, catalogue
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.markdown import fenced, markdown, plain
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.merge import merge
@@ -155,6 +156,8 @@ def test_every_word_of_the_page_is_there_in_both_languages() -> None:
         assert placeholders(english) == placeholders(japanese), key
     alike = {key for key, (english, japanese) in LABELS.items() if not JAPANESE.search(japanese)}
     assert alike == {"split_jit", "tps", "of", "area_vacuum"}
+    for key, (english, japanese) in FIELDS.items():
+        assert english.strip() and JAPANESE.search(japanese), key
     assert catalogue("en").keys() == catalogue("ja").keys()
 
 

@@ -44,7 +44,7 @@ function shown(key, value) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "boolean") return t(value ? "term_yes" : "term_no");
   if (typeof value === "number") {
-    if (key.endsWith("bytes")) return bytes(value);
+    if (key.endsWith("bytes") || key.endsWith("bytes_per_hour")) return bytes(value);
     if (key.endsWith("seconds")) return seconds(value);
     if (key.endsWith("_ms")) return seconds(value / 1000);
     if (key.endsWith("share") || key.endsWith("ratio") && value <= 1) return percent(value);
@@ -61,6 +61,7 @@ function shown(key, value) {
 
 // A key of the document as a person says it; the unit is told by its figure.
 function called(key) {
+  if (key.startsWith("critical_")) return `${called(key.slice(9))} (${t("term_critical")})`;
   if (has(`key_${key}`)) return t(`key_${key}`);
   if (has(`term_${key}`)) return t(`term_${key}`);
   return key.replace(/_(bytes|seconds|ms|share|percent)$/, "").replaceAll("_", " ");

@@ -28,6 +28,8 @@ function windowText(finding) {
 
 function thresholdOf(finding) {
   const { source, value, ...others } = finding.threshold || {};
+  // A bare figure is told with its unit by its source.
+  if (typeof value === "number" && source && !Object.keys(others).length) return source;
   const rows = value !== null && typeof value === "object" ? { ...value, ...others } : { ...(value === undefined ? {} : { value }), ...others };
   const list = figuresOf(rows);
   if (!list && !source) return null;
