@@ -24,9 +24,9 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words.
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report import page as page_module
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.areas import AREAS
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.drawn import drawn
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.fields import FIELDS
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import REPORTS, Host
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.junit import junit
-from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.fields import FIELDS
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.labels import LABELS, catalogue
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.markdown import fenced, markdown, plain
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.merge import merge
