@@ -38,12 +38,13 @@ from .trends import failing_series, trends
 from .verify_record import verification
 
 
-def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
+def check(config: ClusterConfig, repository: Repository, *, keep: bool = True) -> dict[str, Any]:
     """Hold the facts against the objectives, and the configuration against what was written.
 
     ``checks``: name, state (``ok``, ``warning``, ``failed``), text (and ``text_ja``) and ``measures`` of each;
     ``healthy``; ``state`` is the worst; ``exit_status`` 3 when one has failed. ``information`` is what they were judged
     by, None where the repository cannot be read: that is a failed check, too, and the rest is looked at all the same.
+    With ``keep`` the free space is noted for the forecast; nothing else is written.
     """
     now = utc_now()
     found: list[Finding] = []
@@ -57,7 +58,7 @@ def check(config: ClusterConfig, repository: Repository) -> dict[str, Any]:
     if known is not None:
         found.append(Finding.told("repository", OK, "repository_ok", path=repository.path))
         found += _known_before(config, repository, known, now)
-        found += _of_the_repository(config, repository, known, now)
+        found += _of_the_repository(config, repository, known, now, keep=keep)
     found += [Finding.of(item) for item in settings_checks(config) + certificate_checks(config)]
     found += of_the_history(config.state_directory, now)
     found.append(guarded("notification", lambda: notification(config)))
@@ -96,7 +97,7 @@ def _known_before(
 
 
 def _of_the_repository(
-    config: ClusterConfig, repository: Repository, known: Mapping[str, Any], now: datetime
+    config: ClusterConfig, repository: Repository, known: Mapping[str, Any], now: datetime, *, keep: bool
 ) -> list[Finding]:
     goals = config.objectives
     looked_at: list[tuple[str, Callable[[], Finding]]] = [
@@ -104,7 +105,7 @@ def _of_the_repository(
         ("rpo-now", lambda: judging.rpo_now(exposure(config, known), now, goals.rpo_seconds)),
         ("arrival", lambda: _arrival(config, repository, known)),
         ("backlog", lambda: _backlog(config, known)),
-        ("space", lambda: _space(config, known, now)),
+        ("space", lambda: _space(config, known, now, keep=keep)),
         ("dumps", lambda: _dumps(config, repository, now)),
         ("copies", lambda: copies(config)),
         ("verification", lambda: _verification(config, repository, known, now)),
@@ -182,9 +183,9 @@ def _backlog(config: ClusterConfig, known: Mapping[str, Any]) -> Finding:
     return judging.backlog(count, count * size, free_and_total(directory)[0])
 
 
-def _space(config: ClusterConfig, known: Mapping[str, Any], now: datetime) -> Finding:
+def _space(config: ClusterConfig, known: Mapping[str, Any], now: datetime, *, keep: bool) -> Finding:
     disk = known["disk"]
-    samples = sampled(config.state_directory, int(disk["free_bytes"]), now)
+    samples = sampled(config.state_directory, int(disk["free_bytes"]), now, keep=keep)
     return judging.space(
         int(disk["free_bytes"]), int(disk["total_bytes"]), forecast(samples, now), config.objectives.free_days
     )

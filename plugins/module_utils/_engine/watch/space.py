@@ -80,12 +80,12 @@ def _slopes(known: Sequence[Sample]) -> list[float]:
     ]
 
 
-def sampled(directory: str, free_bytes: int, now: datetime) -> list[Sample]:
-    """The samples on record with the present one, which is kept when the last is an hour old."""
+def sampled(directory: str, free_bytes: int, now: datetime, *, keep: bool = True) -> list[Sample]:
+    """The samples on record with the present one, which is kept (if wanted) when the last is an hour old."""
     path = f"{directory}/{_FILE}"
     known = [one for one in _read(path) if now - _KEPT <= one.at < now]
     present = Sample(now, free_bytes)
-    if not known or now - known[-1].at >= _APART:
+    if keep and (not known or now - known[-1].at >= _APART):
         kept = [{"at": format_utc(one.at), "free_bytes": one.free_bytes} for one in [*known, present]]
         # What it costs to lose a sample is a sample.
         with contextlib.suppress(OSError):
