@@ -16,6 +16,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words 
     queries,
     say,
     shared,
+    upkeep,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words.entry import Pair
 
@@ -54,7 +55,7 @@ def test_every_text_is_there_in_both_languages_with_the_same_values(name: str, p
 @pytest.mark.parametrize("part", PARTS)
 def test_no_key_is_there_twice(part: str) -> None:
     """A second table would hide the first one's text."""
-    tables = [getattr(module, part, {}) for module in (shared, indexes, queries, health)]
+    tables = [getattr(module, part, {}) for module in (shared, indexes, queries, health, upkeep)]
     assert len(getattr(say, part)) == sum(len(table) for table in tables)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from ..core.clock import format_utc, parse_utc
 from ..core.files import make_directory, write_durable
 from ..core.locks import locked
+from ..core.privilege import as_root
 from .finding import Finding
 from .finding import Window as Shown
 
@@ -212,22 +213,26 @@ class Baseline:
         if check:
             return told
         try:
-            make_directory(os.path.dirname(self.file), 0o700)
-            with locked(f"{self.file}.lock", "store", attempted="store the baseline", patience=_LOCK_SECONDS):
-                nodes, unreadable = _read(self.file)
-                if unreadable:
-                    os.replace(self.file, f"{self.file}.damaged")
-                nodes = {**nodes, node: {**nodes.get(node, {}), name: area.to_dict()}}
-                text = json.dumps({"format": FORMAT, "nodes": nodes}, ensure_ascii=False)
-                write_durable(self.file, gzip.compress(text.encode(), 6, mtime=0), 0o600)
+            with as_root():
+                self._write(node, name, area)
         except OSError as error:
             return {**told, "why": f"{error.filename or self.file}: {error.strerror or error}"}
         return {**told, "stored": True}
 
+    def _write(self, node: str, name: str, area: Area) -> None:
+        make_directory(os.path.dirname(self.file), 0o700)
+        with locked(f"{self.file}.lock", "store", attempted="store the baseline", patience=_LOCK_SECONDS):
+            nodes, unreadable = _read(self.file)
+            if unreadable:
+                os.replace(self.file, f"{self.file}.damaged")
+            nodes = {**nodes, node: {**nodes.get(node, {}), name: area.to_dict()}}
+            text = json.dumps({"format": FORMAT, "nodes": nodes}, ensure_ascii=False)
+            write_durable(self.file, gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0), 0o600)
+
 
 def _read(file: str) -> tuple[dict[str, Any], str | None]:
     try:
-        with gzip.open(file, "rb") as handle:
+        with as_root(), gzip.open(file, "rb") as handle:
             kept = json.loads(handle.read())
         if kept.get("format") != FORMAT:
             return {}, f"it has format {kept.get('format')}, this version knows {FORMAT}"

@@ -183,7 +183,9 @@ class Look:
             if row[2] and row[3]:
                 names.append(name)
             elif row[2] or name in wanted:
-                self.miss(f"database {name}", "refused" if not row[2] else "denied")
+                refused = not row[2]
+                why = "it allows no connections" if refused else "CONNECT on it is missing"
+                self.miss(f"database {name}", "refused" if refused else "denied", why)
         return names
 
     @property
@@ -219,7 +221,11 @@ class Look:
             return question()
         except Failed as error:
             state = str(error.details.get("sqlstate") or "")
-            self.miss(self._named(what), _REASONS.get(state, "error"), error.happened)
+            reason = _REASONS.get(state, "lost" if self._connection.closed else "error")
+            if reason == "lost" and "conflict with recovery" in error.happened:
+                # The server says so and goes; the driver then knows of a lost connection only.
+                reason = "conflict"
+            self.miss(self._named(what), reason, error.happened)
             return None
         finally:
             self.server_seconds += time.monotonic() - begun

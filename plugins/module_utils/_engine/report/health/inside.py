@@ -50,11 +50,12 @@ FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON 
                AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
      LEFT JOIN pg_class t ON t.oid = d.refobjid LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
      LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-WHERE c.relpersistence <> 't' AND has_sequence_privilege(c.oid, 'USAGE,SELECT') AND NOT c.oid = ANY(%s)
+WHERE c.relpersistence <> 't' AND NOT c.oid = ANY(%s)
+  AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE,SELECT') END
 """
 _HIDDEN = """
 SELECT count(*) FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
-WHERE c.relpersistence <> 't' AND NOT has_sequence_privilege(c.oid, 'USAGE,SELECT')
+WHERE c.relpersistence <> 't' AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE,SELECT') END
 """
 _INVALID = """
 SELECT n.nspname AS schema, c.relname AS name, tn.nspname AS table_schema, t.relname AS table_name, 'index' AS kind

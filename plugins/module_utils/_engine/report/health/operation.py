@@ -63,7 +63,7 @@ def health_report(
         look.miss("the baseline", "baseline-damaged", baseline.unreadable)
     area = baseline.area(node.name, AREA)
     now = moment(node.taken_at)
-    databases = []
+    databases: list[Mapping[str, Any]] = []
     for name in names:
         with look.try_database(name) as entered:
             if entered:
@@ -109,7 +109,7 @@ def _facts(
     look: Look,
     node: Node,
     seen: Mapping[str, Any],
-    databases: list[dict[str, Any]],
+    databases: list[Mapping[str, Any]],
     limits: Limits,
     area: Area,
     now: datetime,
@@ -117,7 +117,7 @@ def _facts(
     request: HealthRequest,
 ) -> Facts:
     settings = {str(row["name"]): str(row["setting"]) for row in seen["settings"] or []}
-    disks: list[dict[str, Any]] = []
+    disks: list[Mapping[str, Any]] = []
     certificate = None
     if host.is_local(look.options):
         disks = [

@@ -10,9 +10,11 @@ from ..session import Look, Node
 
 Row = dict[str, Any]
 
+#: Without what the report has set for its own session.
 _SETTINGS = """
-SELECT name, setting, unit, source, context, vartype, pending_restart, boot_val
-FROM pg_settings WHERE source NOT IN ('session', 'client', 'database', 'user', 'database user')
+SELECT name, reset_val AS setting, context, pending_restart,
+       CASE WHEN source <> 'session' THEN source WHEN reset_val = boot_val THEN 'default' ELSE 'file' END AS source
+FROM pg_settings WHERE source NOT IN ('client', 'database', 'user', 'database user')
 """
 #: pg_blocking_pids takes the locks of the lock table for a moment: only those who wait are asked for.
 _SESSIONS = """
@@ -107,7 +109,8 @@ def instance(look: Look, node: Node) -> dict[str, Any]:
     if node.major >= 16:
         more += ", conflicting"
     if node.major >= 17:
-        more += ", invalidation_reason, extract(epoch FROM clock_timestamp() - inactive_since)::float8 AS inactive_seconds"
+        more += ", invalidation_reason"
+        more += ", extract(epoch FROM clock_timestamp() - inactive_since)::float8 AS inactive_seconds"
     found: dict[str, Any] = {
         "settings": rows(look, _SETTINGS, "settings"),
         "sessions": rows(look, _SESSIONS, "sessions"),

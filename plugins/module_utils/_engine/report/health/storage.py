@@ -217,11 +217,11 @@ def sequence_use(row: Row) -> tuple[float, float]:
     """Where it ends, and the share that is used, whichever way it counts."""
     if row["step"] > 0:
         end = float(min(row["most"], row["column_most"] or row["most"]))
-        begin = max(0.0, float(row["least"]))
+        begin = max(0.0, float(row["least"]) - 1)
     else:
         floor = -float(row["column_most"]) - 1 if row["column_most"] else float(row["least"])
         end = max(float(row["least"]), floor)
-        begin = min(0.0, float(row["most"]))
+        begin = min(0.0, float(row["most"]) + 1)
     span = end - begin
     return end, (float(row["last"]) - begin) / span if span else 1.0
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import health, indexes, queries, shared, terms
+from . import health, indexes, queries, shared, terms, upkeep
 from .entry import Blind, Entry, Pair
 
 LANGUAGES = ("en", "ja")
 #: Every finding by its key; a key that is there twice is refused by a test.
-FINDINGS: dict[str, Entry] = {**indexes.FINDINGS, **queries.FINDINGS, **health.FINDINGS}
+FINDINGS: dict[str, Entry] = {**indexes.FINDINGS, **queries.FINDINGS, **health.FINDINGS, **upkeep.FINDINGS}
 #: Evidence that is missing, by its key.
 MISSING: dict[str, Pair] = {**indexes.MISSING, **queries.MISSING, **health.MISSING}
 #: What could not be looked at, by its key.
@@ -97,6 +97,9 @@ def shown(name: str, value: Any, language: str) -> str:
         return _figure(name, value, language)
     if isinstance(value, str):
         return value
+    if isinstance(value, Mapping):
+        # A sentence that was made elsewhere, in both languages.
+        return str(value.get(language) or value.get("en") or "")
     if isinstance(value, Iterable):
         return ("、" if language == "ja" else ", ").join(shown(name, part, language) for part in value)
     return str(value)

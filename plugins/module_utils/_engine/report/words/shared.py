@@ -74,6 +74,13 @@ NOT_SEEN: dict[str, Blind] = {
             "接続数に関する指摘を参照し、不要なセッションを終了してください。",
         ),
     ),
+    "lost": Blind(
+        Pair("the connection was lost: {detail}", "接続が切れました: {detail}"),
+        Pair(
+            "See the server's log for why it ended the session, and run the report again.",
+            "セッションが終了した理由をサーバーログで確認し、再実行してください。",
+        ),
+    ),
     "error": Blind(
         Pair("the server answered: {detail}", "サーバーの応答: {detail}"),
         Pair(
