@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from ...module_utils._engine.report.finding import INFO, SEVERITIES
-from ...module_utils._engine.report.index.fleet import across, twins
+from ...module_utils._engine.report.finding import INFO, SEVERITIES, Finding
+from ...module_utils._engine.report.health.fleet import across as health_across
+from ...module_utils._engine.report.index.fleet import across as index_across
+from ...module_utils._engine.report.index.fleet import twins
 from .areas import area_of
 from .gate import judge
 from .hosts import FAILED, UNREACHABLE, Group, Host, grouped
@@ -93,15 +95,21 @@ def _one(told: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def across_nodes(group: Group) -> list[dict[str, Any]]:
-    """What no node can say alone: unused on all of them (``report/index/fleet``)."""
+    """What no node can say alone: unused on all of them, settings that differ, standbys that are missing."""
+    health = [(host.name, _health(host)) for host in group.hosts if "health" in host.results]
+    followers = [host.name for host in group.hosts if host.primary]
+    found = health_across(health, followers) if any(result for dummy, result in health) else []
+    return [finding.to_dict() for finding in [*_unused(group), *found]]
+
+
+def _unused(group: Group) -> list[Finding]:
     read = [host for host in group.hosts if _indexes(host)]
     if not read:
         return []
     unseen = {host.name: _first_line(host.why("index")) for host in group.hosts if host not in read}
     results = [_indexes(host) for host in read]
     names = [host.name for host in read]
-    found = across(results, [host.name for host in group.hosts], names=names, unseen=unseen)
-    return [finding.to_dict() for finding in found]
+    return index_across(results, [host.name for host in group.hosts], names=names, unseen=unseen)
 
 
 def across_clusters(groups: Sequence[Group]) -> list[tuple[str, dict[str, Any]]]:
@@ -126,6 +134,12 @@ def _indexes(host: Host) -> Mapping[str, Any]:
     """What a host said of its indexes; empty where it could not look."""
     result = host.answered().get("index", {})
     return result if "databases" in result.get("facts", {}) else {}
+
+
+def _health(host: Host) -> Mapping[str, Any] | None:
+    """What a host said of its health; None where it could not look."""
+    result = host.answered().get("health", {})
+    return result if "capacity" in result.get("facts", {}) else None
 
 
 def _first_line(text: str | None) -> str:
