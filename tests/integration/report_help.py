@@ -19,6 +19,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.
 )
 
 from .harness.cluster import Cluster
+from .harness.template import SUPERUSER
 
 REPORTER = "reporter"
 
@@ -70,8 +71,11 @@ def standby_of(primary: Cluster, name: str = "second", **settings: str) -> Clust
     primary.sql("SELECT pg_create_physical_replication_slot(%s)", name)
     primary.program(
         "pg_basebackup",
-        *("-D", str(standby.data_directory), "-d", f"{primary.dsn()} application_name={name}"),
-        *("-R", "-S", name, "-c", "fast", "--no-sync", "-X", "stream"),
+        *("-D", str(standby.data_directory), "-d", primary.dsn(), "-S", name),
+        *("-c", "fast", "--no-sync", "-X", "stream"),
     )
-    standby.set(hot_standby="on")
+    # Not by -R: the options of a newer program would be unknown to the library that the server finds.
+    place = f"host={primary.socket_directory} port={primary.port} user={SUPERUSER} application_name={name}"
+    standby.set(primary_conninfo=place, primary_slot_name=name)
+    (standby.data_directory / "standby.signal").touch()
     return standby.start()
