@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,13 @@ def each_major(*every_run: int) -> list[Any]:
     return [
         pytest.param(major, marks=() if major in chosen else pytest.mark.matrix) for major in installations()
     ]
+
+
+def a_major_a_day(*, least: int = 0) -> list[Any]:
+    """Parameters of a test: all majors (from ``least``) in the matrix, at every run the one whose turn it is today."""
+    majors = [major for major in installations() if major >= least]
+    today = majors[date.today().toordinal() % len(majors)]
+    return [pytest.param(major, marks=() if major == today else pytest.mark.matrix) for major in majors]
 
 
 def _names(place: str) -> list[str]:

@@ -24,6 +24,8 @@ from .request import ATTEMPTED, PoolerRequest
 from .settings import Version
 
 _POLL_SECONDS = 0.02
+#: A daemon hands over to a child of a child: for a moment there may be none of them to be seen.
+_PATIENCE_SECONDS = 3.0
 _ROLLING_SIGNALS: Version = (1, 23)
 _LISTENING = "0A"
 
@@ -117,13 +119,12 @@ def wait_ready(request: PoolerRequest, *, timeout: float, since: int) -> Process
 
     Raises :class:`Failed` (``pooler-did-not-start``) with its own words.
     """
-    deadline = time.monotonic() + timeout
-    seen = False
-    patience = time.monotonic() + 3
+    begun = time.monotonic()
+    deadline, last_seen = begun + timeout, None
     while True:
         process = find(request.config_file)
         if process is not None:
-            seen = True
+            last_seen = time.monotonic()
             try:
                 with console(
                     request.setting("unix_socket_dir"), request.port, attempted=ATTEMPTED, timeout=3
@@ -133,9 +134,10 @@ def wait_ready(request: PoolerRequest, *, timeout: float, since: int) -> Process
             except KeeperError as error:
                 last = error.happened
         else:
-            last = "its process has ended" if seen else "it has no process"
+            last = "it has no process" if last_seen is None else "its process has ended"
         now = time.monotonic()
-        if now > deadline or (process is None and (seen or now > patience)):
+        alone = now - (begun if last_seen is None else last_seen)
+        if now > deadline or (process is None and alone > _PATIENCE_SECONDS):
             raise did_not_start(words(request, since) or last)
         time.sleep(_POLL_SECONDS)
 
