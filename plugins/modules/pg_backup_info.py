@@ -104,7 +104,9 @@ windows:
   sample:
     - timeline: 1
 gaps:
-  description: Stretches of WAL that are missing or damaged between two windows.
+  description:
+    - Stretches of WAL that are missing or damaged between two windows. What the policy has let go, because it promises
+      no more than the backup before it, is none.
   returned: success
   type: list
   elements: dict

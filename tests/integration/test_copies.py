@@ -94,10 +94,17 @@ def test_a_path_that_is_not_mounted_is_refused(busy: Cluster, sandbox: Sandbox) 
 def test_s3_over_tls_gets_everything(busy: Cluster, vault: ObjectStore) -> None:
     describe(busy, cloud=vault.wish())
     result = busy.keeper("copy").expect(0)["copies"]["cloud"]
+    read = [path for method, path in vault.requests if method == "GET" and path.endswith(".zst")]
     ours = files_of(busy.repository / "main")
     assert {key: vault.bytes_of(f"pg/main/{key}") for key in ours} == ours
     assert result["sent"]["objects"] == len(ours)
+    # The store tells SHA-256 and MD5 of what it has, so nothing is read again.
+    assert result["sent"]["checked"] == {"store": len(ours)}
+    assert read == []
+    # What is found of the files here says nothing of the copy's, and is not sent.
+    busy.keeper("verify").expect(0)
     assert busy.keeper("copy").expect(0)["changed"] is False
+    assert not vault.objects("pg/main/evidence/verify")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from ..repository.leftovers import leftovers
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from .health import Facts
-from .kept import retention_facts
+from .kept import promised_since, retention_facts
 from .pages import describe
 from .state import ask_server, ready_segments, repository_disk
 from .streaming import ask_streaming
@@ -81,7 +81,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
             if one.page_faults is not None
         ],
         "windows": [window.to_dict() for window in found],
-        "gaps": gaps(found),
+        "gaps": _gaps(config, repository, catalog, archive, mine, found),
         "newest_commit": _newest_commit(found),
         "archive": archive.to_dict() if archive else {"error": archive_error},
         "conflicts": conflicts(repository, system_id) if system_id else [],
@@ -106,6 +106,20 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
         ),
         "objectives": config.objectives.to_dict(),
     }
+
+
+def _gaps(
+    config: ClusterConfig,
+    repository: Repository,
+    catalog: Catalog,
+    archive: Archive | None,
+    mine: list[Backup],
+    found: list[Window],
+) -> list[dict[str, Any]]:
+    """Of what is promised: without a break nobody has to ask what that is."""
+    if archive is None or not any(window.broken for window in found):
+        return []
+    return gaps(found, promised_since(config, repository, catalog, archive, mine))
 
 
 def summary(backup: Backup) -> dict[str, Any]:

@@ -9,15 +9,19 @@ from datetime import datetime
 from typing import Any
 
 from ..cluster.config import ClusterConfig
-from ..core.clock import format_utc, parse_utc
+from ..core.clock import format_utc, parse_utc, utc_now
 from ..core.errors import KeeperError
 from ..core.locks import owner_alive
 from ..core.sayings import LANGUAGES, Both, joined, span
-from ..repository.catalog import Catalog
+from ..repository.catalog import Backup, Catalog
 from ..repository.layout import Repository
 from ..repository.leases import list_leases
+from ..retention.choice import choose, promised
 from ..retention.expiry import last_expiry
+from ..retention.policy import Policy
+from ..retention.state import RetentionState, SystemState
 from ..retention.words import why, word
+from ..wal.archive import Archive
 from .health import FAILED, OK, WARNING, Check
 from .windows import Window
 
@@ -48,6 +52,30 @@ def retention_facts(
             if lease.active
         ],
     }
+
+
+def promised_since(
+    config: ClusterConfig, repository: Repository, catalog: Catalog, archive: Archive, mine: Sequence[Backup]
+) -> dict[str, bool]:
+    """Label -> whether the policy promises every moment since this backup of the archive's system."""
+    policy = config.retention or remembered_policy(repository)
+    if policy is None:
+        return {}
+    systems = tuple(SystemState(system, archive) for system in {one.system_id for one in mine})
+    return promised(choose(policy, RetentionState(utc_now(), catalog, systems)), mine)
+
+
+def remembered_policy(repository: Repository) -> Policy | None:
+    """By which the last expiry went, where nobody says: what it let go is not missed."""
+    try:
+        last = last_expiry(repository)
+    except KeeperError:
+        return None
+    described = (last or {}).get("policy")
+    if not isinstance(described, dict):
+        return None
+    known = Policy.__dataclass_fields__
+    return Policy(**{name: value for name, value in described.items() if name in known})
 
 
 def expiry_check(facts: dict[str, Any], now: datetime) -> Check:

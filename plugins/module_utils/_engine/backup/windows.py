@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -68,11 +68,16 @@ def windows(backups: Sequence[BackupFacts], archive: Archive) -> list[Window]:
     return found
 
 
-def gaps(found: Sequence[Window]) -> list[dict[str, Any]]:
-    """What ends windows before the end of the archive does; each once."""
+def gaps(found: Sequence[Window], promised: Mapping[str, bool] | None = None) -> list[dict[str, Any]]:
+    """What ends windows before the end of the archive does; each once.
+
+    ``promised``: label -> whether every moment since is; WAL that the policy has let go behind a backup that is kept
+    for itself is no gap. Without it: of all.
+    """
     seen: dict[tuple[str, str], dict[str, Any]] = {}
     for window in found:
-        if window.broken is not None:
+        wanted = not window.backups or any((promised or {}).get(label, True) for label in window.backups)
+        if window.broken is not None and wanted:
             key = (window.broken.code, window.broken.first)
             seen.setdefault(key, describe_break(window.timeline, window.broken))
     return list(seen.values())

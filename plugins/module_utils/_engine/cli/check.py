@@ -16,7 +16,7 @@ from ..watch.check_there import check_there
 from ..watch.finding import FAILED, Finding
 from ..watch.metrics import write_metrics
 from ..watch.notify import tell_check
-from .expire import add_root
+from .configured import add_root
 from .notify import complain
 
 Outcome = tuple[dict[str, Any], list[str]]

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""The commands that a person runs: arguments in, one result out, as text or as JSON."""
+"""The commands that a person runs: arguments in, one result out, as text or as JSON.
+
+Schedules run them every few minutes, so only the one that is asked for is imported: all of them take four times as
+long to load as the smallest. That happens here, before anything is done and before another user is become.
+"""
 
 from __future__ import annotations
 
@@ -11,42 +15,23 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from ..backup.base import BackupRequest, backup
-from ..backup.info import information
-from ..backup.kept import expiry_lines
-from ..cluster.config import BACKUP_KINDS, ClusterConfig
+from ..cluster.config import ClusterConfig
 from ..cluster.disks import nearest_existing
 from ..cluster.repository_host import described_there
 from ..core import privilege
-from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, Refused, unexpected
-from ..core.progress import Progress
-from ..core.sizes import parse_duration
-from ..recovery.card import done_card, error_card, plan_card
-from ..recovery.operation import restore, show_plan, undo
-from ..recovery.request import RestoreRequest, target_from
-from ..repository.engine import NativeEngine
-from ..repository.layout import Repository, is_elsewhere
-from ..wal.index import WalIndex
-from . import show
-from .check import add_check, check_command, unknown
-from .copy import add_copy, copy_command
-from .dump import add_dump, dump_command
-from .expire import add_expire, add_pin, expire_command, pin_command, repository_there
-from .history import add_history, history_command
-from .load import add_load, load_command
+from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, unexpected
+from ..recovery.card import error_card
+from ..repository.layout import Repository
+from .configured import act_as_owner, load_configuration, repository_there
 from .notify import add_notify, kept, notify_command
-from .runbook import after_backup, runbook_result
-from .tune import add_options as add_tune_options
-from .tune import tune_command
-from .verify import add_verify, verify_command
 
-CONFIGURATION_DIRECTORY = "/etc/dbkeeper"
 Outcome = tuple[dict[str, Any], list[str]]
+Command = Callable[[argparse.Namespace, ClusterConfig, str], Outcome]
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Parse, run, print. Every error comes out as code, attempted, happened, remedy."""
-    options = _parser().parse_args(arguments)
+    options = _parser(arguments).parse_args(arguments)
     language = options.lang or _language_of_environment()
     cluster = options.cluster or "?"
     try:
@@ -57,12 +42,14 @@ def run_command(arguments: Sequence[str]) -> int:
             cluster = config.cluster
             language = options.lang or config.language or language
             act_as_owner(config)
-            command: Callable[[argparse.Namespace, ClusterConfig, str], Outcome] = options.command
+            command: Command = options.command
             result, lines = _foreseen(command, options, config, language)
     except KeeperError as error:
         if options.json:
             _say(_as_json({"changed": False, "error": error.to_dict()}))
         elif getattr(options, "nagios", False):
+            from .check import unknown
+
             status, line = unknown(error, cluster)
             _say(line)
             return status
@@ -76,7 +63,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _foreseen(
-    command: Callable[[argparse.Namespace, ClusterConfig, str], Outcome],
+    command: Command,
     options: argparse.Namespace,
     config: ClusterConfig,
     language: str,
@@ -116,141 +103,158 @@ def _as_json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def load_configuration(cluster: str | None, path: str | None) -> ClusterConfig:
-    """The configuration named on the command line; without a name, the only one there is."""
-    if path is not None:
-        return ClusterConfig.load(path)
-    if cluster is not None:
-        return ClusterConfig.load(f"{CONFIGURATION_DIRECTORY}/{cluster}.json")
-    try:
-        names = sorted(name[:-5] for name in os.listdir(CONFIGURATION_DIRECTORY) if name.endswith(".json"))
-    except FileNotFoundError:
-        names = []
-    if len(names) != 1:
-        raise Refused(
-            "cluster-missing",
-            attempted="find the cluster's configuration",
-            happened=f"{len(names)} clusters are configured in {CONFIGURATION_DIRECTORY}: {', '.join(names) or 'none'}",
-            remedy="Name one with --cluster; the backup role writes the configuration.",
-        )
-    return ClusterConfig.load(f"{CONFIGURATION_DIRECTORY}/{names[0]}.json")
-
-
-def act_as_owner(config: ClusterConfig) -> None:
-    """From here on be the owner of the data directory (or of the nearest one above, when it is gone)."""
-    privilege.assume(privilege.owner_of(nearest_existing(config.data_directory)))
-
-
 def _language_of_environment() -> str:
     return "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
 
 
-def _repository(config: ClusterConfig) -> Repository:
-    repository = config.open_repository()
-    repository.require("use the repository")
-    return repository
+def _info(_parser: argparse.ArgumentParser) -> Command:
+    from .info import info_command
+
+    return info_command
 
 
-def _info(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    result = information(config, _repository(config))
-    return result, show.information(result) + expiry_lines(result["retention"], language)
+def _check(parser: argparse.ArgumentParser) -> Command:
+    from .check import add_check, check_command
+
+    add_check(parser)
+    return check_command
 
 
-def _backup(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    age = parse_duration(options.max_age, attempted="understand --max-age") if options.max_age else None
-    request = BackupRequest(label=options.label, max_age_seconds=age, kind=options.kind)
-    repository = _repository(config)
-    result = backup(config, repository, request, check=options.check)
-    if result["executed"]:
-        result["rescue"] = after_backup(config, repository, options.config)
-    return result, show.backup(result)
+def _history(parser: argparse.ArgumentParser) -> Command:
+    from .history import add_history, history_command
+
+    add_history(parser)
+    return history_command
 
 
-def _request(options: argparse.Namespace) -> RestoreRequest:
-    target, asked = target_from(
-        time=options.target_time,
-        lsn=options.target_lsn,
-        xid=options.target_xid,
-        name=options.target_name,
-        latest=options.latest,
-        immediate=options.immediate,
-        inclusive=not options.exclusive,
-        timeline=options.timeline,
-        allow_idle_gap=options.allow_idle_gap,
-    )
-    mapping = dict(item.split("=", 1) for item in options.tablespace or [] if "=" in item)
-    if len(mapping) != len(options.tablespace or []):
-        raise Refused(
-            "tablespace-malformed",
-            attempted="understand --tablespace",
-            happened="a mapping is not of the form OLD=NEW",
-            remedy="Write --tablespace /old/directory=/new/directory.",
-        )
-    return RestoreRequest(
-        target,
-        asked,
-        backup=options.backup,
-        tablespace_map=mapping,
-        again=options.again,
-        accept_unarchived=options.accept_unarchived,
-        skip_backup=options.skip_backup,
-        accept_page_faults=options.accept_page_faults,
-        verify_amcheck=options.amcheck,
-        accept_collation_change=options.accept_collation_change,
-        accept_missing_libraries=options.accept_missing_libraries,
-        accept_other_system=options.accept_other_system,
-        use_partial=options.use_partial,
-    )
+def _notify(parser: argparse.ArgumentParser) -> Command:
+    add_notify(parser)
+    return notify_command
 
 
-def _plan(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    result = show_plan(config, _request(options), source=_source(options))
-    return result, plan_card(result, language)
+def _backup(parser: argparse.ArgumentParser) -> Command:
+    from .backup import add_backup, backup_command
+
+    add_backup(parser)
+    return backup_command
 
 
-def _restore(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    if options.check:
-        return _plan(options, config, language)
-    result = restore(config, _request(options), confirm=options.confirm, source=_source(options))
-    return result, done_card(result, language) if result["executed"] else plan_card(result, language)
+def _load(parser: argparse.ArgumentParser) -> Command:
+    from .load import add_load, load_command
+
+    add_load(parser)
+    return load_command
 
 
-def _source(options: argparse.Namespace) -> str | None:
-    """A path, made absolute, or a place elsewhere."""
-    given: str | None = options.repository
-    return given if given is None or is_elsewhere(given) else os.path.abspath(given)
+def _dump(parser: argparse.ArgumentParser) -> Command:
+    from .dump import add_dump, dump_command
+
+    add_dump(parser)
+    return dump_command
 
 
-def _undo(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    result = undo(config, confirm=options.confirm, check=options.check)
-    return result, show.undo(result)
+def _plan(parser: argparse.ArgumentParser) -> Command:
+    from .recover import add_target, plan_command
+
+    add_target(parser)
+    return plan_command
 
 
-def _runbook(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    return runbook_result(config, _repository(config), options.config, language, keep=options.keep)
+def _restore(parser: argparse.ArgumentParser) -> Command:
+    from .recover import add_restore, restore_command
+
+    add_restore(parser)
+    return restore_command
 
 
-def _index(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
-    repository = _repository(config)
-    engine = NativeEngine(repository)
-    archives = {}
-    progress = Progress(f"{config.state_directory}/progress.json", "index")
-    for system_id in repository.system_ids():
-        progress.phase("read", note=f"system {system_id}")
-        archive = WalIndex(repository.index(system_id)).refresh(
-            engine.wal_source(system_id),
-            config.bin_directory,
-            progress=lambda done, total: progress.update(done, total=total),
-            anew=options.rebuild,
-        )
-        archives[system_id] = archive.report
-    progress.finish("done")
-    changed = any(report["indexed"] or report["removed"] for report in archives.values())
-    result = {"changed": changed, "archives": archives}
-    return result, show.index(result)
+def _undo(parser: argparse.ArgumentParser) -> Command:
+    from .recover import add_undo, undo_command
+
+    add_undo(parser)
+    return undo_command
 
 
-def _parser() -> argparse.ArgumentParser:
+def _runbook(parser: argparse.ArgumentParser) -> Command:
+    from .runbook import add_runbook, runbook_command
+
+    add_runbook(parser)
+    return runbook_command
+
+
+def _index(parser: argparse.ArgumentParser) -> Command:
+    from .info import add_index, index_command
+
+    add_index(parser)
+    return index_command
+
+
+def _copy(parser: argparse.ArgumentParser) -> Command:
+    from .copy import add_copy, copy_command
+
+    add_copy(parser)
+    return copy_command
+
+
+def _expire(parser: argparse.ArgumentParser) -> Command:
+    from .expire import add_expire, expire_command
+
+    add_expire(parser)
+    return expire_command
+
+
+def _verify(parser: argparse.ArgumentParser) -> Command:
+    from .verify import add_verify, verify_command
+
+    add_verify(parser)
+    return verify_command
+
+
+def _pin(parser: argparse.ArgumentParser) -> Command:
+    from .expire import add_pin, pin_command
+
+    add_pin(parser, pinned=True)
+    return pin_command
+
+
+def _unpin(parser: argparse.ArgumentParser) -> Command:
+    from .expire import add_pin, pin_command
+
+    add_pin(parser, pinned=False)
+    return pin_command
+
+
+def _tune(parser: argparse.ArgumentParser) -> Command:
+    from .tune import add_options, tune_command
+
+    add_options(parser)
+    return tune_command
+
+
+#: Name -> what it is for, and what loads it: options are added, the command is returned.
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], Command]]] = {
+    "info": ("show backups, recovery windows, gaps, and what is running", _info),
+    "check": ("hold the facts against the objectives; exit 3 when they are not met", _check),
+    "history": ("show which runs there were, how each ended, and what is usual", _history),
+    "notify": ("tell those who are named in the description, or show what is open", _notify),
+    "backup": ("take a base backup", _backup),
+    "load": ("load a dump, prove its rows, and put it in a database's place", _load),
+    "dump": ("dump databases, schemas or tables, listed back and with proof of rows", _dump),
+    "plan": ("prove that a target can be reached and show what a restore would do", _plan),
+    "restore": ("restore beside the live cluster, prove it, and swap", _restore),
+    "undo": ("put back what the last restore replaced, or abandon a half-done one", _undo),
+    "runbook": ("print how to restore this cluster by hand, here and on another host", _runbook),
+    "index": ("bring the WAL index up to date", _index),
+    "copy": ("send what is new to the copies, each object verified there", _copy),
+    "expire": ("delete what is not to be kept any more, proven before", _expire),
+    "verify": ("see whether what is stored is still what was stored", _verify),
+    "pin": ("keep a backup until it is unpinned", _pin),
+    "unpin": ("give a pinned backup back to the policy", _unpin),
+    "tune": ("show the settings that suit this host, each with its reason", _tune),
+}
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """With the options of the command that is asked for; of all others the names."""
     parser = argparse.ArgumentParser(
         prog="dbkeeper", description="Back up PostgreSQL, prove what can be restored, and restore it."
     )
@@ -266,103 +270,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[..., Outcome], text: str, parents: Sequence[Any] = ()) -> Any:
-        sub = commands.add_parser(name, help=text, description=text, parents=[common, *parents])
-        sub.set_defaults(command=command, verb=name)
-        return sub
-
-    target = _target_options()
-    add("info", _info, "show backups, recovery windows, gaps, and what is running")
-    add_check(
-        add("check", check_command, "hold the facts against the objectives; exit 3 when they are not met")
-    )
-    add_history(
-        add("history", history_command, "show which runs there were, how each ended, and what is usual")
-    )
-    add_notify(
-        add("notify", notify_command, "tell those who are named in the description, or show what is open")
-    )
-    sub = add("backup", _backup, "take a base backup")
-    sub.add_argument("--label", help="a name of your own; done when a verified backup has it")
-    sub.add_argument(
-        "--max-age", metavar="DURATION", help="nothing to do if a verified backup is younger: 24h, 7d"
-    )
-    sub.add_argument(
-        "--kind",
-        choices=BACKUP_KINDS,
-        help="auto: incremental where that is possible; otherwise what the description says",
-    )
-    sub.add_argument("--check", action="store_true", help="show the plan only")
-    add_load(add("load", load_command, "load a dump, prove its rows, and put it in a database's place"))
-    add_dump(
-        add("dump", dump_command, "dump databases, schemas or tables, listed back and with proof of rows")
-    )
-    add("plan", _plan, "prove that a target can be reached and show what a restore would do", [target])
-    sub = add("restore", _restore, "restore beside the live cluster, prove it, and swap", [target])
-    sub.add_argument("--confirm", metavar="NAME", help="the cluster's name, to say that you mean it")
-    sub.add_argument("--check", action="store_true", help="the same as plan")
-    sub = add("undo", _undo, "put back what the last restore replaced, or abandon a half-done one")
-    sub.add_argument("--confirm", metavar="NAME", help="the cluster's name, to say that you mean it")
-    sub.add_argument("--check", action="store_true", help="show what would be done")
-    sub = add("runbook", _runbook, "print how to restore this cluster by hand, here and on another host")
-    sub.add_argument("--keep", action="store_true", help="bring the copy in the repository up to date, too")
-    sub = add("index", _index, "bring the WAL index up to date")
-    sub.add_argument("--rebuild", action="store_true", help="read the whole archive again")
-    add_copy(add("copy", copy_command, "send what is new to the copies, each object verified there"))
-    add_expire(add("expire", expire_command, "delete what is not to be kept any more, proven before"))
-    add_verify(add("verify", verify_command, "see whether what is stored is still what was stored"))
-    add_pin(add("pin", pin_command, "keep a backup until it is unpinned"), pinned=True)
-    add_pin(add("unpin", pin_command, "give a pinned backup back to the policy"), pinned=False)
-    add_tune_options(add("tune", tune_command, "show the settings that suit this host, each with its reason"))
+    for name, (text, load) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text, parents=[common])
+        if arguments[:1] == [name]:
+            sub.set_defaults(command=load(sub), verb=name)
     commands.add_parser("receive", help="stream WAL as it is written, in the foreground: --cluster NAME")
     commands.add_parser("archive-push", help="archive_command: --cluster NAME %%p")
     commands.add_parser("archive-get", help="restore_command of a staged restore: --plan FILE %%f %%p")
     return parser
-
-
-def _target_options() -> argparse.ArgumentParser:
-    target = argparse.ArgumentParser(add_help=False)
-    target.add_argument(
-        "--target-time", metavar="TIME", help="with offset or zone: '2026-11-21 03:04:05 Asia/Tokyo'"
-    )
-    target.add_argument("--target-lsn", metavar="LSN", help="a position: 0/3000060")
-    target.add_argument("--target-xid", metavar="XID", help="a transaction id")
-    target.add_argument("--target-name", metavar="NAME", help="a restore point")
-    target.add_argument(
-        "--latest", action="store_true", help="the newest commit of this cluster; stops it first"
-    )
-    target.add_argument("--immediate", action="store_true", help="as soon as the backup is consistent")
-    target.add_argument("--exclusive", action="store_true", help="stop before the target instead of after it")
-    target.add_argument("--timeline", type=int, metavar="N", help="the branch on which the target lies")
-    target.add_argument(
-        "--allow-idle-gap", action="store_true", help="take the end of the archive if nothing follows"
-    )
-    target.add_argument(
-        "--repository",
-        metavar="DIR",
-        help="restore from this repository, such as a copy that was brought back",
-    )
-    target.add_argument("--backup", metavar="LABEL", help="start from this backup")
-    target.add_argument("--tablespace", action="append", metavar="OLD=NEW", help="put a tablespace elsewhere")
-    target.add_argument("--again", action="store_true", help="repeat a restore that was done before")
-    target.add_argument(
-        "--accept-unarchived", action="store_true", help="latest: lose what a crash left unarchived"
-    )
-    target.add_argument(
-        "--accept-other-system", action="store_true", help="put aside another cluster that lies in the place"
-    )
-    target.add_argument("--use-partial", action="store_true", help="take in unfinished segments (.partial)")
-    target.add_argument(
-        "--accept-page-faults", action="store_true", help="start from a backup with damaged pages, too"
-    )
-    target.add_argument(
-        "--amcheck", action="store_true", help="check every table and index (pg_amcheck) before the swap"
-    )
-    target.add_argument(
-        "--accept-collation-change", action="store_true", help="restore where text is ordered otherwise"
-    )
-    target.add_argument(
-        "--accept-missing-libraries", action="store_true", help="restore where libraries of extensions lack"
-    )
-    target.add_argument("--skip-backup", action="store_true", help="no new base backup at the end")
-    return target

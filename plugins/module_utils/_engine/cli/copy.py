@@ -13,7 +13,7 @@ from ..copies import words
 from ..copies.back import back_to, bring_back, list_copies
 from ..copies.operation import copy, prepare_copies
 from ..repository.layout import Repository
-from .expire import add_root, required_there
+from .configured import add_root, required_there
 
 Outcome = tuple[dict[str, Any], list[str]]
 

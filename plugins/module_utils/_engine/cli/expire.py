@@ -15,23 +15,13 @@ from ..backup.expire import (
     policy_of,
 )
 from ..cluster.config import ClusterConfig
-from ..cluster.repository_host import DIRECTORY, RepositoryHost
-from ..core.errors import Refused
 from ..repository.layout import Repository
 from ..retention.expiry import pin
 from ..retention.policy import Policy
 from ..retention.words import lines, word
+from .configured import add_root
 
 Outcome = tuple[dict[str, Any], list[str]]
-
-
-def add_root(parser: argparse.ArgumentParser) -> None:
-    """For a host that has the repository and no cluster."""
-    parser.add_argument(
-        "--root",
-        metavar="DIR",
-        help="on the repository's host: its directory, with --cluster",
-    )
 
 
 def add_expire(parser: argparse.ArgumentParser) -> None:
@@ -94,31 +84,3 @@ def _policy(options: argparse.Namespace, described: Policy | None) -> Policy | N
 def _pin_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
     result = pin(repository, options.label, pinned=options.pinned)
     return result, [word("pin" if options.pinned else "unpin", language, label=options.label)]
-
-
-def repository_there(options: argparse.Namespace) -> Repository:
-    """The repository that ``--root`` and ``--cluster`` name. Raises :class:`Refused`."""
-    if options.cluster is None:
-        raise Refused(
-            "cluster-missing",
-            attempted=f"use the repository {options.root}",
-            happened="--root needs --cluster",
-            remedy=f"dbkeeper … --root {options.root} --cluster NAME; NAME is a directory there.",
-        )
-    return Repository(options.root, options.cluster)
-
-
-def required_there(options: argparse.Namespace, repository: Repository, what: str) -> RepositoryHost:
-    """The description of a repository, for a command that is nothing without. Raises :class:`Refused`
-    ``repository-not-described``."""
-    found: RepositoryHost | None = options.described
-    if found is None:
-        raise Refused(
-            "repository-not-described",
-            attempted=f"use what is described of the repository {repository.path}: {what}",
-            happened=f"no file in {DIRECTORY} names this repository and this cluster",
-            remedy=f"Write {DIRECTORY}/{repository.cluster}.json, readable by the repository's owner (role variables "
-            "backup_repository_copies and backup_repository_notify, or by hand: docs/repository-elsewhere.md).",
-            details={"repository": repository.root, "cluster": repository.cluster},
-        )
-    return found

@@ -19,7 +19,7 @@ from ..watch.known import history_of
 from ..watch.record import OPERATIONS
 from ..watch.trends import size_of
 from ..watch.words import operation_name, say
-from .expire import add_root
+from .configured import add_root
 
 Outcome = tuple[dict[str, Any], list[str]]
 _LAST = 20

@@ -7,18 +7,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..cluster.config import ClusterConfig
 from ..cluster.repository_host import Described
 from ..repository.layout import Repository
-from ..watch.check import check
-from ..watch.check_there import check_there
 from ..watch.notify import is_open, retry, standing, summarize, tell_run, trial_of_channels
 from ..watch.notify_text import subject_of
 from ..watch.record import OPERATIONS, Run, recording
 from ..watch.words import say
-from .expire import add_root, required_there
+from .configured import add_root, required_there
 
 Outcome = tuple[dict[str, Any], list[str]]
 
@@ -32,18 +30,18 @@ def add_notify(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--retry", action="store_true", help="send what could not be delivered and is due again"
     )
-    what.add_argument("--summary", action="store_true", help="send how things stand; once a day")
+    what.add_argument("--summary", action=_Summary, nargs=0, help="send how things stand; once a day")
     parser.add_argument("--again", action="store_true", help="a summary although there was one today")
 
 
 def notify_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """With none of the options: what is open, and what waits."""
-    return _notify(options, config, language, lambda: check(config, config.open_repository()))
+    return _notify(options, config, language, lambda: options.summary.here(config, config.open_repository()))
 
 
 def _notify_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:
     host = required_there(options, repository, "who is told")
-    return _notify(options, host, language, lambda: check_there(host, repository))
+    return _notify(options, host, language, lambda: options.summary.there(host, repository))
 
 
 def _notify(
@@ -75,6 +73,21 @@ def _notify(
         values = {"kind": say(f"kind_{one['kind']}", language), "what": subject_of(one["key"], language)}
         lines.append(say("standing_waits", language, channels=", ".join(one["channels"]), **values))
     return result, lines or [say("standing_none", language)]
+
+
+class _Look(NamedTuple):
+    here: Callable[..., dict[str, Any]]
+    there: Callable[..., dict[str, Any]]
+
+
+class _Summary(argparse.Action):
+    """Checking takes much to load, and only a summary needs it: it is loaded where the word is read."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        from ..watch.check import check
+        from ..watch.check_there import check_there
+
+        namespace.summary = _Look(check, check_there)
 
 
 def kept(

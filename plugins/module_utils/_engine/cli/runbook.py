@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import grp
 import os
 import socket
@@ -19,10 +20,25 @@ from ..core.files import make_directory, read_json, write_durable, write_json
 from ..recovery.runbook import PROGRAM, RESCUE, RunbookFacts, commands, runbook
 from ..repository.catalog import read_catalog
 from ..repository.layout import Repository
+from .configured import repository_of
 from .install import installed_stamp
 
 #: Language -> the name of the text in the repository.
 TEXTS = {"en": "RUNBOOK.md", "ja": "RUNBOOK.ja.md"}
+
+
+def add_runbook(parser: argparse.ArgumentParser) -> None:
+    """Options of ``runbook``."""
+    parser.add_argument(
+        "--keep", action="store_true", help="bring the copy in the repository up to date, too"
+    )
+
+
+def runbook_command(
+    options: argparse.Namespace, config: ClusterConfig, language: str
+) -> tuple[dict[str, Any], list[str]]:
+    """On the cluster's host."""
+    return runbook_result(config, repository_of(config), options.config, language, keep=options.keep)
 
 
 def runbook_facts(config: ClusterConfig, repository: Repository, config_path: str | None) -> RunbookFacts:

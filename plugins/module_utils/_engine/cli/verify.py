@@ -14,7 +14,7 @@ from ..watch.trial import trial
 from ..watch.verification import verify_cluster, verify_there
 from ..watch.verify import VerifyRequest
 from ..watch.verify_words import lines, trial_lines
-from .expire import add_root
+from .configured import add_root
 
 Outcome = tuple[dict[str, Any], list[str]]
 

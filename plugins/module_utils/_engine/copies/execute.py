@@ -24,8 +24,8 @@ from .sealing import Outgoing, Sealer
 from .sheets import PARTIAL, WHOLE, Kept, Sheet
 from .stores import COPYING, Store, Stored, Throttle
 
-#: A sheet of WAL is written so often at least; what a killed run sent after the last one is looked at again.
-_SHEET_EVERY = 64
+#: A sheet is written so often at least; what a killed run sent after the last time is looked at again.
+_SHEET_OBJECTS, _SHEET_BYTES = 64, 64 << 20
 #: Errors of one object; the others are tried all the same.
 _OF_ONE_OBJECT = ("copy-digest-wrong", "copy-source-damaged", "copy-conflict", "copy-sealing-failed")
 #: What is told when the repository's own expiry was faster.
@@ -95,7 +95,7 @@ class Execution:
         whole = one.group.kind in (BASE, DUMP)
         staged = _staged(one.group) if whole and one.fresh and self._store.renames else None
         sheet = one.sheet
-        unwritten = 0
+        unwritten = unwritten_bytes = 0
         deeds = list(one.deeds)
         failures: list[KeeperError] = []
         if staged is not None:
@@ -112,9 +112,10 @@ class Execution:
                     continue
                 sheet = sheet.having(deed.item.key, kept)
                 unwritten += 1
-                if unwritten >= (1 if whole and one.fresh else _SHEET_EVERY):
+                unwritten_bytes += kept.bytes
+                if unwritten >= _SHEET_OBJECTS or (whole and unwritten_bytes >= _SHEET_BYTES):
                     self._write(sheet)
-                    unwritten = 0
+                    unwritten = unwritten_bytes = 0
         except BaseException:
             if unwritten:
                 self._keep_what_can(sheet)

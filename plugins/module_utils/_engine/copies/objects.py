@@ -19,6 +19,7 @@ from typing import Any
 from ..core.errors import Failed
 from ..repository.catalog import ENTRY, Backup, read_catalog
 from ..repository.dumps import DUMP_ENTRY
+from ..repository.evidence import is_verification
 from ..repository.layout import Repository
 
 WAL = "wal"
@@ -154,9 +155,15 @@ def _gather(groups: dict[str, list[Item]], root: str, key: str) -> None:
 
 def _papers(root: str) -> Iterator[Group]:
     for directory in _PAPERS:
-        items = tuple(_item(root, key, mutable=True) for key in sorted(_below(root, directory)))
+        keys = [key for key in sorted(_below(root, directory)) if not _is_of_here(key)]
+        items = tuple(_item(root, key, mutable=True) for key in keys)
         if items:
             yield Group(f"papers/{directory}", PAPERS, items)
+
+
+def _is_of_here(key: str) -> bool:
+    directory, _slash, name = key.partition("/")
+    return directory == "evidence" and is_verification(name.removesuffix(".json"))
 
 
 def _below(root: str, directory: str) -> Iterator[str]:

@@ -160,7 +160,7 @@ class S3Store:
         return self._sure(key, length, sha.hexdigest(), upload.etag, upload.checksum)
 
     def _put_small(self, key: str, data: bytes, md5: bytes, checksum: bytes, source: Source) -> None:
-        more = {"ChecksumSHA256": _text(checksum)} if self._client.checksums else {}
+        more = self._client.telling(_text(checksum))
         self._call(
             "put_object",
             f"copy {key}",
@@ -284,6 +284,10 @@ class S3Store:
         """Whether SHA-256 goes along."""
         return self._client.checksums
 
+    def telling(self, checksum: str) -> dict[str, str]:
+        """See :meth:`Client.telling`."""
+        return self._client.telling(checksum)
+
 
 class _Upload:
     """One object in parts."""
@@ -307,7 +311,7 @@ class _Upload:
         if known is not None and have and int(known["Size"]) == len(data):
             etag = str(known["ETag"])
         else:
-            more = {"ChecksumSHA256": _text(checksum)} if self._store.checksums else {}
+            more = self._store.telling(_text(checksum))
             answer = self._store.part_call(
                 "upload_part",
                 self._key,

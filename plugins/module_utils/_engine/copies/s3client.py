@@ -78,6 +78,10 @@ class Client:
         #: Whether the library can send SHA-256 with what is stored (from 1.24 on).
         self.checksums = "ChecksumSHA256" in members
 
+    def telling(self, checksum: str) -> dict[str, str]:
+        """What makes a store keep the SHA-256 (base64) of what it gets, and tell it: some ask for its name, too."""
+        return {"ChecksumSHA256": checksum, "ChecksumAlgorithm": "SHA256"} if self.checksums else {}
+
     def call(self, name: str, attempted: str, **values: Any) -> dict[str, Any]:
         """One request. Raises :class:`Missing`, :class:`Passing`, and what does not pass as KeeperError."""
         try:

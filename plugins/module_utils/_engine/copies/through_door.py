@@ -19,6 +19,7 @@ from ..cluster.wishes_copies import CopyWish
 from ..core.errors import KeeperError
 from ..repository.archive import push
 from ..repository.catalog import FAILED, RUNNING, VERIFIED, Backup, read_catalog
+from ..repository.evidence import is_verification
 from ..repository.layout import Repository
 from ..repository.opening import wal_source
 from ..repository.remote.client import RemoteRepository, remote_repository
@@ -105,7 +106,7 @@ def _missing_evidence(repository: Repository, there: RemoteRepository) -> dict[s
     known = set(there.documents("evidence"))
     found = {}
     for name, text in repository.documents("evidence").items():
-        if name not in known and isinstance(text, bytes):
+        if name not in known and isinstance(text, bytes) and not is_verification(name):
             found[name] = json.loads(text)
     return found
 

@@ -16,6 +16,11 @@ from .layout import Repository
 VERIFICATION = "verify"
 
 
+def is_verification(identity: str) -> bool:
+    """Whether it notes what was found of the files in this very repository: of a copy's it says nothing."""
+    return identity == VERIFICATION or identity.startswith(f"{VERIFICATION}-")
+
+
 def write_evidence(repository: Repository, identity: str, record: dict[str, Any]) -> str:
     """Keep a record under ``<identity>.json`` and return its path.
 
@@ -46,7 +51,7 @@ def list_evidence(repository: Repository) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     for identity, item in documents.items():
-        if identity == VERIFICATION or identity.startswith(f"{VERIFICATION}-"):
+        if is_verification(identity):
             continue
         try:
             if isinstance(item, OSError):

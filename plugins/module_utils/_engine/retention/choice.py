@@ -104,6 +104,20 @@ def _complete(backup: Backup) -> bool:
     return None not in (backup.timeline, backup.start_lsn, backup.stop_lsn, backup.stopped_at)
 
 
+def promised(choice: Choice | None, backups: Sequence[Backup]) -> dict[str, bool]:
+    """Label -> whether every moment since is promised. Without a policy, and where nothing is known: of all of them."""
+    unknown = {view.state.system_id for view in choice.systems if view.held is not None} if choice else set()
+    return {
+        backup.label: choice is None
+        or backup.system_id in unknown
+        or any(
+            system == backup.system_id and lsn <= (backup.start_lsn or 0)
+            for system, _timeline, lsn in choice.floors
+        )
+        for backup in backups
+    }
+
+
 def lives(line: Line, view: SystemView, age: Age) -> bool:
     """Whether something of the promise lies on the line: the present does, and what was lived through since."""
     young = line.age is not None and line.age.seconds <= age.seconds

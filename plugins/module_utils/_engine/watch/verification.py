@@ -7,13 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..backup.expire import live_position, local_repository
+from ..backup.kept import remembered_policy
 from ..cluster.config import ClusterConfig
-from ..core.errors import KeeperError
 from ..core.privilege import assume, owner_of
 from ..core.progress import Progress, read_progress
 from ..repository.layout import Repository
-from ..retention.expiry import last_expiry
-from ..retention.policy import Policy
 from .gentle import stand_back
 from .trial import sweep_if_idle
 from .verify import VerifyRequest, verify
@@ -58,16 +56,3 @@ def verify_there(
         policy=remembered_policy(repository),
         check=check,
     )
-
-
-def remembered_policy(repository: Repository) -> Policy | None:
-    """By which the last expiry went, where nobody says: what it let go is not missed."""
-    try:
-        last = last_expiry(repository)
-    except KeeperError:
-        return None
-    described = (last or {}).get("policy")
-    if not isinstance(described, dict):
-        return None
-    known = Policy.__dataclass_fields__
-    return Policy(**{name: value for name, value in described.items() if name in known})

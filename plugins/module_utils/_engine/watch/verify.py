@@ -21,7 +21,7 @@ from ..core.locks import locked
 from ..logical.shelf import Dump, read_shelf
 from ..repository.catalog import Backup
 from ..repository.layout import Repository
-from ..retention.choice import choose
+from ..retention.choice import choose, promised
 from ..retention.policy import Policy
 from ..retention.state import RetentionState, ask_state
 from .gentle import Throttle
@@ -30,7 +30,6 @@ from .verify_base import mark, signature_of, verify_base
 from .verify_dump import dump_signature, mark_dump, verify_dump
 from .verify_plan import BAD, FULL, GOOD, LOOK, PATIENCE, Item, Step, make_plan
 from .verify_record import Records, moment_text, record_name
-from .verify_wal import required_by
 
 Progress = Callable[[int, int, str], None]
 
@@ -366,7 +365,7 @@ class _Run:
         for told, system in zip(found, self.state.systems):
             if system.archive is not None:
                 mine = [one for one in self.state.catalog.usable() if one.system_id == system.system_id]
-                archives.judge(told, system.archive, mine, required_by(choice, mine), backups)
+                archives.judge(told, system.archive, mine, promised(choice, mine), backups)
             archives.keep(told)
         return found
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..backup.windows import Window, describe_break, windows
+from ..backup.windows import Window, gaps, windows
 from ..core.clock import format_utc
 from ..core.errors import KeeperError
 from ..repository.catalog import Backup
 from ..repository.layout import Repository
 from ..repository.source import NativeWalSource
-from ..retention.choice import Choice
 from ..wal.archive import Archive
 from ..wal.index import WalIndex
 from ..wal.segment import is_segment_name
@@ -113,32 +112,10 @@ def continuity(
             "timeline": line.timeline,
             **(_break(line) if line.broken else {}),
         }
-    missed = {
-        (item["code"], item["first"]): item
-        for item in (
-            describe_break(line.timeline, line.broken)
-            for line in lines
-            if line.broken is not None
-            and (not line.backups or any(required.get(label, True) for label in line.backups))
-        )
-    }
-    return found, list(missed.values())
+    return found, gaps(lines, required)
 
 
 def _break(line: Window | None) -> dict[str, Any]:
     if line is None or line.broken is None:
         return {"code": "segment-missing", "text": "the WAL that was written while it was taken is not there"}
     return {"code": line.broken.code, "text": line.broken.text, "first": line.broken.first}
-
-
-def required_by(choice: Choice | None, backups: Sequence[Backup]) -> dict[str, bool]:
-    """Label -> whether every moment since is promised. Without a policy: of all of them."""
-    if choice is None:
-        return {backup.label: True for backup in backups}
-    return {
-        backup.label: any(
-            system == backup.system_id and lsn <= (backup.start_lsn or 0)
-            for system, _timeline, lsn in choice.floors
-        )
-        for backup in backups
-    }
