@@ -20,7 +20,7 @@ description:
   - An index is called redundant when another one does all its work. Keys, operator classes, collations, order,
     predicate, included columns, uniqueness, constraints and replica identity are compared, names are not.
   - Whether an index is unused only all nodes of a cluster can tell. What this node knows of it is in RV(facts); the
-    playbook P(dbkeeper.ops.report#playbook) puts it together.
+    playbook C(dbkeeper.ops.report) puts it together.
   - The first run knows no earlier one. What needs a window of time is then graded V(insufficient), and says what is
     missing.
 extends_documentation_fragment:

@@ -98,7 +98,7 @@ def test_the_rank_does_not_depend_on_the_order_of_looking() -> None:
         for number in range(3)
     ]
     expected = ranked(findings)
-    assert [finding.severity for finding in expected] == [s for s in SEVERITIES for _ in range(12)]
+    assert [finding.severity for finding in expected] == [s for s in SEVERITIES for _number in range(12)]
     mixed = findings[:]
     random.Random(4).shuffle(mixed)
     assert ranked(mixed) == expected

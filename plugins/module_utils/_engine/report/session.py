@@ -210,7 +210,11 @@ class Look:
     def copy(self, query: str, *, what: str) -> list[list[str | None]] | None:
         """The same for many rows, as texts; ``query`` takes no values."""
         statement = f"{MARK} COPY ({query}) TO STDOUT"
-        return self._asked(lambda: sql.copied(self._connection, statement, attempted=f"look at {what}"), what)
+        said = self._asked(
+            lambda: [sql.copied(self._connection, statement, attempted=f"look at {what}")], what
+        )
+        # Reading it is our time, not the server's.
+        return None if said is None else sql.copied_rows(said[0])
 
     def _asked(self, question: Callable[[], list[T]], what: str) -> list[T] | None:
         if self.spent:

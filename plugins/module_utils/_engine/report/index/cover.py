@@ -124,9 +124,13 @@ def drops(database: Database) -> list[Cover]:
 
 def _of_table(indexes: tuple[Index, ...], subjects: list[Index], stays: dict[int, str]) -> Iterable[Cover]:
     gone: set[int] = set()
+    beginning: dict[object, list[Index]] = {}
+    for one in indexes:
+        beginning.setdefault(one.keys[0], []).append(one)
     # Short ones first: whoever covers a longer one covers what that one covers as well, so its cover remains.
     for index in sorted(subjects, key=lambda one: (len(one.keys), len(one.include), -one.oid)):
-        candidates = [by for by in indexes if by.oid not in gone and covers(by, index)]
+        alike = beginning[index.keys[0]]
+        candidates = [by for by in alike if by.oid not in gone and covers(by, index)]
         twins = [by for by in candidates if same(by, index)]
         if twins and not any(by.oid in stays for by in twins) and index.oid == _keeper([index, *twins]).oid:
             # The one that stays of a group; the longer ones may cover it all the same.
