@@ -86,6 +86,19 @@ options:
       kept_per_class:
         description: Findings of one class that are shown, the worst. By default 500.
         type: int
+  missing_indexes:
+    description:
+      - How indexes that are missing are looked for. The statements that take most time, of C(pg_stat_statements), are
+        planned and never executed.
+      - V(plans) tells of tables that are read as a whole. V(hypopg) plans again with hypothetical indexes, which needs
+        the extension C(hypopg) in the database. V(build) builds each index on a restored copy, and drops it again.
+    type: str
+    default: none
+    choices: [none, plans, hypopg, build]
+  is_copy:
+    description: Says that the server is a restored copy, on which O(missing_indexes=build) may build.
+    type: bool
+    default: false
   time_budget:
     description: Seconds that the whole look may take. What was not reached is named in RV(not_seen).
     type: float
@@ -162,6 +175,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.report.index.limits import Limits
 from ..module_utils._engine.report.index.look import Request, look_at
+from ..module_utils._engine.report.missing.trying import MODES
 from ..module_utils._module import CONNECTION_OPTIONS, serve
 
 ACCEPTED = {
@@ -189,6 +203,8 @@ def main() -> None:
             "state_directory": {"type": "path", "default": "/var/lib/dbkeeper/report"},
             "accepted": {"type": "list", "elements": "dict", "default": [], "options": ACCEPTED},
             "limits": {"type": "dict", "default": {}, "options": LIMITS},
+            "missing_indexes": {"type": "str", "default": "none", "choices": list(MODES)},
+            "is_copy": {"type": "bool", "default": False},
             "time_budget": {"type": "float", "default": 60},
         },
         supports_check_mode=True,
@@ -205,6 +221,8 @@ def main() -> None:
                 accepted=params["accepted"],
                 budget_seconds=params["time_budget"],
                 check=module.check_mode,
+                missing=params["missing_indexes"],
+                is_copy=params["is_copy"],
             )
         )
 

@@ -107,8 +107,10 @@ def _failed(error: psycopg.Error, statement: str, attempted: str) -> Failed:
 
 
 def copied(connection: psycopg.Connection[Any], statement: str, *, attempted: str) -> str:
-    """What ``COPY (...) TO STDOUT`` says, for :func:`copied_rows`: for many rows several times faster than :func:`rows`, and twenty
-    times where the driver is without its C part, as distributions have it. Raises :class:`Failed` (``sql-failed``)."""
+    """What ``COPY (...) TO STDOUT`` says, for :func:`copied_rows`. Raises :class:`Failed` (``sql-failed``).
+
+    For many rows it is several times faster than :func:`rows`, and twenty times where the driver is without its C part.
+    """
     driver = _driver(attempted)
     try:
         with connection.cursor() as cursor, cursor.copy(statement.encode()) as stream:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..baseline import Area, Baseline, Marks
 from ..finding import Finding, ranked
+from ..missing.trying import NONE, missing
 from ..session import Look, Node, moment
 from . import rules_load, rules_shape
 from .definitions import complete, read, wanted
@@ -44,6 +45,8 @@ class Request:
     accepted: Sequence[Mapping[str, Any]] = ()
     budget_seconds: float = 60.0
     check: bool = False
+    missing: str = NONE
+    is_copy: bool = False
 
 
 def look_at(request: Request) -> dict[str, Any]:
@@ -103,7 +106,12 @@ def _database(
         server_version_num=node.server_version_num,
     )
     past = compare(area, database, marks, moment(node.taken_at))
-    drafts, left_out = _bounded(judged(database, past, request.limits), request.limits.kept_per_class)
+    tried = missing(
+        look, database, request.missing, request.limits, login=request.login, is_copy=request.is_copy
+    )
+    drafts, left_out = _bounded(
+        [*judged(database, past, request.limits), *tried], request.limits.kept_per_class
+    )
     for word, count in sorted(left_out.items()):
         look.miss(f"{word} in database {name}", "bounded", str(count))
     if not database.statistics_seen:

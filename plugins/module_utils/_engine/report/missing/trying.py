@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Missing indexes (IX08) and wrong column orders (IX10): plans of the statements that take the time, and with an index.
+
+``plans`` only plans what is there; ``hypopg`` plans with hypothetical indexes, which exist in one session and nowhere
+else; ``build`` builds each on a restored copy, for real, and drops it again. Only what is asked for is done, and a
+database that nobody called a copy is never built on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...cluster import sql
+from ...core.errors import Failed, Refused
+from ..finding import HEURISTIC, HIGH, LOW, MEASURED, MEDIUM, VALIDATED
+from ..index.creating import create_sql
+from ..index.draft import CREATE, Create, Draft, draft, lack, write_rate
+from ..index.facts import Database, dotted, quoted
+from ..index.limits import SOURCES, Limits
+from ..query import text
+from ..session import Look
+from .candidates import Statement, Trial, Use, candidates, uses
+
+NONE, PLANS, HYPOPG, BUILD = "none", "plans", "hypopg", "build"
+MODES = (NONE, PLANS, HYPOPG, BUILD)
+_STATEMENTS_WORTH = 50
+_TRIALS_MOST = 60
+_LOAD_HIGH = 0.1
+_PLACE = """
+SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = %s
+"""
+_TOP = """
+SELECT queryid::text, query, sum(calls)::bigint, sum(total_exec_time + total_plan_time)::float8 FROM {place}
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND queryid IS NOT NULL
+GROUP BY queryid, query ORDER BY 4 DESC
+"""
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+def missing(
+    look: Look, database: Database, mode: str, limits: Limits, *, login: Mapping[str, Any], is_copy: bool
+) -> list[Draft]:
+    """Findings IX08 and IX10. Raises :class:`Refused` (``not-a-copy``): real indexes are built on a copy only."""
+    if mode == NONE:
+        return []
+    if mode == BUILD and not is_copy:
+        raise Refused(
+            "not-a-copy",
+            attempted="build candidates for missing indexes",
+            happened=f"nobody said that the server of database {database.name} is a restored copy",
+            remedy="Run it against a restored copy with is_copy: true, or try with missing_indexes: hypopg.",
+            details={"database": database.name},
+        )
+    statements = _statements(look)
+    place = _place(look, "hypopg") if mode == HYPOPG else None
+    if mode == HYPOPG and place is None:
+        look.miss("hypopg", "absent", f"CREATE EXTENSION hypopg in {database.name}, on a copy")
+    planner = _Planner(look, database, login)
+    with planner:
+        for statement in statements:
+            planner.learn(statement)
+        tried = list(_trials(planner, limits, mode, place)) if place or mode == BUILD else []
+    proven = list(_proven(database, planner, tried, limits))
+    # What was tried and saved nothing is not told of as if it might.
+    unproven = [] if place or mode == BUILD else list(_unproven(database, planner, limits))
+    return [*proven, *unproven, *_orders(database, planner)]
+
+
+def _statements(look: Look) -> list[Statement]:
+    place = _place(look, "pg_stat_statements")
+    if place is None:
+        look.miss("pg_stat_statements", "absent", "CREATE EXTENSION pg_stat_statements")
+        return []
+    rows = look.ask(_TOP.format(place=f"{place}.pg_stat_statements"), what="statements") or []
+    total = sum(float(row[3]) for row in rows) or 1.0
+    plain = [
+        Statement(str(queryid), str(body), int(calls), float(ms), float(ms) / total)
+        for queryid, body, calls, ms in rows
+        if body and not text.is_utility(text.tokens(str(body))) and text.is_single(str(body))
+    ]
+    return plain[:_STATEMENTS_WORTH]
+
+
+def _place(look: Look, extension: str) -> str | None:
+    found = look.ask(_PLACE, [extension], what=f"extension {extension}")
+    return str(found[0][0]) if found else None
+
+
+class _Planner:
+    """Generic plans in a session of its own: read-only but for ``build``, which needs to write on the copy."""
+
+    def __init__(self, look: Look, database: Database, login: Mapping[str, Any]) -> None:
+        self.look, self.database = look, database
+        self.statements: dict[str, Statement] = {}
+        self.uses: dict[str, dict[int, Use]] = {}
+        self.base: dict[str, float] = {}
+        options = {name: value for name, value in login.items() if value is not None}
+        self._options = {**options, "login_db": database.name}
+        self.connection: Any = None
+
+    def __enter__(self) -> _Planner:
+        self.connection = sql.connect(
+            {**self._options, "connect_params": {"application_name": "dbkeeper report"}},
+            statement_timeout_seconds=15,
+            lock_timeout_seconds=0.1,
+        )
+        for setting in (
+            "default_transaction_read_only = on",
+            "plan_cache_mode = force_generic_plan",
+            "max_parallel_workers_per_gather = 0",
+            "jit = off",
+        ):
+            self.run(f"SET {setting}")
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self.connection.close()
+
+    def run(self, statement: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """One statement of ours. Raises :class:`Failed`."""
+        return sql.rows(self.connection, statement, tuple(values), attempted="try an index")
+
+    def learn(self, statement: Statement) -> None:
+        """What a statement's plan looks at, and its cost as things are."""
+        plan = self.plan(statement)
+        if plan is not None:
+            self.statements[statement.queryid] = statement
+            self.uses[statement.queryid] = uses(plan, self.database)
+            self.base[statement.queryid] = float(plan["Total Cost"])
+
+    def plan(self, statement: Statement) -> Mapping[str, Any] | None:
+        """The generic plan; None for what cannot be planned, as "
+        "a type that cannot be told, or a table that is gone."""
+        count = max((int(number) for number in _PARAMETER.findall(statement.text)), default=0)
+        nulls = f"({', '.join(['NULL'] * count)})" if count else ""
+        try:
+            self.run(f"PREPARE dbkeeper_trial AS {statement.text}")
+            try:
+                rows = self.run(f"EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE dbkeeper_trial{nulls}")
+            finally:
+                self.run("DEALLOCATE dbkeeper_trial")
+        except Failed:
+            return None
+        found = rows[0][0]
+        root: Mapping[str, Any] = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
+        return root
+
+    def of_table(self, table: int) -> list[str]:
+        """The statements that look at a table."""
+        return [key for key, tables in self.uses.items() if table in tables]
+
+    def costs(self, table: int) -> dict[str, float]:
+        """Statement -> cost now, of all that look at a table."""
+        found = {}
+        for key in self.of_table(table):
+            plan = self.plan(self.statements[key])
+            if plan is not None:
+                found[key] = float(plan["Total Cost"])
+        return found
+
+    def wishes(self, limits: Limits) -> list[Create]:
+        """Candidates of all statements, those first that more time is spent on."""
+        weights: dict[Create, float] = {}
+        for key, tables in self.uses.items():
+            for oid, use in tables.items():
+                if self.database.tables[oid].rows < limits.missing_rows:
+                    continue
+                for wish in candidates(self.database, oid, use):
+                    weights[wish] = weights.get(wish, 0.0) + self.statements[key].load_share
+        return sorted(weights, key=lambda wish: (-weights[wish], wish.table, wish.columns))
+
+
+def _trials(planner: _Planner, limits: Limits, mode: str, place: str | None) -> Iterable[Trial]:
+    """The best index of each round stays while the others are "
+    "tried again: none is told of that another makes idle."""
+    wishes = planner.wishes(limits)[:_TRIALS_MOST]
+    shares = {key: statement.load_share for key, statement in planner.statements.items()}
+    before = dict(planner.base)
+    while wishes and not planner.look.spent:
+        tried = [_try(planner, wish, before, mode, place) for wish in wishes]
+        worth = [trial for trial in tried if trial and trial.better(limits.missing_saving)]
+        if not worth:
+            return
+        # Of equally good ones the narrower: every write pays for each column.
+        best = max(worth, key=lambda trial: (round(trial.saved(shares), 3), -len(trial.create.columns)))
+        yield best
+        # A second one is judged against the costs that the first one leaves.
+        before.update({key: after for key, (_before, after) in best.costs.items()})
+        wishes = [wish for wish in wishes if wish != best.create and wish.table != best.create.table]
+
+
+def _try(
+    planner: _Planner, wish: Create, before: Mapping[str, float], mode: str, place: str | None
+) -> Trial | None:
+    action, undo = create_sql(planner.database, wish)
+    table = planner.database.tables[wish.table]
+    columns = ", ".join(quoted(planner.database.column_name(wish.table, one)) for one in wish.columns)
+    try:
+        if mode == HYPOPG:
+            statement = f"CREATE INDEX ON {quoted(table.schema, table.name)} ({columns})"
+            oid = int(
+                planner.run(f"SELECT indexrelid::bigint FROM {place}.hypopg_create_index(%s)", [statement])[
+                    0
+                ][0]
+            )
+            size = int(planner.run(f"SELECT {place}.hypopg_relation_size(%s::oid)", [oid])[0][0])
+            after = planner.costs(wish.table)
+            planner.run(f"SELECT {place}.hypopg_drop_index(%s::oid)", [oid])
+        else:
+            planner.run("SET default_transaction_read_only = off")
+            planner.run("SET statement_timeout = 0")
+            try:
+                for one in action:
+                    planner.run(one)
+                name = undo[0].rpartition("INDEX ")[2].replace("CONCURRENTLY ", "").rstrip(";")
+                size = int(planner.run("SELECT pg_relation_size(to_regclass(%s))", [name])[0][0] or 0)
+                after = planner.costs(wish.table)
+            finally:
+                for one in undo:
+                    planner.run(one.replace("INDEX CONCURRENTLY ", "INDEX CONCURRENTLY IF EXISTS "))
+                planner.run("SET default_transaction_read_only = on")
+    except Failed as error:
+        planner.look.miss(f"index on {dotted(table.schema, table.name)}", "error", error.happened)
+        return None
+    return Trial(wish, size, {key: (before[key], cost) for key, cost in after.items()}, mode == BUILD)
+
+
+def _proven(database: Database, planner: _Planner, tried: Iterable[Trial], limits: Limits) -> Iterable[Draft]:
+    for trial in tried:
+        table = database.tables[trial.create.table]
+        better, worse = trial.better(limits.missing_saving), trial.worse()
+        share = sum(planner.statements[key].load_share for key in better)
+        best = min(better, key=lambda key: trial.costs[key][1] / trial.costs[key][0])
+        columns = [database.column_name(table.oid, number) for number in trial.create.columns]
+        yield draft(
+            database,
+            "IX08",
+            table,
+            severity=HIGH if share >= _LOAD_HIGH else MEDIUM,
+            grade=MEASURED if trial.measured else VALIDATED,
+            values={
+                "columns": columns,
+                "statements": len(better),
+                "cost_before": trial.costs[best][0],
+                "cost_after": trial.costs[best][1],
+                "load_share": share,
+                "size_bytes": trial.size_bytes,
+                "worse": len(worse),
+            },
+            value={
+                "size_bytes": trial.size_bytes,
+                "cost_before": trial.costs[best][0],
+                "cost_after": trial.costs[best][1],
+                "write_bytes_per_row": round(trial.size_bytes / table.rows, 1) if table.rows > 0 else None,
+                "better": [_about(planner, trial, key) for key in better],
+                "worse": [_about(planner, trial, key) for key in worse],
+            },
+            threshold={"value": limits.missing_saving, "source": SOURCES["missing_saving"]},
+            impact={
+                "bytes": trial.size_bytes,
+                "load_share": round(share, 6),
+                "writes_per_second": write_rate(database, table),
+            },
+            more={"columns": columns},
+            deed=CREATE,
+            create=trial.create,
+        )
+
+
+def _about(planner: _Planner, trial: Trial, key: str) -> dict[str, Any]:
+    before, after = trial.costs[key]
+    return {
+        "queryid": key,
+        "cost_before": before,
+        "cost_after": after,
+        "calls": planner.statements[key].calls,
+    }
+
+
+def _unproven(database: Database, planner: _Planner, limits: Limits) -> Iterable[Draft]:
+    told: set[int] = set()
+    for wish in planner.wishes(limits):
+        if wish.table in told:
+            continue
+        told.add(wish.table)
+        table = database.tables[wish.table]
+        keys = [
+            key
+            for key in planner.of_table(wish.table)
+            if wish in candidates(database, wish.table, planner.uses[key][wish.table])
+        ]
+        share = sum(planner.statements[key].load_share for key in keys)
+        columns = [database.column_name(wish.table, number) for number in wish.columns]
+        yield draft(
+            database,
+            "IX08",
+            table,
+            severity=LOW,
+            grade=HEURISTIC,
+            key="IX08_unproven",
+            values={"columns": columns, "statements": len(keys), "load_share": share},
+            value={"statements": keys},
+            impact={"load_share": round(share, 6), "writes_per_second": write_rate(database, table)},
+            missing=(lack("proof-of-plan", what=", ".join(keys)),),
+            more={"columns": columns},
+            deed=CREATE,
+            create=wish,
+        )
+
+
+def _orders(database: Database, planner: _Planner) -> Iterable[Draft]:
+    """IX10: of the columns of an index only later ones are compared, by all statements that were planned."""
+    equal: dict[int, dict[int, int]] = {}
+    touched: dict[int, set[int]] = {}
+    for tables in planner.uses.values():
+        for oid, use in tables.items():
+            touched.setdefault(oid, set()).update(use.equal | use.ranges | set(use.sorts))
+            for number in use.equal:
+                counts = equal.setdefault(oid, {})
+                counts[number] = counts.get(number, 0) + 1
+    for index in database.indexes:
+        seen = equal.get(index.table, {})
+        later = [key.column for key in index.keys[1:] if seen.get(key.column)]
+        first = index.keys[0]
+        if (
+            index.method != "btree"
+            or index.unique
+            or index.parent
+            or not first.column
+            or not later
+            or first.column in touched.get(index.table, set())
+        ):
+            continue
+        yield draft(
+            database,
+            "IX10",
+            index,
+            severity=LOW,
+            grade=HEURISTIC,
+            values={
+                "column": database.column_name(index.table, first.column),
+                "later": [database.column_name(index.table, number) for number in later],
+                "statements": max(seen[number] for number in later),
+            },
+            value={"statements": max(seen[number] for number in later)},
+        )

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""Indexes that are missing: from plans of real statements, tried hypothetically, or built on a copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.look import Request, look_at
+
+from .harness.cluster import Cluster
+from .harness.installation import installations
+from .harness.sandbox import Sandbox
+from .harness.template import SUPERUSER
+
+#: Debian has hypopg for its own major; the others are tried without.
+HYPOPG = 15
+STATEMENTS = (
+    ("SELECT * FROM sales WHERE customer = %s", 40),
+    ('SELECT count(*) FROM "日 報" WHERE "列 1" = %s AND day >= %s', 5),
+    ("SELECT * FROM sales WHERE lower(note) = %s", 3),
+    ("SELECT sum(a) FROM ordered WHERE b = %s", 3),
+    ("UPDATE sales SET note = 'y' WHERE customer = %s", 2),
+)
+
+
+class Shop:
+    """A server with statements that read whole tables."""
+
+    def __init__(self, place: Sandbox) -> None:
+        self.cluster = Cluster(
+            place,
+            installation=installations()[HYPOPG],
+            archiving=False,
+            settings={"shared_preload_libraries": "pg_stat_statements"},
+        )
+        self.cluster.start()
+        for statement in (
+            "CREATE EXTENSION pg_stat_statements",
+            "CREATE EXTENSION hypopg",
+            "CREATE TABLE sales (id int PRIMARY KEY, customer int, note text)",
+            "INSERT INTO sales SELECT g, g %% 4000, md5(g::text) FROM generate_series(1, 40000) g",
+            'CREATE TABLE "日 報" ("列 1" int, day date)',
+            "INSERT INTO \"日 報\" SELECT g %% 500, '2026-01-01'::date + g %% 300 FROM generate_series(1, 30000) g",
+            "CREATE TABLE ordered (a int, b int)",
+            "INSERT INTO ordered SELECT g %% 7, g FROM generate_series(1, 20000) g",
+            "CREATE INDEX ordered_ab ON ordered (a, b)",
+            "VACUUM ANALYZE",
+        ):
+            self.cluster.sql(statement.replace("%%", "%"))
+        with self.cluster.connect() as connection:
+            for statement, calls in STATEMENTS:
+                values = [str(7)] if "lower" in statement else [7] * statement.count("%s")
+                if "day" in statement:
+                    values = [7, "2026-03-01"]
+                for _call in range(calls):
+                    connection.execute(statement.encode(), values)
+
+    def look(self, mode: str, **options: Any) -> dict[str, Any]:
+        login = {
+            "login_unix_socket": str(self.cluster.socket_directory),
+            "login_port": self.cluster.port,
+            "login_user": SUPERUSER,
+            "login_db": "postgres",
+        }
+        request = Request(
+            login, str(self.cluster.root / "report"), ("postgres",), missing=mode, check=True, **options
+        )
+        return json.loads(json.dumps(look_at(request)))  # type: ignore[no-any-return]
+
+    def indexes(self) -> list[tuple[Any, ...]]:
+        return self.cluster.sql(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+        )
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    place = Sandbox()
+    try:
+        yield Shop(place)
+    finally:
+        place.close()
+
+
+def of(result: dict[str, Any], name: str) -> dict[tuple[str, ...], dict[str, Any]]:
+    return {
+        (one["object"]["name"], *one["object"].get("columns", ())): one
+        for one in result["findings"]
+        if one["class"] == name
+    }
+
+
+def test_nothing_is_planned_unless_it_is_asked_for(shop: Shop) -> None:
+    assert of(shop.look("none"), "IX08") == {}
+
+
+def test_plans_alone_prove_nothing(shop: Shop) -> None:
+    found = of(shop.look("plans"), "IX08")
+    assert {name for name, *_columns in found} == {"sales", "日 報", "ordered"}
+    assert {("sales", "customer"), ("ordered", "b")} <= set(found)
+    assert {one["grade"] for one in found.values()} == {"heuristic"}
+    assert all(one["missing"][0]["key"] == "proof-of-plan" for one in found.values())
+    assert ("sales", "note") not in found, "an index on note does not answer lower(note) = ..."
+
+
+def test_hypothetical_indexes_validate_and_leave_nothing(shop: Shop) -> None:
+    before = shop.indexes()
+    result = shop.look("hypopg")
+    assert shop.indexes() == before
+    found = of(result, "IX08")[("sales", "customer")]
+    assert (found["grade"], found["severity"]) == ("validated", "high")
+    assert found["value"]["cost_after"] < found["value"]["cost_before"] / 10
+    assert found["impact"]["load_share"] > 0.1 and found["value"]["write_bytes_per_row"] > 0
+    # The statement that changes rows is cheaper as well, and none is dearer.
+    assert len(found["value"]["better"]) == 2 and found["value"]["worse"] == []
+    assert {one["object"]["name"] for one in result["findings"] if one["class"] == "IX08"} >= {
+        "sales",
+        "日 報",
+    }
+
+
+def test_what_was_promised_comes_true_and_is_undone(shop: Shop) -> None:
+    """The action is done: the server uses the index, and the finding is gone."""
+    before = shop.indexes()
+    found = of(shop.look("hypopg"), "IX08")[("sales", "customer")]
+    with shop.cluster.connect() as connection:
+        for statement in found["action"]:
+            connection.execute(statement.encode())
+        plan = connection.execute(b"EXPLAIN SELECT * FROM sales WHERE customer = 7").fetchall()
+        assert any("sales_customer_idx" in row[0] for row in plan)
+        assert ("sales", "customer") not in of(shop.look("hypopg"), "IX08")
+        for statement in found["undo"]:
+            connection.execute(statement.encode())
+    assert shop.indexes() == before
+
+
+def test_building_is_for_copies_only(shop: Shop) -> None:
+    before = shop.indexes()
+    with pytest.raises(Refused) as caught:
+        shop.look("build")
+    assert caught.value.code == "not-a-copy"
+    found = of(shop.look("build", is_copy=True), "IX08")[("sales", "customer")]
+    assert found["grade"] == "measured"
+    assert shop.indexes() == before
+
+
+def test_a_column_order_that_no_statement_fits(shop: Shop) -> None:
+    found = of(shop.look("plans"), "IX10")[("ordered_ab",)]
+    assert found["says"]["values"] | {"column": "a", "later": ["b"]} == found["says"]["values"]
+
+
+def test_7_three_thousand_columns_are_no_reason_to_fail(shop: Shop) -> None:
+    """Candidates come from what statements look at, not from every column that there is."""
+    for number in range(4):
+        columns = ", ".join(f"c{place} int" for place in range(800))
+        shop.cluster.sql(f"CREATE TABLE wide_{number} ({columns})")
+    try:
+        result = shop.look("hypopg")
+        assert ("sales", "customer") in of(result, "IX08")
+        assert result["cost"]["seconds"] < 60
+    finally:
+        for number in range(4):
+            shop.cluster.sql(f"DROP TABLE wide_{number}")
+
+
+def test_without_hypopg_it_is_said(shop: Shop) -> None:
+    shop.cluster.sql("DROP EXTENSION hypopg")
+    try:
+        result = shop.look("hypopg")
+        assert {one["what"]: one["says"]["key"] for one in result["not_seen"]}["hypopg"] == "absent"
+        assert {one["grade"] for one in of(result, "IX08").values()} == {"heuristic"}
+    finally:
+        shop.cluster.sql("CREATE EXTENSION hypopg")
