@@ -56,7 +56,8 @@ def drawn(document: Mapping[str, Any]) -> dict[str, Any]:
     findings, statements, benchmarks = [], [], []
     clusters = []
     for number, cluster in enumerate(document["clusters"]):
-        findings += [_finding(finding, number, strings) for finding in cluster["findings"]]
+        told = _told(cluster)
+        findings += [_finding(finding, number, strings, told) for finding in cluster["findings"]]
         nodes = []
         for node in cluster["nodes"]:
             nodes.append(_node(node))
@@ -81,8 +82,24 @@ def drawn(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Mapping[str, Any], cluster: int, strings: Strings) -> dict[str, Any]:
+def _told(cluster: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of a cluster's statements, by their ids."""
+    facts = [(node["reports"].get("query") or {}).get("facts") or {} for node in cluster["nodes"]]
+    return {
+        str(one["id"]): str(one["text"])
+        for each in facts
+        for one in each.get("statements") or []
+        if one.get("id") and one.get("text")
+    }
+
+
+def _finding(
+    finding: Mapping[str, Any], cluster: int, strings: Strings, told: Mapping[str, str]
+) -> dict[str, Any]:
     kept = {key: finding[key] for key in _KEPT if finding.get(key) not in (None, {}, [], False)}
+    named = [told[str(name)] for name in (finding["object"] or {}).values() if str(name) in told]
+    if named:
+        kept["statement"] = strings.number(named[0])
     return {
         **kept,
         "cluster": cluster,

@@ -119,10 +119,31 @@ FIELDS: dict[str, tuple[str, str]] = {
     "writes": ("writes", "書き込み数"),
     "writes_per_second": ("writes per second", "毎秒書き込み数"),
     "xmin_age": ("age of its xmin", "xmin の経過トランザクション数"),
+    "critical": ("critical", "緊急"),
     # Workload tests.
     "read_only": ("read only", "読み取りのみ"),
     "read_write": ("read and write", "読み書き"),
     "many_clients": ("many clients", "多数のクライアント"),
     "direct": ("direct", "直接"),
     "pgbouncer": ("through PgBouncer", "PgBouncer 経由"),
+}
+
+#: Where thresholds come from, as the rules on indexes say it, in Japanese.
+SOURCES_JA: dict[str, str] = {
+    "35 days hold every weekday five times and one end of a month (pganalyze's window)": (
+        "35 日 (各曜日が 5 回と月末が 1 回含まれる。pganalyze の期間)"
+    ),
+    "10 MB, as pg-index-health and PgHero show them": "10 MB (pg-index-health と PgHero の表示基準)",
+    "7 days, as pgdoctor's window": "7 日 (pgdoctor の期間)",
+    "50 %, as check_pgactivity's users and pghero alert": "50 % (check_pgactivity の利用例と PgHero の警告基準)",
+    "twice its own best, as index_pilot": "自身の最良値の 2 倍 (index_pilot と同じ)",
+    "0.9 of all rows": "全行の 90 %",
+    "0.5 of all rows": "全行の 50 %",
+    "index bytes written for each byte of a row": "行 1 バイトあたりのインデックス書き込み量 (バイト)",
+    "half of the updates": "更新の半数",
+    "15 indexes on a table": "1 テーブルに 15 個のインデックス",
+    "indexes twice as large as their table": "インデックスの合計がテーブルの 2 倍",
+    "9 MB, as pgx_scripts ranks foreign keys": "9 MB (pgx_scripts の外部キーの順位付け)",
+    "50 % of the cost, as Dexter": "コストの 50 % (Dexter と同じ)",
+    "3: a cover that is larger is read instead": "3 倍 (これより大きいインデックスでは読み込み量が増えるため)",
 }

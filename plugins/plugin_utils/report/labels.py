@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ...module_utils._engine.report.words.say import TERMS
-from .fields import FIELDS
+from .fields import FIELDS, SOURCES_JA
 
 #: key: (English, Japanese). ``{name}`` is filled in.
 LABELS: dict[str, tuple[str, str]] = {
@@ -187,6 +187,15 @@ LABELS: dict[str, tuple[str, str]] = {
     ),
     "workload": ("Workload", "負荷の種類"),
     "way": ("Way", "経路"),
+    "made_at": ("When", "日時"),
+    "statement": ("Statement", "SQL 文"),
+    "scale": ("Scale", "スケール"),
+    "circumstances": ("Circumstances", "条件"),
+    "on_host": (
+        "PostgreSQL {version}, {cpus} CPUs, {memory}",
+        "PostgreSQL {version}、CPU {cpus} 個、メモリー {memory}",
+    ),
+    "settings_of": ("Settings", "設定値"),
     "clients": ("Clients", "クライアント数"),
     "tps": ("Transactions per second", "TPS"),
     "latency": ("Latency", "レイテンシー"),
@@ -205,4 +214,5 @@ def catalogue(language: str) -> dict[str, str]:
     place = 1 if language == "ja" else 0
     terms = {f"term_{key}": pair.of(language) for key, pair in TERMS.items()}
     fields = {f"key_{key}": texts[place] for key, texts in FIELDS.items()}
-    return {**terms, **fields, **{key: texts[place] for key, texts in LABELS.items()}}
+    sources = {f"source:{text}": japanese if place else text for text, japanese in SOURCES_JA.items()}
+    return {**terms, **fields, **sources, **{key: texts[place] for key, texts in LABELS.items()}}

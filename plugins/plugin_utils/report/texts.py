@@ -51,6 +51,10 @@ _UNSEEN: dict[str, dict[str, tuple[str, str]]] = {
         "en": ("its health", "Read what was said and run the report again."),
         "ja": ("稼働状態", "メッセージを確認し、レポートを再実行してください。"),
     },
+    "no_benchmark": {
+        "en": ("earlier workload tests", "Read what was said and run the report again."),
+        "ja": ("過去の負荷試験の結果", "メッセージを確認し、レポートを再実行してください。"),
+    },
     "stranger": {
         "en": (
             "the whole host",

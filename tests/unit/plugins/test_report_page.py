@@ -19,12 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.limits import SOURCES
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words import say
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words.entry import Entry, Pair
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report import page as page_module
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.areas import AREAS
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.drawn import drawn
-from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.fields import FIELDS
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.fields import FIELDS, SOURCES_JA
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import REPORTS, Host
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.junit import junit
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.labels import LABELS, catalogue
@@ -158,6 +159,8 @@ def test_every_word_of_the_page_is_there_in_both_languages() -> None:
     assert alike == {"split_jit", "tps", "of", "area_vacuum"}
     for key, (english, japanese) in FIELDS.items():
         assert english.strip() and JAPANESE.search(japanese), key
+    assert set(SOURCES.values()) == SOURCES_JA.keys()
+    assert all(JAPANESE.search(text) for text in SOURCES_JA.values())
     assert catalogue("en").keys() == catalogue("ja").keys()
 
 

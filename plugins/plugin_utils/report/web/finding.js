@@ -27,7 +27,8 @@ function windowText(finding) {
 }
 
 function thresholdOf(finding) {
-  const { source, value, ...others } = finding.threshold || {};
+  const { source: from, value, ...others } = finding.threshold || {};
+  const source = has(`source:${from}`) ? t(`source:${from}`) : from;
   // A bare figure is told with its unit by its source.
   if (typeof value === "number" && source && !Object.keys(others).length) return source;
   const rows = value !== null && typeof value === "object" ? { ...value, ...others } : { ...(value === undefined ? {} : { value }), ...others };
@@ -82,6 +83,7 @@ function detail(finding) {
       [t("state"), [t(`term_${finding.state}`), acceptance(finding)].filter(Boolean).join(" · ")],
       ["id", el("a", { href: `#${finding.id}`, class: "mono" }, finding.id)],
     ])),
+    finding.statement === undefined ? null : sqlBlock(t("statement"), [strings[finding.statement]]),
     finding.action.length
       ? el("div", { class: "sqls" }, sqlBlock(t("action"), lines(finding.action)),
         finding.undo.length ? sqlBlock(t("undo"), lines(finding.undo)) : null)

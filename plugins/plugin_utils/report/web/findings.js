@@ -31,7 +31,7 @@ function findingRow(number) {
     "aria-controls": `detail-${finding.id}`, onclick: () => toggle(row, button, finding) }, text(finding, TITLE));
   fill(row, null, [
     el("td", {}, badge(finding.severity, t(`term_${finding.severity}`))),
-    el("td", {}, button, el("div", { class: "thing" }, [objectName(finding), finding.database].filter(Boolean).join(" · "))),
+    el("td", {}, button, el("div", { class: "thing" }, [finding.statement === undefined ? objectName(finding) : oneLine(strings[finding.statement]), finding.database].filter(Boolean).join(" · "))),
     el("td", {}, place(finding).slice(0, 3).join(", ") || clusterOf(finding).name, place(finding).length > 3 ? ` +${place(finding).length - 3}` : null),
     el("td", { class: "wide" }, t(`term_${finding.grade}`)),
     el("td", { class: "wide" }, impactText(finding) || "–"),

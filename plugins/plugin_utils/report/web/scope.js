@@ -30,7 +30,7 @@ function haystack(number) {
     const finding = report.findings[number];
     rows[number] = [finding.id, finding.class, finding.database, ...Object.values(finding.object || {}),
       clusterOf(finding).name, ...place(finding), ...finding.texts[language].map((n) => strings[n]),
-      ...finding.action.map((n) => strings[n])].join("\n").toLowerCase();
+      ...finding.action.map((n) => strings[n]), finding.statement === undefined ? "" : strings[finding.statement]].join("\n").toLowerCase();
   }
   return rows[number];
 }

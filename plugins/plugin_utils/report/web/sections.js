@@ -79,7 +79,7 @@ function notSeenSection() {
     el("caption", { class: "hidden" }, t("not_seen")),
     el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
     el("tbody", {}, gaps.slice(0, 500).map((gap) => el("tr", {}, el("td", {}, gap.cluster || "–"), el("th", { scope: "row" }, gap.node),
-      ["what", "why", "remedy"].map((part) => el("td", {}, gap.texts[language][part]))))))),
+      ["what", "why", "remedy"].map((part) => el("td", { class: part === "what" && gap.texts[language].what.length < 24 ? "brief" : null }, gap.texts[language][part]))))))),
   gaps.length > 500 ? el("p", { class: "soft" }, t("shown", { shown: 500, total: count(gaps.length) })) : null);
 }
 
@@ -91,9 +91,9 @@ function nodesSection() {
     el("caption", { class: "hidden" }, t("nodes")), el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
     el("tbody", {}, rows.map(({ cluster, number, node }) => el("tr", {},
       el("th", { scope: "row" }, el("button", { type: "button", class: "row", onclick: () => go(number, node.name) }, node.name)),
-      el("td", {}, cluster.name), el("td", {}, badge(node.state, t(`node_state_${node.state}`)), node.error ? el("div", { class: "soft" }, node.error) : null),
-      el("td", {}, node.role ? (has(`term_${node.role}`) ? t(`term_${node.role}`) : node.role) : "–"), el("td", {}, version(node.server_version_num)),
-      el("td", {}, when(node.started_at)),
+      el("td", {}, cluster.name), el("td", {}, badge(node.state, t(`node_state_${node.state}`))),
+      el("td", { class: "brief" }, node.role ? (has(`term_${node.role}`) ? t(`term_${node.role}`) : node.role) : "–"), el("td", {}, version(node.server_version_num)),
+      el("td", { class: "brief" }, when(node.started_at)),
       el("td", {}, sparkline(node.history.map((run) => run.sessions), t("sessions"), three)),
       el("td", {}, t("cost_of", { seconds: seconds(node.server_seconds), bytes: bytes(node.temp_bytes) }))))))));
 }
@@ -101,10 +101,16 @@ function nodesSection() {
 function benchmarksSection() {
   const runs = report.benchmarks.filter(inScope);
   if (!runs.length) return null;
-  const heads = ["node", "made_at", "workload", "way", "clients", "tps", "latency", "failed"];
+  const heads = ["node", "made_at", "workload", "way", "clients", "scale", "tps", "latency", "failed", "circumstances"];
   return section("benchmarks", t("benchmarks"), t("benchmarks_caption"), el("div", { class: "scroll" }, el("table", {},
     el("caption", { class: "hidden" }, t("benchmarks")), el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
-    el("tbody", {}, runs.map((run) => el("tr", {}, el("th", { scope: "row" }, run.node), el("td", {}, when(run.made_at)),
-      el("td", {}, called(run.workload)), el("td", {}, called(run.way)), el("td", { class: "number" }, count(run.clients)),
-      el("td", { class: "number" }, three(run.tps)), el("td", { class: "number" }, seconds(run.latency_seconds)), el("td", { class: "number" }, count(run.failed || 0))))))));
+    el("tbody", {}, runs.slice(0, 200).map((run) => el("tr", {}, el("th", { scope: "row" }, run.node), el("td", { class: "brief" }, when(run.made_at)),
+      el("td", { class: "brief" }, called(run.workload)), el("td", { class: "brief" }, called(run.way)), el("td", { class: "number" }, count(run.clients)),
+      el("td", { class: "number" }, count(run.scale)),
+      run.error ? el("td", { colspan: 3, class: "soft" }, run.error) : [
+        el("td", { class: "number" }, count(run.tps)), el("td", { class: "number" }, seconds(run.latency_seconds)),
+        el("td", { class: "number" }, count(run.failed || 0))],
+      el("td", { class: "first" }, run.host ? t("on_host", { cpus: count(run.host.cpus), memory: bytes(run.host.memory_bytes), version: run.server_version || "–" }) : "–",
+        el("details", {}, el("summary", {}, t("settings_of")), el("dl", {}, Object.entries(run.settings || {})
+          .map(([name, value]) => [el("dt", { class: "mono" }, name), el("dd", {}, value)]))))))))));
 }
