@@ -151,10 +151,12 @@ def test_reading_goes_on_where_it_broke_off(
     send(3_000_000)
     (described,) = read_copies({"cloud": vault.wish()}, "test", None)
     vault.fault = lambda method, path, number: "cut" if method == "GET" and number == 1 else None
+    before = len(vault.requests)
     store = S3Store(described, "main", QUICK)
     found = store.look(KEY)
     store.close()
     assert found is not None
+    assert [method for method, _path in vault.requests[before:]] == ["GET", "GET"]
     assert found.digest == hashlib.sha256((sandbox.root / "file").read_bytes()).hexdigest()
 
 

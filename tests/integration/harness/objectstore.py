@@ -132,6 +132,9 @@ class ObjectStore:
             return answer
         if what == "cut":
             # The answer never comes whole: the connection ends in the middle of it.
+            whole = b"".join(self._app(environ, start)) if environ["REQUEST_METHOD"] == "GET" else b""
+            if whole:
+                return [whole[: len(whole) // 2]]
             start("200 OK", [("Content-Length", "1000")])
             return [b"half an answer"]
         status, code = _ANSWERS[what]
