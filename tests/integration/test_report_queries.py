@@ -16,7 +16,8 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.
 
 from .harness.cluster import Cluster
 from .harness.installation import each_major, installations
-from .report_help import of_class, queries, reporter
+from .harness.waiting import wait_for
+from .report_help import of_class, queries, reporter, standby_of
 
 #: The newest version of the extension by major, and those that CREATE EXTENSION ... VERSION may make there.
 VERSIONS = {
@@ -237,3 +238,41 @@ def test_a_generic_plan_is_asked_for_and_a_lost_index_seen_in_it(server: Callabl
     found = queries(cluster, plans=50)
     assert any("見出し 1" in str(one["text"]) for one in found["facts"]["statements"])
     assert of_class(found, "QY15")
+
+
+def test_texts_are_fetched_once_for_a_new_statement(server: Callable[..., Cluster]) -> None:
+    cluster = server()
+    with cluster.connect() as connection:
+        connection.execute(b"SELECT 1 AS first_of_all")
+    asked = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE query LIKE '%dbkeeper report%queryid = ANY%'"
+    queries(cluster)
+    queries(cluster)
+    # The reports' own statements and these two are known by now.
+    cluster.sql(asked)
+    queries(cluster)
+    before = cluster.value(asked)
+    for _number in range(3):
+        assert (
+            statement(queries(cluster, top=500, min_window_seconds=1e9), "coalesce(sum(calls)")["calls"] >= 1
+        )
+    assert cluster.value(asked) == before
+    with cluster.connect() as connection:
+        connection.execute(b"SELECT 1, 2 AS another_one")
+    queries(cluster)
+    assert cluster.value(asked) == before + 1
+
+
+def test_a_standby_tells_of_its_own_statements(server: Callable[..., Cluster]) -> None:
+    primary = server()
+    standby = standby_of(primary, **SETTINGS)
+    wait_for(
+        lambda: standby.value("SELECT count(*) FROM pg_roles WHERE rolname = 'reporter'") == 1, "the role"
+    )
+    first = queries(standby)
+    for _number in range(4):
+        standby.sql("SELECT count(*) AS only_here FROM pg_class")
+    found = queries(standby, top=500)
+    assert (found["node"]["role"], found["not_seen"], first["not_seen"]) == ("standby", [], [])
+    assert statement(found, "only_here")["calls"] == 4
+    standby.program("pg_ctl", "promote", "-w", "-s", "-D", str(standby.data_directory))
+    assert queries(standby)["facts"]["window"]["why"] == "promotion"

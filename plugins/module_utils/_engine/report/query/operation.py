@@ -86,7 +86,7 @@ def _judged(
         stats_reset=_text(reading.info["stats_reset"]),
         server_version_num=node.server_version_num,
     )
-    window, changes = _window(area, marks, reading, now)
+    window, changes = window_of(area, marks, reading, now)
     wide = delta.since_reset(reading.entries, evicting=bool(reading.info["dealloc"]))
     known, raw, without = _texts(look, reading, area, request, changes, wide)
     names = {oid: str(one["name"]) for oid, one in reading.databases.items()}
@@ -124,7 +124,7 @@ def _with(seen: rules.Seen, **more: Any) -> rules.Seen:
     return rules.Seen(**{**seen.__dict__, **more})
 
 
-def _window(area: Area, marks: Marks, reading: Reading, now: datetime) -> tuple[Window | None, Changes]:
+def window_of(area: Area, marks: Marks, reading: Reading, now: datetime) -> tuple[Window | None, Changes]:
     """The window and what happened in it; all since the reset where no reading of before may be taken."""
     found = area.window(marks, now, "reading")
     evicted = reading.info["dealloc"]
