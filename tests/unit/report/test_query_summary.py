@@ -59,7 +59,7 @@ def test_entries_of_one_text_are_one_statement_and_others_stay_apart() -> None:
         ("shop", "app", False, ("5",), 10),
         ("日本", "app", True, ("5",), 10),
     }
-    assert summary.total(found) == 1100
+    assert summary.total(found) == 1200
 
 
 def test_a_statement_s_name_outlives_another_queryid() -> None:

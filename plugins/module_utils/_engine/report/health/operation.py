@@ -245,11 +245,11 @@ def _kept(keeper: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _settings(facts: Facts) -> dict[str, str]:
-    """What was set on purpose and ought to be the same on every node; what may be secret as a digest."""
+    """What is not as the server has it by itself and ought to be the same on every node; what may be secret as a digest."""
     found = {}
     for row in facts.rows("settings"):
         name, value = str(row["name"]), str(row["setting"])
-        if row["source"] in ("default", "override") or name in _OF_A_HOST or row["context"] == "internal":
+        if row["usual"] or name in _OF_A_HOST or row["context"] == "internal":
             continue
         if "." in name or any(part in name for part in _SECRET):
             value = f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]}" if value else ""

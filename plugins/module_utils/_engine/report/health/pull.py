@@ -13,7 +13,7 @@ Row = dict[str, Any]
 #: Without what the report has set for its own session.
 _SETTINGS = """
 SELECT name, reset_val AS setting, context, pending_restart,
-       CASE WHEN source <> 'session' THEN source WHEN reset_val = boot_val THEN 'default' ELSE 'file' END AS source
+       reset_val IS NOT DISTINCT FROM boot_val AS usual
 FROM pg_settings WHERE source NOT IN ('client', 'database', 'user', 'database user')
 """
 #: pg_blocking_pids takes the locks of the lock table for a moment: only those who wait are asked for.
