@@ -245,7 +245,7 @@ def _kept(keeper: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _settings(facts: Facts) -> dict[str, str]:
-    """What is not as the server has it by itself and ought to be the same on every node; what may be secret as a digest."""
+    """What is not as the server has it by itself and ought to be alike on all nodes; secrets as digests."""
     found = {}
     for row in facts.rows("settings"):
         name, value = str(row["name"]), str(row["setting"])
