@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.baseline import Area, Marks
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.baseline import Area, Marks, Window
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query import rules, summary
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.delta import (
     Change,
     Changes,
     since_reset,
 )
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.operation import window_of
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.operation import (
+    references,
+    window_of,
+)
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.pull import Reading
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.regress import Gate
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.request import Limits
@@ -240,3 +243,21 @@ def test_certainty_grades_a_finding() -> None:
     changes = Changes({"10:1:t:1": Change(entry(100, 10_000), "restarted", "at-least")})
     (found,) = rules.findings(seen(summary.statements(changes, {}, NAMES, ROLES)), Limits(), Gate())
     assert (found.name, found.grade) == ("QY01", "heuristic")
+
+
+def test_one_that_got_worse_stays_compared_with_how_it_was_until_that_is_long_ago() -> None:
+    good, bad = made({"10:1:t:1": entry(100, 100)}, {}), made({"10:1:t:1": entry(100, 900)}, {})
+    name = good[0].name
+
+    def after(kept: dict[str, Any], statements: list[Statement], day: int, *regressed: str) -> dict[str, Any]:
+        until = NOW + timedelta(days=day)
+        return references(kept, statements, set(regressed), Window(until - HOUR, until, "stored"), 30)
+
+    first = after({}, good, 0)
+    assert (first[name]["figures"]["exec_ms"], first[name]["seconds"]) == (100, 3600)
+    assert after(first, bad, 1, name) == first
+    assert after(first, bad, 1)[name]["figures"]["exec_ms"] == 900
+    assert after(first, [], 30) == first
+    assert after(first, bad, 36, name)[name]["figures"]["exec_ms"] == 900
+    assert after(first, [], 36) == {}
+    assert after({}, made({"10:1:t:1": entry(29)}, {}), 0) == {}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ...core.clock import format_utc, parse_utc
@@ -22,6 +22,8 @@ from .summary import Known, Statement
 AREA = "query"
 #: Statements of the window before that are kept to be compared with; those behind them never pass the gate.
 _COMPARED = 2000
+#: How long a statement is compared with what it was.
+_REMEMBERED = timedelta(days=35)
 #: Whys of a window whose statements may be compared with those of the window before.
 _COMPARABLE = ("stored", "reset", "upgrade")
 
@@ -116,7 +118,7 @@ def _judged(
     shapes, planned = _plans(look, node, area, in_window, raw, request)
     seen = _with(seen, replanned=planned)
     facts = _facts(seen, reading, window, since_reset, request, shapes)
-    _keep(area, marks, reading, window, in_window, now, request, facts)
+    _keep(area, marks, reading, window, seen, now, request, facts)
     return {**facts, "history": area.runs}, rules.findings(seen, request.limits, request.gate)
 
 
@@ -190,10 +192,12 @@ def _regressions(
     whole = summary.total(statements)
     found = []
     for one in statements:
-        old = kept["statements"].get(one.name)
+        old = kept.get(one.name)
         if old is None or not one.toplevel or one.ours or one.change.total_ms < request.limits.least_ms:
             continue
-        worse = compare(old, kept["seconds"], one.figures, window.seconds, total=whole, gate=request.gate)
+        worse = compare(
+            old["figures"], old["seconds"], one.figures, window.seconds, total=whole, gate=request.gate
+        )
         if worse:
             found.append((one, worse))
     return found
@@ -294,7 +298,7 @@ def _keep(
     marks: Marks,
     reading: Reading,
     window: Window | None,
-    statements: list[Statement],
+    seen: rules.Seen,
     now: datetime,
     request: QueryRequest,
     facts: Mapping[str, Any],
@@ -303,12 +307,10 @@ def _keep(
     if window and window.why == "stored" and window.seconds < request.min_window_seconds:
         return
     if window and window.seconds > 0:
-        much = [one for one in statements if one.change.calls >= request.gate.calls][:_COMPARED]
-        area.data["previous"] = {
-            "seconds": window.seconds,
-            "until": format_utc(now),
-            "statements": {one.name: dict(one.figures) for one in much},
-        }
+        regressed = {one.name for one, _worse in seen.regressions}
+        area.data["previous"] = references(
+            area.data.get("previous", {}), seen.statements, regressed, window, request.gate.calls
+        )
     names = [*reading.names, "square", "since"]
     area.restart(
         marks,
@@ -320,6 +322,24 @@ def _keep(
         dealloc=reading.info["dealloc"],
     )
     area.add_run(now, {**facts["time"], "seconds": window.seconds if window else None})
+
+
+def references(
+    kept: Mapping[str, Any], statements: list[Statement], regressed: set[str], window: Window, calls: int
+) -> dict[str, Any]:
+    """What the next window is compared with, by statement: what each did in the last window that told enough.
+
+    One that got worse stays compared with how it was before, so that it is told again until it is better, or until
+    that is too long ago. Pure.
+    """
+    oldest = format_utc(window.until - _REMEMBERED)
+    found = {name: one for name, one in kept.items() if one["until"] >= oldest}
+    for one in statements:
+        if one.change.calls >= calls and not (one.name in regressed and one.name in found):
+            figures = {"figures": dict(one.figures), "seconds": window.seconds}
+            found[one.name] = {**figures, "until": format_utc(window.until)}
+    newest = sorted(found.items(), key=lambda pair: pair[1]["until"], reverse=True)
+    return dict(newest[:_COMPARED])
 
 
 def _id(one: Statement) -> dict[str, Any]:
