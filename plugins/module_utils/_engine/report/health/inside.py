@@ -44,12 +44,21 @@ _SEQUENCES = """
 SELECT n.nspname AS schema, c.relname AS name, s.seqincrement AS step, s.seqcycle AS cycles,
        s.seqmax AS most, s.seqmin AS least, pg_sequence_last_value(c.oid) AS last,
        tn.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name,
-       CASE a.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END AS column_most
+       least(CASE a.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END, r.most)
+         AS column_most
 FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
                AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
      LEFT JOIN pg_class t ON t.oid = d.refobjid LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
      LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+     LEFT JOIN (
+       SELECT k.confrelid, k.referred,
+              min(CASE f.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END) AS most
+       FROM (SELECT conrelid, confrelid, unnest(conkey) AS referring, unnest(confkey) AS referred
+             FROM pg_constraint WHERE contype = 'f') k
+            JOIN pg_attribute f ON f.attrelid = k.conrelid AND f.attnum = k.referring
+       GROUP BY k.confrelid, k.referred
+     ) r ON r.confrelid = d.refobjid AND r.referred = d.refobjsubid
 WHERE c.relpersistence <> 't' AND NOT c.oid = ANY(%s)
   AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE,SELECT') END
 """
