@@ -44,7 +44,7 @@ packages_of() {
                 postgresql postgresql-15-hypopg postgresql-contrib python3-boto3 python3-psycopg rsync zstd
             ;;
         molecule) echo acl debootstrap iproute2 nftables openssh-client pgbadger systemd-container zstd ;;
-        bench) echo pgbackrest postgresql postgresql-contrib zstd ;;
+        bench) echo chromium pgbackrest postgresql postgresql-contrib zstd ;;
         *) die "no package set is named '$1'" ;;
     esac
 }
