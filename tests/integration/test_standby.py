@@ -128,6 +128,9 @@ def test_one_that_is_behind_the_fork_follows_by_itself(pair: tuple[Cluster, Clus
     assert answer["plan"]["action"] == "follow", answer
     assert standby.data_directory.stat().st_ino == inode
     assert answer["standby"]["streaming"] == 2 and same_rows(standby, primary)
+    # It is asked how all is, as any server is.
+    told = {item["name"]: item["state"] for item in standby.keeper("check").data["checks"]}
+    assert told["server"] == told["rpo-now"] == "ok", told
 
 
 def test_one_that_receives_and_cannot_replay_is_no_standby(pair: tuple[Cluster, Cluster]) -> None:

@@ -166,3 +166,13 @@ def test_6_one_after_the_other(told: Told) -> None:
 
 def test_7_the_same_command_again_changes_nothing(told: Told) -> None:
     assert (told.again.status, told.again.changed) == (0, set()), told.again.out
+
+
+def test_8_the_playbook_site_finds_nothing_to_change(told: Told) -> None:
+    """On a standby nothing is backed up, and nothing is scheduled that could only fail there."""
+    again = playbook("site")
+    assert (again.status, again.changed) == (0, set()), again.out
+    for name in STANDBYS:
+        assert not host(name).file("/etc/cron.d/dbkeeper-main").exists
+        assert host(name).run("ls /var/lib/dbkeeper/repository/main/base/*").rc != 0
+    assert host("primary").file("/etc/cron.d/dbkeeper-main").exists

@@ -33,17 +33,23 @@ class Commit:
 
 @dataclass
 class Life:
-    """An archive's life, grown from a seed. ``odd``: with clocks that go wrong, ``astray``: and are set right again."""
+    """An archive's life, grown from a seed. ``odd``: with clocks that go wrong, ``astray``: and are set right again.
+
+    ``undone``: some restores are taken back, and the parent's life goes on.
+    """
 
     seed: int
     odd: bool = False
     astray: bool = False
+    undone: bool = False
     backups: list[Backup] = field(default_factory=list)
     #: label -> when it stopped in truth.
     stopped: dict[str, datetime] = field(default_factory=dict)
     commits: list[Commit] = field(default_factory=list)
     #: child -> (parent, position at which it was left).
     forks: dict[int, tuple[int, int]] = field(default_factory=dict)
+    #: child -> the timeline that lived when it was made.
+    left: dict[int, int] = field(default_factory=dict)
     #: timeline -> numbers of its archived segments.
     archived: dict[int, set[int]] = field(default_factory=dict)
     missing: set[tuple[int, int]] = field(default_factory=set)
@@ -98,6 +104,8 @@ class Life:
                 self.skew = timedelta(days=days)
             elif self.astray:
                 self._go_astray()
+            elif self.undone and self.timeline in self.forks:
+                self._undo()
         if dice.random() < 0.15:
             self._running()
         self._work()
@@ -187,10 +195,19 @@ class Life:
         owner = self.owner(self.timeline, position)
         # Recovery reads the child's copy of a segment that its parent shares with it.
         self.forks[self._next] = (owner, position)
+        self.left[self._next] = self.timeline
         self.timeline = self._next
         self._next += 1
         self._number = position // SIZE
         self._work()
+
+    def _undo(self) -> None:
+        """Back to the data directory that the last restore has put aside; its next segment is archived there."""
+        self.timeline = self.left[self.timeline]
+        self._number = max(self.archived[self.timeline]) + 1
+        self._commit()
+        if self.dice.random() < 0.5:
+            self._backup("full")
 
     def _fail(self) -> None:
         label = f"{len(self.backups):04}-failed"

@@ -113,6 +113,39 @@ def test_a_long_window_bears_a_long_silence() -> None:
     assert ages(moments, window=90 * DAY) == [21 * DAY, DAY, 0]
 
 
+def on(timeline: int, *days: float) -> list[Sign]:
+    """Signs of life on a timeline."""
+    return [
+        (Place(7, timeline, number * 64), BIRTH + timedelta(days=day)) for number, day in enumerate(days, 1)
+    ]
+
+
+@pytest.mark.parametrize("silent", [3, 20])
+def test_an_undo_makes_the_parent_no_older(silent: int) -> None:
+    """A restore is taken back after some days; the parent goes on, and what the child has lived is not its own."""
+    child = on(2, *range(101, 101 + silent))
+    parent = on(1, 90, 95, 100, *range(102 + silent, 113 + silent))
+    life = Chronicle([*parent, *child])
+    end = parent[-1][1]
+    for place, moment in parent:
+        assert life.age(place).seconds <= (end - moment).total_seconds()
+    # Nothing but the child's own life can be in doubt.
+    assert life.age(parent[0][0]).seconds / DAY >= 20
+
+
+def test_a_promotion_under_a_clock_that_was_ahead() -> None:
+    """The restored host's clock is right; what the parent wrote is no older than by its own life and the child's."""
+    life = Chronicle([*on(1, 400, 401, 402), *on(2, 103, 104, 120)])
+    assert [life.age(place).seconds / DAY for place, _moment in on(1, 0, 0, 0)] == [2, 1, 0]
+    assert [life.age(place).seconds / DAY for place, _moment in on(2, 0, 0, 0)] == [1, 0, 0]
+
+
+def test_a_promotion_like_any_other() -> None:
+    life = Chronicle([*on(1, 0, 1, 2), *on(2, 2.5, 3), *on(3, 4, 5)])
+    assert [life.age(place).seconds / DAY for place, _moment in on(1, 0, 0, 0)] == [5, 4, 3]
+    assert [life.age(place).seconds / DAY for place, _moment in on(2, 0, 0)] == [2.5, 2]
+
+
 # -- what is remembered -----------------------------------------------------------------------------------
 
 
@@ -153,9 +186,9 @@ def test_without_memory_quiet_times_are_taken_for_leaps() -> None:
 @settings(max_examples=20)
 @given(st.integers(2, 300_000))
 def test_memory_is_short(seconds: int) -> None:
-    """A day's worth of even life is one sign."""
+    """A day's worth of even life on a timeline is one sign, and both of its ends."""
     moments = [float(number * seconds) for number in range(1000)]
-    assert len(Chronicle(signs(moments)).memory()) <= 1 + moments[-1] / DAY * 2 + 2
+    assert len(Chronicle(signs(moments)).memory()) <= 2 * (1000 / 25 + moments[-1] / DAY + 1)
 
 
 def test_it_is_kept_in_the_repository(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.unit.retention.history import SIZE, SYSTEM, Life
 from tests.unit.retention.promises import Promises
 
 CHUNK = 250
-CLOCKS = ("sane", "odd", "astray")
+CLOCKS = ("sane", "odd", "astray", "undone")
 
 
 def state_of(life: Life) -> RetentionState:
@@ -60,7 +60,7 @@ def judge(seeds: Iterable[int], clocks: str) -> int:
     """Expire so many lives; how many lost something."""
     changed = 0
     for seed in seeds:
-        life = Life(seed, odd=clocks == "odd", astray=clocks == "astray")
+        life = Life(seed, odd=clocks == "odd", astray=clocks == "astray", undone=clocks == "undone")
         plan = make_plan(life.policy, state_of(life))
         prove_survivors(plan)
         labels, present = left(plan, life)
@@ -70,7 +70,7 @@ def judge(seeds: Iterable[int], clocks: str) -> int:
             if clocks == "sane" and not life.silent():
                 promises.nothing_lingers(labels, present)
         except AssertionError as error:
-            raise AssertionError(f"life {seed}, {clocks} clocks: {error}") from error
+            raise AssertionError(f"life {seed}, {clocks}: {error}") from error
         changed += plan.changes
     return changed
 

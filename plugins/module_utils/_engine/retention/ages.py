@@ -8,6 +8,9 @@ backwards, or the server was off for long, an era ends; nothing was lived betwee
 the clock said at its end less what it said then: a clock that was wrong for a moment and was set right makes nothing
 older. What was written while the clock was behind what it had said before is as old as the next that was not.
 
+Timelines have eras of their own, because an undo lets the parent's life go on after the child's: of other timelines
+only what is later by the clock counts, and no moment counts twice.
+
 So the clock of the host that expires does not matter at all, and a cluster that is down keeps what it has. What
 cannot be told apart: a clock that is set forwards by less than a leap and stays there, and as long a silence.
 
@@ -19,6 +22,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from itertools import accumulate
 from typing import NamedTuple
 
 from ..wal.archive import Archive
@@ -46,6 +50,7 @@ class Age(NamedTuple):
 
 
 Sign = tuple[Place, datetime]
+Stretch = tuple[float, float]
 
 
 class Chronicle:
@@ -64,21 +69,36 @@ class Chronicle:
         self._places = [place for place, _moment in ordered]
         self._moments = [moment for _place, moment in ordered]
         self._clock = [moment.timestamp() for moment in self._moments]
-        self._lived = _lived(self._clock, max(_LEAP_SECONDS, window_seconds / 4))
+        lines = [(place.system, place.timeline) for place in self._places]
+        self._lived = _lived(lines, self._clock, max(_LEAP_SECONDS, window_seconds / 4))
+        #: The greatest age of a sign and of all after it.
+        self._most = list(accumulate(reversed(self._lived), max))[::-1]
 
     def age(self, place: Place) -> Age:
         """Of the last sign that is not after ``place``."""
+        return self._told(self._lived, place)
+
+    def span(self, place: Place) -> Age:
+        """So old is nothing that was written after ``place``."""
+        return self._told(self._most, place)
+
+    def _told(self, ages: Sequence[float], place: Place) -> Age:
         found = max(bisect_right(self._places, place) - 1, 0)
-        return Age(self._lived[found], len(self._lived) - found) if self._lived else Age(0.0)
+        return Age(ages[found], len(ages) - found) if ages else Age(0.0)
 
     def moment(self, age_seconds: float) -> datetime | None:
         """What the clock said when so much was still to be lived; None for an empty life."""
-        for number in range(len(self._lived) - 1, -1, -1):
-            if self._lived[number] >= age_seconds:
-                return self._moments[number] + timedelta(seconds=self._lived[number] - age_seconds)
-        if not self._lived:
+        for number in range(len(self._most) - 1, -1, -1):
+            if self._most[number] >= age_seconds:
+                return self._moments[number] + timedelta(seconds=self._most[number] - age_seconds)
+        if not self._most:
             return None
-        return self._moments[0] - timedelta(seconds=age_seconds - self._lived[0])
+        return self._moments[0] - timedelta(seconds=age_seconds - self._most[0])
+
+    def said(self, place: Place) -> datetime | None:
+        """The clock at the last sign that is not after ``place``."""
+        found = bisect_right(self._places, place) - 1
+        return self._moments[found] if found >= 0 else None
 
     def last(self, system: int) -> datetime | None:
         """The last moment of one system."""
@@ -89,35 +109,65 @@ class Chronicle:
         """Signs that tell the same: of even life one a day, and both ends of every step that is not even."""
         chosen = []
         last = -1
-        for number, moment in enumerate(self._clock):
-            step = self._clock[number + 1] - moment if number + 1 < len(self._clock) else None
-            odd = step is None or not 0 <= step <= _REMEMBERED_SECONDS
-            after_odd = number == 0 or not 0 <= moment - self._clock[number - 1] <= _REMEMBERED_SECONDS
-            far = last >= 0 and step is not None and moment + step - self._clock[last] > _REMEMBERED_SECONDS
-            if odd or after_odd or far:
+        for number in range(len(self._clock)):
+            far = self._even(number) and self._clock[number + 1] - self._clock[last] > _REMEMBERED_SECONDS
+            if far or not self._even(number) or not self._even(number - 1):
                 chosen.append((self._places[number], self._moments[number]))
                 last = number
         return chosen
 
+    def _even(self, number: int) -> bool:
+        """Whether life went on evenly from a sign to the next."""
+        if not 0 <= number < len(self._clock) - 1 or self._places[number][:2] != self._places[number + 1][:2]:
+            return False
+        return 0 <= self._clock[number + 1] - self._clock[number] <= _REMEMBERED_SECONDS
 
-def _lived(clock: Sequence[float], leap: float) -> list[float]:
-    """Seconds lived since each reading of a clock. Never more than the sum of its steps forward."""
+
+def _lived(lines: Sequence[tuple[int, int]], clock: Sequence[float], leap: float) -> list[float]:
+    """Seconds lived since each reading of a clock; ``lines``: on which timeline it was read."""
     found = [0.0] * len(clock)
-    later, end = 0.0, len(clock) - 1
+    mine: list[Stretch] = []
+    others: list[Stretch] = []
+    end = len(clock) - 1
     while end >= 0:
         begin = end
-        while begin > 0 and abs(clock[begin] - clock[begin - 1]) <= leap:
+        while begin > 0 and lines[begin - 1] == lines[end] and abs(clock[begin] - clock[begin - 1]) <= leap:
             begin -= 1
         records = [begin]
         for number in range(begin + 1, end + 1):
             if clock[number] >= clock[records[-1]]:
                 records.append(number)
-        age = 0.0
+        age = _measure(mine, others, clock[records[-1]])
         for number in range(end, begin - 1, -1):
             if records and records[-1] == number:
-                age = max(0.0, clock[end] - clock[records.pop()])
-            found[number] = later + age
-        later, end = found[begin], begin - 1
+                said = clock[records.pop()]
+                age = _measure([*mine, (said, clock[end])], others, said)
+            found[number] = age
+        mine.append((clock[begin], clock[end]))
+        if begin > 0 and lines[begin - 1] != lines[end]:
+            others, mine = _united([*others, *mine]), []
+            if 0 < clock[begin] - clock[begin - 1] <= leap:
+                others = _united([*others, (clock[begin - 1], clock[begin])])
+        end = begin - 1
+    return found
+
+
+def _measure(mine: Sequence[Stretch], others: Sequence[Stretch], after: float) -> float:
+    """Seconds of all of these, each moment once; of ``others`` what is later than ``after``."""
+    if not others and len(mine) == 1:
+        return max(0.0, mine[0][1] - mine[0][0])
+    clipped = [(max(begin, after), end) for begin, end in others]
+    return sum(end - begin for begin, end in _united([*mine, *clipped]))
+
+
+def _united(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """The same moments in stretches that do not touch; one that ends before it begins is none."""
+    found: list[Stretch] = []
+    for begin, end in sorted(stretch for stretch in stretches if stretch[0] < stretch[1]):
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
     return found
 
 

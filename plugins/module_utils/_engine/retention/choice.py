@@ -68,7 +68,7 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
             signs += commits(system.archive, system.system_id)
     life = Chronicle(signs, policy.window_seconds or 0, state.remembered)
     systems = _views(state, facts, life)
-    counted, age = _count(policy, systems, kinds)
+    counted, age = _count(policy, systems, kinds, life)
     age = max(age, Age(float(policy.window_seconds or 0)))
     wal_age = age if policy.wal_seconds is None else min(age, Age(float(policy.wal_seconds)))
     wanted: dict[str, str] = {}
@@ -157,15 +157,25 @@ def _present(state: RetentionState, life: Chronicle) -> frozenset[int]:
 
 
 def _current(system: SystemState, state: RetentionState, on: Sequence[Line]) -> frozenset[int]:
-    """The live timeline, and the newest of the archive: promotions only count upwards."""
+    """The live timeline, and the newest of the archive: promotions only count upwards.
+
+    Where nobody says which one lives: also the one of the latest time. A restore that was undone leaves a timeline with
+    a higher number than the one that goes on.
+    """
     found = {on[-1].timeline} if on else set()
     if state.live is not None and state.live[0] == system.system_id:
         found |= {line.timeline for line in on} & {state.live[1]}
+    else:
+        said = {line.timeline: line.said for line in on if line.said is not None}
+        found |= set(sorted(said, key=lambda one: said[one])[-1:])
     return frozenset(found)
 
 
-def _count(policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, str]) -> tuple[set[str], Age]:
-    """The newest full backups of the present, and the age of the oldest of so many; infinite where there are fewer."""
+def _count(
+    policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, str], life: Chronicle
+) -> tuple[set[str], Age]:
+    """The newest full backups of the present, and the age of all since the oldest of so many; infinite where there are
+    fewer."""
     counted: set[str] = set()
     ages: list[Age] = []
     for view in systems:
@@ -175,5 +185,6 @@ def _count(policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, st
             full = [place for place, one in enumerate(line.backups) if kinds[one.label] == "full"]
             chosen = full[-policy.full_count :]
             counted |= {line.backups[place].label for place in chosen}
-            ages.append(line.ages[chosen[0]] if len(chosen) == policy.full_count else Age(inf))
+            oldest = life.span(place_of(line.backups[chosen[0]])) if chosen else Age(inf)
+            ages.append(oldest if len(chosen) == policy.full_count else Age(inf))
     return counted, max(ages, default=Age(inf))

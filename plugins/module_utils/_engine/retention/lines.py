@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate
 
 from ..core.errors import KeeperError
 from ..wal.archive import Archive
@@ -19,7 +21,8 @@ from .ages import Age, Chronicle, newest, place_of
 class Line:
     """The line to one timeline. ``backups`` lead to it and are fit, oldest first; ``ages`` are theirs.
 
-    ``age`` is that of the last sign of life on the timeline itself, None when there is none.
+    ``age`` is that of the last sign of life on the timeline itself, None when there is none; ``said`` what the clock
+    said there.
     """
 
     timeline: int
@@ -27,6 +30,7 @@ class Line:
     backups: tuple[BackupFacts, ...]
     ages: tuple[Age, ...]
     age: Age | None
+    said: datetime | None
 
     def anchor(self, age: Age) -> int | None:
         """The place of the newest backup that is so old: from it the state of that moment can be restored."""
@@ -48,9 +52,11 @@ def lines(system: int, archive: Archive, backups: Sequence[BackupFacts], life: C
             (one for one in backups if archive.timelines.descends(timeline, one.timeline, one.stop_lsn)),
             key=lambda one: (one.stop_lsn, one.label),
         )
-        ages = tuple(life.age(place_of(one)) for one in leading)
-        age = life.age(signs[timeline]) if timeline in signs else None
-        found.append(Line(timeline, branch, tuple(leading), ages, age))
+        # What lies before another on its line is not younger than that, whatever the clock said.
+        ages = tuple(accumulate((life.age(place_of(one)) for one in reversed(leading)), max))[::-1]
+        last = signs.get(timeline)
+        age, said = (life.age(last), life.said(last)) if last is not None else (None, None)
+        found.append(Line(timeline, branch, tuple(leading), ages, age, said))
     return found
 
 

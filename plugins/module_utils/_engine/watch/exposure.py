@@ -21,7 +21,7 @@ from ..core.run import run
 from .judge import Exposure
 
 _CURRENT = """
-SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END
+SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_insert_lsn()) END
 """
 _COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED)? (?:\d+: )?(\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}) UTC")
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
@@ -39,8 +39,8 @@ def exposure(config: ClusterConfig, known: Mapping[str, Any]) -> Exposure:
     if streaming.get("active") and streaming.get("behind_seconds") is not None:
         return Exposure(behind_seconds=float(streaming["behind_seconds"]), newest_archived=newest)
     try:
-        current = query(config, _CURRENT)[0][0]
-        if not current:
+        in_recovery, current = query(config, _CURRENT)[0]
+        if in_recovery == "t":
             return Exposure(in_recovery=True)
         waiting = [name for name in ready_segments(config.data_directory) if _SEGMENT.fullmatch(name)]
         return Exposure(first_commit=first_commit(config, [*waiting, current]), newest_archived=newest)
