@@ -43,7 +43,7 @@ def exposure(config: ClusterConfig, known: Mapping[str, Any]) -> Exposure:
         if in_recovery == "t":
             return Exposure(in_recovery=True)
         waiting = [name for name in ready_segments(config.data_directory) if _SEGMENT.fullmatch(name)]
-        return Exposure(first_commit=first_commit(config, [*waiting, current]), newest_archived=newest)
+        return Exposure(first_commit=first_commit(config, [*waiting, str(current)]), newest_archived=newest)
     except KeeperError as error:
         return Exposure(unknown=error.happened)
 
