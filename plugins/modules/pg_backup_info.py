@@ -192,6 +192,7 @@ last_restore:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.backup.info import information
+from ..module_utils._engine.cluster.home import repository_named_by
 from ..module_utils._engine.watch.known import history_of
 from ..module_utils._module import (
     CLUSTER_OPTIONS,
@@ -209,7 +210,7 @@ def main() -> None:
     def operation() -> dict[str, object]:
         config = load_config(module.params)
         become_owner(config)
-        repository = config.open_repository()
+        repository = repository_named_by(config)
         repository.require("list the backups")
         last = max(0, module.params["history"])
         history = {"history": history_of(config.state_directory, last=last)} if last else {}

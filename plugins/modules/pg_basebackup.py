@@ -128,6 +128,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._engine.backup.base import BackupRequest, backup
+from ..module_utils._engine.cluster.home import repository_named_by
 from ..module_utils._engine.core.sizes import parse_duration
 from ..module_utils._module import (
     CLUSTER_OPTIONS,
@@ -165,7 +166,7 @@ def main() -> None:
         age = max_age_seconds(module.params["max_age"])
         given = {name: module.params[name] for name in ("label", "kind")}
         request = BackupRequest(max_age_seconds=age, **given)
-        repository = config.open_repository()
+        repository = repository_named_by(config)
         result = backup(config, repository, request, check=module.check_mode)
         after = {"steps": result["plan"]["steps"]} if result["changed"] else {}
         return {**result, "diff": {"before": {}, "after": after}}

@@ -173,10 +173,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._engine.cluster.home import repository_named_by
 from ..module_utils._engine.cluster.wishes_dumps import ROWS
 from ..module_utils._engine.core.sizes import parse_duration
 from ..module_utils._engine.logical.dump import DumpRequest, described, take_dump
-from ..module_utils._engine.repository.dumps import CONTENTS, FORMATS, Selection
+from ..module_utils._engine.repository.selection import CONTENTS, FORMATS, Selection
 from ..module_utils._module import (
     CLUSTER_OPTIONS,
     become_owner,
@@ -223,7 +224,7 @@ def main() -> None:
         become_owner(config)
         name = module.params["name"]
         request = described(config, [name])[0] if name else request_of(module.params)
-        result = take_dump(config, config.open_repository(), request, check=module.check_mode)
+        result = take_dump(config, repository_named_by(config), request, check=module.check_mode)
         after = {"steps": result["plan"]["steps"]} if result["changed"] else {}
         return {**result, "diff": {"before": {}, "after": after}}
 

@@ -210,9 +210,10 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._engine.cluster.home import repository_named_by
 from ..module_utils._engine.logical.load import LoadRequest, load, undo_load
 from ..module_utils._engine.logical.load_request import PROOFS
-from ..module_utils._engine.repository.dumps import CONTENTS
+from ..module_utils._engine.repository.selection import CONTENTS
 from ..module_utils._module import CLUSTER_OPTIONS, become_owner, load_config, serve
 
 KEEP = {"type": "str", "choices": ["keep", "drop"], "default": "keep"}
@@ -263,7 +264,7 @@ def main() -> None:
             **{name: tuple(given[name]) for name in LISTS},
             **{name: given[name] for name in (*SAME, *FLAGS)},
         )
-        result = load(config, config.open_repository(), request, check=module.check_mode)
+        result = load(config, repository_named_by(config), request, check=module.check_mode)
         after = {"steps": result["plan"]["steps"]} if result["changed"] else {}
         return {**result, "diff": {"before": {}, "after": after}}
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.home import repository_named_by
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.engine import NativeEngine
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.opening import wal_source
 from tests.integration.harness.cluster import Cluster
@@ -130,7 +131,7 @@ def test_fetching_ahead_hides_the_way(away: Cluster, vault: Elsewhere, sandbox: 
     names = sorted(path.name[:24] for path in (vault.archive / "wal").rglob("*.zst"))[:16]
 
     def fetch(at_once: int) -> float:
-        repository = config.open_repository()
+        repository = repository_named_by(config)
         source = wal_source(repository, system_id)
         source.read_history(7)
         begun = time.monotonic()
@@ -171,5 +172,5 @@ def test_backups_of_every_version_with_a_tablespace(
         assert entry["status"] == "verified" and len(entry["files"]) == 3 and len(entry["tablespaces"]) == 1
         for file in entry["files"]:
             assert hashlib.sha256((directory / file["name"]).read_bytes()).hexdigest() == file["digest"]
-        engine = NativeEngine(ClusterConfig.load(str(cluster.config_path)).open_repository())
+        engine = NativeEngine(repository_named_by(ClusterConfig.load(str(cluster.config_path))))
         assert engine.verify_backup(label).files == entry["manifest"]["files"]

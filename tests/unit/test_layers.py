@@ -39,6 +39,8 @@ OUTSIDE = {"cluster/sql.py": {"psycopg"}, "copies/s3client.py": {"boto3", "botoc
 PLUGINS_OUTSIDE = {"plugin_utils/_authority.py": {"cryptography"}}
 LARGEST_FILE = 450
 LARGEST_MODULE = 80
+#: Lines that go to a host with every call of every module, however little it does: read, packed, sent, compiled.
+LARGEST_LUGGAGE = 2500
 
 ENGINE_FILES = sorted(ENGINE.rglob("*.py"))
 PLUGIN_FILES = sorted(path for path in PLUGINS.rglob("*.py") if ENGINE not in path.parents)
@@ -98,6 +100,28 @@ def test_the_engine_needs_only_the_standard_library(path: Path) -> None:
         if not dots and dotted.split(".")[0] not in allowed
     ]
     assert not wrong, f"{name(path)}: {wrong}"
+
+
+def carried(path: Path) -> set[Path]:
+    """A file and all of ours that it imports, as Ansible packs them: wherever in a file the import stands."""
+    found, waiting = {path}, [path]
+    while waiting:
+        file = waiting.pop()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not node.level:
+                continue
+            base = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            reached = {base / f"{alias.name}.py" for alias in node.names} | {base.with_suffix(".py")}
+            new = {item for item in reached if item.exists()} - found
+            found |= new
+            waiting += new
+    return found
+
+
+def test_no_module_carries_what_it_does_not_need() -> None:
+    luggage = carried(PLUGINS / "module_utils" / "_module.py")
+    lines = {name(path): path.read_text(encoding="utf-8").count("\n") for path in luggage}
+    assert 1000 < sum(lines.values()) <= LARGEST_LUGGAGE, sorted(lines.items(), key=lambda item: -item[1])
 
 
 def test_outside_libraries_are_imported_only_when_used() -> None:

@@ -23,13 +23,13 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.dump_
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.dumps import (
     Dump,
-    Selection,
     Shelf,
     encode_name,
     read_shelf,
     write_dump_entry,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.selection import Selection
 
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=timezone.utc)
 GB = 1 << 30

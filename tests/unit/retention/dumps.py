@@ -11,13 +11,13 @@ from datetime import datetime, timedelta, timezone
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.dumps import (
     Dump,
-    Selection,
     Shelf,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.leases import Lease
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.generations import (
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.selection import Selection
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.generations import DumpState
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.policy import (
     DumpPolicy,
-    DumpState,
     Generations,
 )
 

@@ -13,15 +13,17 @@ import pytest
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.dumps import (
     Dump,
-    Selection,
     Shelf,
 )
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.selection import Selection
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.generations import (
-    DumpPolicy,
     DumpState,
-    Generations,
     plan_dumps,
     prove_dumps,
+)
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.policy import (
+    DumpPolicy,
+    Generations,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.words import _WORDS
 from tests.unit.retention.dumps import DumpLife

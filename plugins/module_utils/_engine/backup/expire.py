@@ -17,8 +17,7 @@ from ..core.progress import Progress
 from ..core.sizes import parse_duration
 from ..repository.layout import Repository
 from ..retention.expiry import expire
-from ..retention.generations import DumpPolicy, Generations
-from ..retention.policy import Policy
+from ..retention.policy import DumpPolicy, Generations, Policy
 
 
 def local_repository(config: Described, attempted: str, command: str = "expire") -> Repository:

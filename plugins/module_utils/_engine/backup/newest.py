@@ -8,7 +8,8 @@ from ..cluster.config import ClusterConfig
 from ..cluster.controldata import read_control_data
 from ..core.errors import KeeperError
 from ..repository.catalog import read_catalog
-from ..repository.layout import Repository, is_elsewhere
+from ..repository.layout import Repository
+from ..repository.place import is_elsewhere
 
 
 def newest_backup(config: ClusterConfig) -> str | None:

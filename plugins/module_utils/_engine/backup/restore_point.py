@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.home import repository_named_by
 from ..cluster.sql import connect, rows
 from ..core.clock import format_utc
 from ..core.errors import Refused
@@ -152,7 +153,7 @@ def _create(
             )
         known: list[KnownPoint] = []
         if config is not None:
-            known = known_points(config, config.open_repository(), int(system_id))
+            known = known_points(config, repository_named_by(config), int(system_id))
         else:
             warnings.append("no cluster was named, so nobody looked whether the name is there already")
         there = plan_restore_point(request, known)

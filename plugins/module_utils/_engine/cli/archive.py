@@ -33,7 +33,8 @@ def archive_push(arguments: Sequence[str]) -> int:
         import json
 
         from ..repository.archive import push
-        from ..repository.layout import Repository, is_elsewhere
+        from ..repository.layout import Repository
+        from ..repository.place import is_elsewhere
 
         option, value, path = arguments
         if option not in ("--cluster", "--config"):

@@ -8,6 +8,7 @@ import argparse
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.home import repository_named_by
 from ..cluster.repository_host import Described, RepositoryHost
 from ..core.errors import KeeperError
 from ..repository.layout import Repository
@@ -42,7 +43,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 
 def check_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """Look, judge, tell."""
-    result = check(config, config.open_repository())
+    result = check(config, repository_named_by(config))
     return _told(options, config, options.metrics or config.metrics_file, result, language)
 
 

@@ -9,6 +9,7 @@ import os
 
 from ..cluster.config import ClusterConfig
 from ..cluster.disks import nearest_existing
+from ..cluster.home import repository_named_by
 from ..cluster.repository_host import DIRECTORY, RepositoryHost
 from ..core import privilege
 from ..core.errors import Refused
@@ -44,7 +45,7 @@ def act_as_owner(config: ClusterConfig) -> None:
 
 def repository_of(config: ClusterConfig) -> Repository:
     """That of the cluster. Raises :class:`Refused` ``repository-missing``."""
-    repository = config.open_repository()
+    repository = repository_named_by(config)
     repository.require("use the repository")
     return repository
 

@@ -8,11 +8,12 @@ import argparse
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.home import repository_named_by
 from ..cluster.wishes_dumps import ROWS
 from ..core.errors import Refused
 from ..core.sizes import format_bytes, format_duration, parse_duration
 from ..logical.dump import DumpRequest, described, take_dumps
-from ..repository.dumps import CONTENTS, FORMATS, Selection
+from ..repository.selection import CONTENTS, FORMATS, Selection
 
 Outcome = tuple[dict[str, Any], list[str]]
 
@@ -44,7 +45,7 @@ def add_dump(parser: argparse.ArgumentParser) -> None:
 
 def dump_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """On the cluster's host."""
-    repository = config.open_repository()
+    repository = repository_named_by(config)
     repository.require("dump a database")
     result = take_dumps(config, repository, _requests(options, config), check=options.check)
     return result, [line for one in result["dumps"] for line in lines(one)]

@@ -8,11 +8,12 @@ import argparse
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.home import repository_named_by
 from ..core.errors import Refused
 from ..logical.load import LoadRequest, contents, load, undo_load
 from ..logical.load_request import LATEST, OWNERS, PRIVILEGES, PROOFS
 from ..logical.load_words import load_lines, undo_lines
-from ..repository.dumps import CONTENTS
+from ..repository.selection import CONTENTS
 
 Outcome = tuple[dict[str, Any], list[str]]
 
@@ -65,7 +66,7 @@ def load_command(options: argparse.Namespace, config: ClusterConfig, language: s
         target = options.into or options.database
         result = undo_load(config, target, confirm=options.confirm, check=options.check)
         return result, undo_lines(result, language)
-    repository = config.open_repository()
+    repository = repository_named_by(config)
     request = _request(options)
     if options.list:
         result = contents(config, repository, request)

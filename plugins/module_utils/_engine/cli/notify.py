@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..cluster.config import ClusterConfig
+from ..cluster.home import repository_named_by
 from ..cluster.repository_host import Described
 from ..repository.layout import Repository
 from ..watch.notify import is_open, retry, standing, summarize, tell_run, trial_of_channels
@@ -36,7 +37,9 @@ def add_notify(parser: argparse.ArgumentParser) -> None:
 
 def notify_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """With none of the options: what is open, and what waits."""
-    return _notify(options, config, language, lambda: options.summary.here(config, config.open_repository()))
+    return _notify(
+        options, config, language, lambda: options.summary.here(config, repository_named_by(config))
+    )
 
 
 def _notify_there(options: argparse.Namespace, repository: Repository, language: str) -> Outcome:

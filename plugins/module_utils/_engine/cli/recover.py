@@ -13,7 +13,7 @@ from ..core.errors import Refused
 from ..recovery.card import done_card, plan_card
 from ..recovery.operation import restore, show_plan, undo
 from ..recovery.request import RestoreRequest, target_from
-from ..repository.layout import is_elsewhere
+from ..repository.place import is_elsewhere
 from . import show
 
 Outcome = tuple[dict[str, Any], list[str]]

@@ -14,10 +14,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..core.errors import Refused
-from ..repository.layout import Repository, is_elsewhere
-from ..repository.opening import open_repository
-from ..retention.generations import DumpPolicy
-from ..retention.policy import Policy
+from ..repository.place import is_elsewhere
+from ..retention.policy import DumpPolicy, Policy
 from .reader import Reader, as_object, invalid
 from .wishes_copies import CopyWish, read_copies
 from .wishes_dumps import DumpWish, read_dump_retention, read_dumps
@@ -151,12 +149,6 @@ class ClusterConfig:
     def repository_is_elsewhere(self) -> bool:
         """Whether the repository is reached by ssh."""
         return is_elsewhere(self.repository)
-
-    def open_repository(self) -> Repository:
-        """The repository that it names; touches nothing and calls nobody."""
-        return open_repository(
-            self.repository, self.cluster, asdict(self.ssh) if self.ssh else None, self.state_directory
-        )
 
     @property
     def major(self) -> int:

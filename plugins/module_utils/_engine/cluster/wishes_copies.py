@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.errors import Refused
-from ..retention.generations import DumpPolicy
-from ..retention.policy import Policy
+from ..retention.policy import DumpPolicy, Policy
 from .reader import Reader, as_object, invalid
 from .wishes_dumps import read_dump_retention
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.errors import KeeperError, Refused
-from ..repository.dumps import CONTENTS, FORMATS, Selection
-from ..retention.generations import DumpPolicy, Generations
+from ..repository.selection import CONTENTS, FORMATS, Selection
+from ..retention.policy import DumpPolicy, Generations
 
 Invalid = Callable[[str], Refused]
 

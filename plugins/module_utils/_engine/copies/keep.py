@@ -19,8 +19,8 @@ from datetime import datetime, timedelta, timezone
 from ..core.clock import parse_utc
 from ..core.errors import KeeperError, Refused
 from ..repository.dumps import Dump
-from ..retention.generations import DumpPolicy, choose_generations
-from ..retention.policy import Policy
+from ..retention.generations import choose_generations
+from ..retention.policy import DumpPolicy, Policy
 from ..wal.lsn import parse_lsn
 from .branches import Branches, Held, fit
 from .choice import number_of

@@ -13,8 +13,9 @@ import os
 
 from ..core.errors import KeeperError
 from ..repository.archive import push
-from ..repository.layout import Repository, is_elsewhere
+from ..repository.layout import Repository
 from ..repository.opening import open_repository
+from ..repository.place import is_elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

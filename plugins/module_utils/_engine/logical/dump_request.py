@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from ..cluster.wishes_dumps import COMPRESSION, ROWS, DumpWish
 from ..core.errors import Refused
 from ..repository.catalog import check_label
-from ..repository.dumps import CONTENTS, FORMATS, Selection, encode_name
+from ..repository.dumps import encode_name
+from ..repository.selection import CONTENTS, FORMATS, Selection
 
 _LEVELS = {"gzip": (0, 9), "lz4": (0, 12), "zstd": (1, 22)}
 

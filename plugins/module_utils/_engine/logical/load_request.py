@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..core.errors import Refused
-from ..repository.dumps import CONTENTS
+from ..repository.selection import CONTENTS
 from .rows import split_key
 
 LATEST = "latest"

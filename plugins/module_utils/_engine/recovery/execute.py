@@ -12,6 +12,7 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.controldata import read_control_data
+from ..cluster.home import repository_named_by
 from ..cluster.psql import query
 from ..core.clock import format_utc, label_time, parse_utc, utc_now
 from ..core.errors import Failed, KeeperError, Refused
@@ -331,7 +332,7 @@ class Execution:
 
     def _own(self) -> Repository:
         """The repository that the restored cluster archives to."""
-        return self.repository if self._home is self.config else self._home.open_repository()
+        return self.repository if self._home is self.config else repository_named_by(self._home)
 
     def _clean_up(self) -> None:
         staging.clean_up(self.plan)

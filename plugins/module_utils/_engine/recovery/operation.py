@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.home import repository_named_by
 from ..cluster.instance import Instance
 from ..core.clock import format_utc, label_time, utc_now
 from ..core.errors import KeeperError, Refused
@@ -17,8 +18,9 @@ from ..core.journal import Journal
 from ..core.locks import locked
 from ..core.progress import Progress
 from ..repository.engine import NativeEngine
-from ..repository.layout import Repository, is_elsewhere
+from ..repository.layout import Repository
 from ..repository.leases import release_lease
+from ..repository.place import is_elsewhere
 from . import staging, steps
 from .execute import Execution, journal_path
 from .plan import RestorePlan
@@ -290,7 +292,7 @@ def _confirmed(config: ClusterConfig, confirm: str | None, verb: str) -> None:
 
 
 def _repository(config: ClusterConfig) -> Repository:
-    repository = config.open_repository()
+    repository = repository_named_by(config)
     repository.require(f"restore cluster {config.cluster}")
     return repository
 

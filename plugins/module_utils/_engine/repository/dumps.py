@@ -21,38 +21,16 @@ from ..core.errors import Failed, KeeperError, Refused
 from ..core.files import TEMPORARY_PREFIX, make_directory, write_json
 from .catalog import FAILED, RUNNING, STATUSES, VERIFIED, check_label
 from .layout import Repository
+from .selection import FORMATS, Selection
 
 FORMAT = 1
 DUMP_ENTRY = "dump.json"
 GLOBALS = "globals.sql"
 #: Below a dump's directory: what is still being written.
 DUMP_INCOMING = ".incoming"
-FORMATS = ("custom", "directory", "plain")
-CONTENTS = ("all", "schema", "data")
 #: Names of the file or directory that is the dump, without what the compression adds.
 DATA_NAMES = {"custom": "dump.custom", "directory": "dump.directory", "plain": "dump.sql"}
 _LONGEST_NAME = 255
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What of a database is in a dump; patterns as pg_dump's. Empty: all of it."""
-
-    content: str = "all"
-    schemas: tuple[str, ...] = ()
-    exclude_schemas: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
-    exclude_tables: tuple[str, ...] = ()
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing of the database is left out."""
-        return not (self.schemas or self.exclude_schemas or self.tables or self.exclude_tables)
-
-    @property
-    def kind(self) -> str:
-        """``schema`` where there are no rows in it, else ``dump``: they have generations of their own."""
-        return "schema" if self.content == "schema" else "dump"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from typing import Any
 from ..core.errors import Failed, KeeperError
 from ..wal.segment import is_history_name, is_segment_name
 from ..wal.source import WalSource
-from .layout import Repository, is_elsewhere
+from .layout import Repository
+from .place import is_elsewhere
 from .prefetch import fetch_planned, start_prefetcher
 from .source import NativeWalSource
 from .spool import GetPlan, Spool, load_plan

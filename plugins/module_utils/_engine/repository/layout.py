@@ -17,7 +17,6 @@ FORMAT = 1
 #: or somebody with a stolen key, could fill the disk (fault E06).
 MOST_KEPT_ASIDE = 16
 CONFLICT_PREFIX = ".conflict-"
-_ELSEWHERE = "ssh://"
 MARKER = "repository.json"
 
 TYPE_CHECKING = False
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .remote.feed import RemoteFeed
-
-
-def is_elsewhere(place: str) -> bool:
-    """Whether a configured place is on another host."""
-    return place.startswith(_ELSEWHERE)
 
 
 class Repository:

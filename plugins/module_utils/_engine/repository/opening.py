@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .layout import Repository, is_elsewhere
+from .layout import Repository
+from .place import is_elsewhere
 from .remote.client import remote_repository
 from .remote.wal import RemoteWalSource
 from .source import NativeWalSource

@@ -16,9 +16,8 @@ from ..repository.catalog import VERIFIED, read_backup, write_backup
 from ..repository.dumps import read_shelf, write_dump_entry
 from ..repository.layout import Repository
 from .execute import Execution, Watch
-from .generations import DumpPolicy
 from .plan import ExpiryPlan, make_plan
-from .policy import Policy
+from .policy import DumpPolicy, Policy
 from .state import ask_state
 from .survivors import prove_survivors
 

@@ -14,8 +14,8 @@ from ..repository.leases import Lease
 from ..wal.segment import SIZES_BYTES
 from ..wal.source import StoredWal
 from .choice import Choice, SystemView, choose, lives
-from .generations import DumpPlan, DumpPolicy, plan_dumps
-from .policy import Policy
+from .generations import DumpPlan, plan_dumps
+from .policy import DumpPolicy, Policy
 from .state import RetentionState
 from .wal import Need, Needs, Run, between, from_lsn, from_segment, sort_out
 

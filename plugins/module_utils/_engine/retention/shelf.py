@@ -17,7 +17,8 @@ from ..repository.catalog import EXPIRED, RUNNING
 from ..repository.dumps import DUMP_ENTRY, Dump, Shelf, read_shelf, write_dump_entry
 from ..repository.layout import Repository
 from ..repository.leases import Lease
-from .generations import DumpPlan, DumpPolicy, DumpState, plan_dumps, prove_dumps
+from .generations import DumpPlan, DumpState, plan_dumps, prove_dumps
+from .policy import DumpPolicy
 from .steps import ASIDE
 
 Watch = Callable[[str], None]

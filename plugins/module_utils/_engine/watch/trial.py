@@ -14,6 +14,7 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.disks import file_system
+from ..cluster.home import repository_named_by
 from ..cluster.psql import answers, query
 from ..core.clock import format_utc, utc_now
 from ..core.errors import KeeperError, Refused
@@ -46,7 +47,7 @@ def trial(config: ClusterConfig, database: str, *, check: bool = False) -> dict[
     ``busy``; :class:`Failed`: what a load raises, ``load-rows-differ`` above all. Both are written down.
     """
     attempted = f"try whether the newest dump of database {database} can be loaded"
-    repository = config.open_repository()
+    repository = repository_named_by(config)
     repository.require(attempted)
     dump = newest_dump(repository, database)
     if dump is None:

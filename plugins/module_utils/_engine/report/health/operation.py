@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ...cluster.config import ClusterConfig
+from ...cluster.home import repository_named_by
 from ...core.clock import parse_utc
 from ...core.errors import KeeperError
 from ...watch.check import check as keeper_check
@@ -170,7 +171,7 @@ def _places(settings: Mapping[str, str], seen: Mapping[str, Any]) -> list[tuple[
 
 def _keeper(look: Look, config: ClusterConfig, request: HealthRequest) -> Mapping[str, Any] | None:
     try:
-        return keeper_check(config, config.open_repository(), keep=not request.check)
+        return keeper_check(config, repository_named_by(config), keep=not request.check)
     except (KeeperError, OSError) as error:
         why = error.happened if isinstance(error, KeeperError) else f"{error.filename}: {error.strerror}"
         look.miss("the keeper's repository", "unavailable", why)
