@@ -168,9 +168,11 @@ class Month(Life):
         except BaseException as error:
             self._error = error
         finally:
-            # For who wants to know what a day costs.
-            told = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "days.json")
-            told.write_text(json.dumps(self.runs, indent=1), encoding="utf-8")
+            # For who wants to know what a day costs, and what people read.
+            place = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+            place.joinpath("days.json").write_text(json.dumps(self.runs, indent=1), encoding="utf-8")
+            read = [f"{one['To']}\n{one['Subject']}\n\n{one.get_content()}\n" for one in self.mail.mails]
+            place.joinpath("mails.txt").write_text("\n".join(read), encoding="utf-8")
 
     def _live(self) -> None:
         one = self.host
