@@ -99,6 +99,12 @@ options:
     description: Says that the server is a restored copy, on which O(missing_indexes=build) may build.
     type: bool
     default: false
+  read_whole:
+    description:
+      - Reads indexes from end to end, which is meant for a restored copy. Bloat is measured by C(pgstattuple) instead
+        of estimated, and every B-tree is checked by C(amcheck), where the database has these extensions.
+    type: bool
+    default: false
   time_budget:
     description: Seconds that the whole look may take. What was not reached is named in RV(not_seen).
     type: float
@@ -205,6 +211,7 @@ def main() -> None:
             "limits": {"type": "dict", "default": {}, "options": LIMITS},
             "missing_indexes": {"type": "str", "default": "none", "choices": list(MODES)},
             "is_copy": {"type": "bool", "default": False},
+            "read_whole": {"type": "bool", "default": False},
             "time_budget": {"type": "float", "default": 60},
         },
         supports_check_mode=True,
@@ -223,6 +230,7 @@ def main() -> None:
                 check=module.check_mode,
                 missing=params["missing_indexes"],
                 is_copy=params["is_copy"],
+                read_whole=params["read_whole"],
             )
         )
 

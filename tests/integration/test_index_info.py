@@ -13,8 +13,16 @@ from typing import Any
 import psycopg
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.cover import needed
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.definitions import (
+    drop_sql,
+    read,
+    undo_sql,
+)
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.limits import Limits
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.look import Request, look_at
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.pull import pull
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.session import Look
 
 from .harness.cluster import Cluster
 from .harness.installation import each_major, installations
@@ -239,3 +247,73 @@ def test_ids_are_of_names(site: Site) -> None:
     site.sql("REINDEX TABLE CONCURRENTLY w1")
     assert of_class(site.look(), "IX02")["ids_2"]["id"] == before
     site.sql("DROP TABLE ids")
+
+
+def test_bloat_is_measured_and_damage_found_by_reading_whole_indexes(site: Site) -> None:
+    """A thousand full pages, nine tenths of their entries gone; and an index that says its order is another one."""
+    for statement in (
+        "CREATE EXTENSION pgstattuple",
+        "CREATE EXTENSION amcheck",
+        "CREATE TABLE thin (a int, pad text) WITH (autovacuum_enabled = off)",
+        "INSERT INTO thin SELECT g, repeat('x', 20) FROM generate_series(1, 150000) g",
+        "CREATE INDEX thin_a ON thin (a, pad)",
+        "DELETE FROM thin WHERE a % 10 <> 0",
+        "VACUUM ANALYZE thin",
+        "CREATE TABLE turned (a int)",
+        "INSERT INTO turned SELECT g FROM generate_series(1, 1000) g",
+        "CREATE INDEX turned_a ON turned (a)",
+        "UPDATE pg_index SET indoption = '3' WHERE indexrelid = 'turned_a'::regclass",
+    ):
+        site.sql(statement)
+    limits = Limits(drop_bytes=0, bloat_bytes=1 << 20)
+    try:
+        estimated = of_class(site.look(limits=limits, check=True), "IX06")["thin_a"]
+        assert (estimated["grade"], estimated["missing"][0]["key"]) == ("heuristic", "exact-bloat")
+        result = site.look(limits=limits, check=True, read_whole=True)
+        found = of_class(result, "IX06")["thin_a"]
+        assert (found["grade"], found["missing"]) == ("measured", [])
+        assert 0.8 < found["value"]["bloat_share"] < 0.95
+        assert found["action"] == ['REINDEX INDEX CONCURRENTLY "public"."thin_a";']
+        broken = of_class(result, "IX15")
+        assert set(broken) == {"turned_a"}
+        assert (broken["turned_a"]["severity"], broken["turned_a"]["grade"]) == ("critical", "measured")
+        size = "SELECT pg_relation_size('thin_a')"
+        before = site.sql(size)[0][0]
+        run(site, found["action"])
+        after = site.sql(size)[0][0]
+        assert before - after == pytest.approx(found["value"]["wasted_bytes"], rel=0.1)
+    finally:
+        site.sql("DROP TABLE thin, turned")
+        site.sql("DROP EXTENSION pgstattuple")
+        site.sql("DROP EXTENSION amcheck")
+
+
+def test_marks_that_only_guarded_indexes_have_come_back_as_well(site: Site) -> None:
+    """Clustered, the replica identity, and an extension that it depends on: never proposed, and yet undone exactly."""
+    for statement in (
+        "CREATE TABLE marked (a int NOT NULL, b int)",
+        "CREATE UNIQUE INDEX marked_identity ON marked (a)",
+        "ALTER TABLE marked REPLICA IDENTITY USING INDEX marked_identity",
+        "CREATE INDEX marked_clustered ON marked (b)",
+        "ALTER TABLE marked CLUSTER ON marked_clustered",
+        "ALTER INDEX marked_clustered DEPENDS ON EXTENSION plpgsql",
+    ):
+        site.sql(statement)
+    depends = "SELECT count(*) FROM pg_depend WHERE objid = 'marked_clustered'::regclass AND deptype = 'x'"
+    try:
+        before = site.sql(PROPERTIES)
+        look = Look(login(site.cluster))
+        with look.database("shop"):
+            facts = pull(look, look.node(), "shop")
+            assert facts is not None
+            chosen = [index for index in facts.indexes if index.name.startswith("marked")]
+            definitions = read(look, [index.oid for index in chosen])
+        assert {needed(facts)[index.oid] for index in chosen} == {"identity", "clustered"}
+        for index in chosen:
+            run(site, drop_sql(index))
+        for index in chosen:
+            run(site, undo_sql(facts, index, definitions) or [])
+        assert site.sql(PROPERTIES) == before
+        assert site.sql(depends) == [(1,)]
+    finally:
+        site.sql("DROP TABLE marked")

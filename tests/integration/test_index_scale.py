@@ -21,7 +21,8 @@ from .harness.waiting import wait_for
 TABLES = 10_000
 MOST_SERVER_SECONDS, MOST_TEMPORARY_BYTES = 5.0, 64 << 20
 _TABLE = """
-CREATE TABLE t{n} (id int PRIMARY KEY, a int, b text, c int, d text, e int, f int, g int, h int, i text, parent int {fk});
+CREATE TABLE t{n} (id int PRIMARY KEY, a int, b text, c int, d text, e int, f int, g int, h int, i text,
+    parent int {fk});
 INSERT INTO t{n} (id, a, b) SELECT g, g, g::text FROM generate_series(1, 20) g;
 CREATE INDEX t{n}_a ON t{n} (a); CREATE INDEX t{n}_a_again ON t{n} (a); CREATE INDEX t{n}_b ON t{n} (b);
 CREATE INDEX t{n}_bc ON t{n} (b, c); CREATE INDEX t{n}_lower ON t{n} (lower(d));

@@ -207,6 +207,17 @@ class Look:
             what,
         )
 
+    def read(self, statement: str, values: Sequence[Any] = (), *, what: str) -> list[tuple[Any, ...]]:
+        """The rows, for whom the error itself is the answer. Raises :class:`Failed` (``sql-failed``)."""
+        if self.spent:
+            self.miss(self._named(what), "budget")
+            return []
+        begun = time.monotonic()
+        try:
+            return sql.rows(self._connection, f"{MARK} {statement}", values, attempted=f"look at {what}")
+        finally:
+            self.server_seconds += time.monotonic() - begun
+
     def copy(self, query: str, *, what: str) -> list[list[str | None]] | None:
         """The same for many rows, as texts; ``query`` takes no values."""
         statement = f"{MARK} COPY ({query}) TO STDOUT"

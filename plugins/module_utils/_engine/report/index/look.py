@@ -16,6 +16,7 @@ from ..session import Look, Node, moment
 from . import rules_load, rules_shape
 from .definitions import complete, read, wanted
 from .draft import Draft
+from .exact import confirm, damaged
 from .facts import Database
 from .history import Past, compare
 from .limits import Limits
@@ -47,6 +48,7 @@ class Request:
     check: bool = False
     missing: str = NONE
     is_copy: bool = False
+    read_whole: bool = False
 
 
 def look_at(request: Request) -> dict[str, Any]:
@@ -109,9 +111,10 @@ def _database(
     tried = missing(
         look, database, request.missing, request.limits, login=request.login, is_copy=request.is_copy
     )
-    drafts, left_out = _bounded(
-        [*judged(database, past, request.limits), *tried], request.limits.kept_per_class
-    )
+    found = [*judged(database, past, request.limits), *tried]
+    if request.read_whole:
+        found = [*confirm(look, database, found, request.limits), *damaged(look, database)]
+    drafts, left_out = _bounded(found, request.limits.kept_per_class)
     for word, count in sorted(left_out.items()):
         look.miss(f"{word} in database {name}", "bounded", str(count))
     if not database.statistics_seen:

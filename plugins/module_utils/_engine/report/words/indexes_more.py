@@ -7,6 +7,20 @@ from __future__ import annotations
 from .entry import Entry, Pair
 
 MORE: dict[str, Entry] = {
+    "IX06_exact": Entry(
+        Pair("Bloated index, measured", "肥大化したインデックス (実測)"),
+        Pair(
+            "{index} on {table} is {size_bytes}; its leaf pages are "
+            "{density_share} full, {wasted_bytes} are not needed.",
+            "{table} の {index} は {size_bytes}、リーフページの充填率は "
+            "{density_share} で、{wasted_bytes} は不要です。",
+        ),
+        Pair(
+            "Scans read more pages, and memory holds less of what is used.",
+            "走査で読むページが増え、メモリの利用効率が下がります。",
+        ),
+        Pair("Rebuild it concurrently.", "CONCURRENTLY で再作成してください。"),
+    ),
     "IX08": Entry(
         Pair("Missing index", "不足しているインデックス"),
         Pair(
@@ -238,6 +252,21 @@ MORE: dict[str, Entry] = {
         Pair(
             "REINDEX DATABASE CONCURRENTLY, then ALTER DATABASE ... REFRESH COLLATION VERSION.",
             "REINDEX DATABASE CONCURRENTLY の後、ALTER DATABASE ... REFRESH COLLATION VERSION を実行してください。",
+        ),
+    ),
+    "IX15_damaged": Entry(
+        Pair("Damaged index", "破損したインデックス"),
+        Pair(
+            "amcheck refuses {index} on {table}: {fault}",
+            "amcheck が {table} の {index} の異常を検出しました: {fault}",
+        ),
+        Pair(
+            "Queries that use it miss rows or find wrong ones; a unique one lets rows in twice.",
+            "このインデックスを使う問い合わせは行を見落とすか誤った行を返し、一意性も保証されません。",
+        ),
+        Pair(
+            "Rebuild it concurrently, then look for what broke it: the collation, the disk, a restore.",
+            "CONCURRENTLY で再作成し、原因 (照合順序、ディスク、復元手順) を調べてください。",
         ),
     ),
     "IX16_count": Entry(
