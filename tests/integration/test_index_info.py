@@ -217,6 +217,8 @@ def locked(site: Site, table: str) -> Iterator[None]:
 
 
 def test_what_is_locked_is_named_and_not_waited_for(site: Site, seen: dict[str, Any]) -> None:
+    site.look()
+    site.look()
     with locked(site, "w1"):
         result = site.look()
     told = {one["what"]: one["says"]["key"] for one in result["not_seen"]}
@@ -224,6 +226,10 @@ def test_what_is_locked_is_named_and_not_waited_for(site: Site, seen: dict[str, 
     assert drops(result, "w1") == {}
     assert drops(result, "w2") == {"w2_a": "w2_ab"}
     assert result["cost"]["seconds"] < 10
+    assert result["changed"] is False, "what was not seen is not gone"
+    again = site.look()
+    assert again["changed"] is False
+    assert next(one for one in again["findings"] if one["object"]["name"] == "w1_new")["state"] == "known"
 
 
 def test_a_second_look_changes_nothing_and_check_mode_stores_nothing(site: Site) -> None:

@@ -163,6 +163,8 @@ class Database:
     #: (schema, table or index, column or "expression number") -> statistics of expression columns.
     widths: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     statistics_seen: bool = True
+    #: Tables that were left out because they are locked: schema, name.
+    left_out: frozenset[tuple[str, str]] = frozenset()
 
     def bytes_of(self, index: Index) -> int:
         """Its size by the catalogs (as of the last VACUUM or ANALYZE); of a partitioned one, of the whole tree."""

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -56,6 +57,7 @@ def look_at(request: Request) -> dict[str, Any]:
     look = Look(request.login, budget_seconds=request.budget_seconds)
     findings: list[Finding] = []
     facts: dict[str, Any] = {"databases": {}}
+    locked: set[tuple[str, str, str]] = set()
     with look.database():
         node = look.node()
         names = look.databases(request.databases)
@@ -72,8 +74,14 @@ def look_at(request: Request) -> dict[str, Any]:
                 if told is not None:
                     findings.extend(told[0])
                     facts["databases"][name] = told[1]
+                    locked |= {(name, *table) for table in told[2]}
     now = moment(node.taken_at)
-    stood, changed = area.recognise(findings, request.accepted, now)
+    with _aside(area, facts["databases"], locked):
+        stood, changed = area.recognise(findings, request.accepted, now)
+    area.data["places"] = {
+        **{key: place for key, place in area.data.get("places", {}).items() if key in area.findings},
+        **{one.id: [one.database, one.thing.get("schema"), _table(one)] for one in stood},
+    }
     area.add_run(now, _figures(stood))
     stored = baseline.store(node.name, AREA, area, check=request.check)
     if "why" in stored:
@@ -95,7 +103,7 @@ def look_at(request: Request) -> dict[str, Any]:
 
 def _database(
     look: Look, node: Node, name: str, area: Area, request: Request
-) -> tuple[list[Finding], dict[str, Any]] | None:
+) -> tuple[list[Finding], dict[str, Any], frozenset[tuple[str, str]]] | None:
     database = pull(look, node, name)
     if database is None:
         return None
@@ -132,6 +140,7 @@ def _database(
             "definitions": digest_of(database),
             "stats_reset": database.stats_reset,
         },
+        database.left_out,
     )
 
 
@@ -152,6 +161,23 @@ def judged(database: Database, past: Past, limits: Limits) -> list[Draft]:
             rules_shape.too_many(database, limits),
         )
     )
+
+
+@contextlib.contextmanager
+def _aside(area: Area, seen: Collection[str], locked: Collection[tuple[str, str, str]]) -> Iterator[None]:
+    """Findings about what was not looked at this time are not gone: they keep their dates, and nothing is new later."""
+    kept = {
+        key: area.findings.pop(key)
+        for key, (database, schema, table) in area.data.get("places", {}).items()
+        if key in area.findings and (database not in seen or (database, schema, table) in locked)
+    }
+    yield
+    area.findings.update(kept)
+
+
+def _table(finding: Finding) -> str:
+    thing = finding.thing
+    return str(thing.get("table") or thing.get("name") or "")
 
 
 def _bounded(drafts: Iterable[Draft], most: int) -> tuple[list[Draft], dict[str, int]]:

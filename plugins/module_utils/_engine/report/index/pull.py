@@ -109,7 +109,7 @@ def pull(look: Look, node: Node, database: str) -> Database | None:
     parents = {int(child): int(parent) for child, parent in trees}
     owned = {int(row[0]) for row in look.ask(_OWNED, what="objects of extensions") or []}
     tables = _tables(raw_tables, schemas, parents, owned)
-    _leave_out_locked(look, tables, locked)
+    left_out = _leave_out_locked(look, tables, locked)
     maker = _IndexMaker(look, schemas, parents, owned)
     indexes = [maker.make(row) for row in raw_indexes]
     toast = {oid for oid, name in schemas.items() if name == "pg_toast"}
@@ -137,6 +137,7 @@ def pull(look: Look, node: Node, database: str) -> Database | None:
         building=frozenset(int(oid) for row in building for oid in row if oid),
         widths=widths,
         statistics_seen=seen,
+        left_out=left_out,
     )
 
 
@@ -169,11 +170,14 @@ def _tables(
     return tables
 
 
-def _leave_out_locked(look: Look, tables: dict[int, Table], locked: set[int]) -> None:
+def _leave_out_locked(look: Look, tables: dict[int, Table], locked: set[int]) -> frozenset[tuple[str, str]]:
     """What is locked exclusively, or will be next, is named and not touched: we would wait, and others behind us."""
+    named = set()
     for oid in sorted(locked & set(tables)):
         table = tables.pop(oid)
         look.miss(f"table {table.schema}.{table.name}", "locked")
+        named.add((table.schema, table.name))
+    return frozenset(named)
 
 
 class _IndexMaker:
