@@ -127,6 +127,8 @@ def test_an_index_that_is_missing_is_built_and_taken_back(bench: Bench) -> None:
     assert finding["class"] == "IX07"
     assert bench.apply(finding)["steps"][0]["result"] == "done"
     assert bench.is_there("lines_sale_idx")
+    again = bench.apply(finding)
+    assert (again["changed"], again["steps"][0]["result"]) == (False, "already-done")
     bench.apply(finding, undo=True)
     assert bench.properties() == before
 
@@ -264,6 +266,14 @@ def test_a_regression_undoes_the_step_by_itself(bench: Bench) -> None:
     assert step["regressions"][0]["blocks_after"] > 10 * step["regressions"][0]["blocks_before"]
     assert bench.properties() == before
     assert bench.record()[finding["id"]]["why"] == "regression"
+
+
+def test_what_came_back_is_done_again(bench: Bench) -> None:
+    """The record says that it was dropped; somebody has made it again since, by the same name."""
+    for _round in range(2):
+        bench.cluster.sql("CREATE INDEX back_again ON sales (day, note)")
+        assert bench.apply(bench.finding("back_again"))["steps"][0]["result"] == "done"
+        assert not bench.is_there("back_again")
 
 
 def test_a_step_that_hurts_nobody_stays(bench: Bench) -> None:

@@ -78,11 +78,9 @@ def apply(request: ApplyRequest) -> dict[str, Any]:
     todo: list[Step] = []
     for step in wanted:
         status = done.get(step.id, {}).get("status")
-        if status == DONE:
-            told.append({**step.to_dict(), "result": "already-done"})
-        elif status == BEGUN and _gone(request, step):
+        if status in (DONE, BEGUN) and _gone(request, step):
             # Whoever was killed there had done it: the record is all that was missing.
-            if not request.check:
+            if status == BEGUN and not request.check:
                 record.note(step, DONE)
             told.append({**step.to_dict(), "result": "already-done"})
         else:
@@ -90,7 +88,9 @@ def apply(request: ApplyRequest) -> dict[str, Any]:
     halves = {step.id for step in todo if done.get(step.id, {}).get("status") == BEGUN}
     reasons = {key: why for key, why in _stale(request, todo).items() if key not in halves}
     for step in [step for step in todo if step.id in reasons]:
-        told.append({**step.to_dict(), "result": "stale", "why": reasons[step.id]})
+        # What was done and is no finding any more stays done; what came back since is done again.
+        result = "already-done" if done.get(step.id, {}).get("status") == DONE else "stale"
+        told.append({**step.to_dict(), "result": result, "why": reasons[step.id]})
     todo = [step for step in todo if step.id not in reasons]
     if request.check or not todo:
         planned = [{**step.to_dict(), "result": "would-be-done"} for step in todo]
