@@ -39,7 +39,7 @@ OPTIONAL = (
 
 
 def lacking(dsn: str) -> list[str]:
-    """What a server cannot have although its build claims it: extensions whose library does not load."""
+    """What a server cannot have, whatever its build claims: extensions that do not load, collations of ICU."""
     missing = []
     with psycopg.connect(dsn, autocommit=True) as connection:
         for name in ("postgres_fdw", "plperl", "plpython3u"):
@@ -48,6 +48,11 @@ def lacking(dsn: str) -> list[str]:
                 connection.execute(f"DROP EXTENSION {name}".encode())
             except psycopg.Error:
                 missing.append(name)
+        try:
+            connection.execute("CREATE COLLATION tried (provider = icu, locale = 'und')")
+            connection.execute("DROP COLLATION tried")
+        except psycopg.Error:
+            missing.append("ICU")
     return missing
 
 

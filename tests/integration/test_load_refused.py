@@ -186,14 +186,20 @@ def test_a_database_that_somebody_does_not_leave(server: Cluster, cell: Callable
     pid = holder.info.backend_pid
     os.kill(pid, signal.SIGSTOP)
     options = ["c", "--database", "app", "--into", "stuck", "--replace", "--confirm", "stuck"]
+    made = "SELECT datname FROM pg_database WHERE datname LIKE 'dbkeeper_load_%'"
     try:
         server.keeper("load", *options, "--drain-seconds", "0").failed(
             "database-in-use", "1 connections", "30 s"
         )
-        assert server.sql(DATABASES) == before
+        assert [one for one in server.sql(DATABASES) if not one[0].startswith("dbkeeper_")] == before
+        assert len(server.sql(made)) == 1
     finally:
         os.kill(pid, signal.SIGCONT)
         holder.close()
     assert server.sql("SELECT a FROM mine", database="stuck") == [(7,)]
-    assert server.keeper("load", *options).expect()["load"]["proven"]
+    passed = len(server.steps())
+    done = server.keeper("load", *options).expect()
+    # What was loaded and proven is not loaded again.
+    assert (done["load"]["proven"], server.steps()[passed]) == (True, "close:begun")
+    assert server.sql(made) == []
     cell(refusal="database-in-use")

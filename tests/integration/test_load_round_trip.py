@@ -85,8 +85,6 @@ def test_every_kind_of_object(
         target.write_config(cluster="main")
     source.sql("CREATE DATABASE every")
     without = lacking(target.dsn())
-    if new != old and "icu" not in target.program("pg_config", "--configure"):
-        without.append("ICU")
     missing = make_every_kind(source.dsn("every"), without)
     options: list[Any] = [
         "--rows",

@@ -51,7 +51,7 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     repository.require(f"say what is in the repository of cluster {config.cluster}")
     now = utc_now()
     catalog = read_catalog(repository)
-    shelf = None if repository.elsewhere else read_shelf(repository)
+    shelf = read_shelf(repository)
     system_id = _system_id(config, catalog, repository)
     archive, archive_error = _archive(config, repository, system_id)
     mine = [backup for backup in catalog.usable() if backup.system_id == system_id]

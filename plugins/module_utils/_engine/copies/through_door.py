@@ -2,8 +2,8 @@
 # Copyright: dbkeeper.ops contributors
 """A copy in a repository behind a door (``ssh://``): what this key has stored there it can neither change nor delete.
 
-The door takes WAL, base backups and evidence, each by the words that a cluster's own host uses, and makes sure of them
-by its own digests. It has no words for dumps; they need a copy of another kind. What is kept there its host decides.
+The door takes WAL, base backups, dumps and evidence, each by the words that a cluster's own host uses, and makes sure
+of them by its own digests. What is kept there its host decides.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from ..cluster.wishes_copies import CopyWish
 from ..core.errors import KeeperError
 from ..repository.archive import push
 from ..repository.catalog import FAILED, RUNNING, VERIFIED, Backup, read_catalog
+from ..repository.dumps import Dump, read_shelf
 from ..repository.evidence import is_verification
 from ..repository.layout import Repository
 from ..repository.opening import wal_source
 from ..repository.remote.client import RemoteRepository, remote_repository
+from ..repository.remote.dumping import send_dump
 from .objects import DUMP, Group, Item
 from .sealing import Outgoing
 from .stores import Throttle
@@ -56,17 +58,24 @@ def copy_through_door(
     items = {item.key: item for group in groups for item in group.items}
     size = sum(item.bytes for one in backups for item in _items(items, one))
     count = sum(map(len, wal.values()))
-    left_out = [group.name for group in groups if group.kind == DUMP]
+    known = {one.key for one in read_shelf(there).dumps if one.status not in (RUNNING, FAILED)}
+    wanted = {group.name for group in groups if group.kind == DUMP} - known
+    dumps = [one for one in read_shelf(repository).dumps if one.verified and one.key in wanted]
+    size += sum(one.stored_bytes for one in dumps)
+    left_out = sorted(wanted - {one.key for one in dumps})
     result["plan"] = {
         "objects": len(items),
-        "send": count + sum(len(one.files) for one in backups) + len(evidence),
+        "send": count
+        + sum(len(one.files) for one in backups)
+        + sum(len(one.files) for one in dumps)
+        + len(evidence),
         "send_bytes": size,
         "compare": 0,
         "conflicts": [],
-        "groups": [f"base/{one.label}" for one in backups],
+        "groups": [*(f"base/{one.label}" for one in backups), *(one.key for one in dumps)],
         "left_out": left_out,
     }
-    result["changed"] = bool(count or backups or evidence)
+    result["changed"] = bool(count or backups or dumps or evidence)
     if check:
         return
     sent: dict[str, Any] = {"objects": 0, "bytes": 0, "adopted": 0, "compared": 0, "gone": [], "failures": []}
@@ -86,6 +95,9 @@ def copy_through_door(
     for one in backups:
         _send_backup(there, one, _items(items, one), throttle, one_more)
         sent["groups"].append(f"base/{one.label}")
+    for dump in dumps:
+        _send_dump(there, dump, items, throttle, one_more)
+        sent["groups"].append(dump.key)
     for name, value in evidence.items():
         there.keep("evidence", name, value)
         one_more(0)
@@ -161,6 +173,22 @@ def _send_backup(
         # The door gives up what was not finished when the conversation ends.
         line.close()
         raise
+
+
+def _send_dump(
+    there: RemoteRepository,
+    dump: Dump,
+    items: dict[str, Item],
+    throttle: Throttle,
+    told: Callable[[int], None],
+) -> None:
+    send_dump(
+        there,
+        dump,
+        lambda file: _pieces(Outgoing(items[f"{dump.key}/{file.name}"], throttle, None)),
+        attempted=f"copy {dump.key} to {there.path}",
+        told=told,
+    )
 
 
 def _pieces(source: Outgoing) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from ..core.journal import Journal
 from ..core.locks import locked
 from ..core.progress import Progress
 from ..repository.layout import Repository
+from .dump_elsewhere import RemoteDumpExecution
 from .dump_execute import DumpExecution
 from .dump_plan import DumpPlan, make_dump_plan
 from .dump_request import DumpRequest
@@ -54,7 +55,8 @@ def _alone(config: ClusterConfig, repository: Repository, request: DumpRequest) 
     journal = Journal.begin(f"{config.state_directory}/dump.journal.json", "dump", plan.key, plan.to_dict())
     progress = Progress(f"{config.state_directory}/progress.json", "dump", identity=plan.key)
     with progress.ending(plan.label):
-        made = DumpExecution(request, plan, state, repository, journal, progress).run()
+        kind = RemoteDumpExecution if repository.elsewhere else DumpExecution
+        made = kind(request, plan, state, repository, journal, progress).run()
     return {**_result(plan, executed=True), "dump": made.summary(), "warnings": list(made.warnings)}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,14 +24,7 @@ from ..core.locks import owner_record
 from ..core.progress import Progress
 from ..core.run import start, stop_group
 from ..repository.catalog import FAILED, RUNNING, VERIFIED
-from ..repository.dumps import (
-    DATA_NAMES,
-    DUMP_INCOMING,
-    GLOBALS,
-    Dump,
-    DumpFile,
-    write_dump_entry,
-)
+from ..repository.dumps import GLOBALS, Dump, DumpFile, remove_dump_data, write_dump_entry
 from ..repository.layout import Repository
 from . import dump_steps as steps
 from .dump_copy import Talk, dump, failure, missing
@@ -44,7 +36,7 @@ from .dump_state import DumpState
 from .rows import NONE
 from .writeback import Writeback
 
-_PROGRAMS = ("pg_dump", "pg_dumpall", "zstd")
+PROGRAMS = ("pg_dump", "pg_dumpall", "zstd")
 _FILE_MODE, _SECRET_MODE, _DIRECTORY_MODE = 0o640, 0o600, 0o750
 _MANY_FILES = 16
 
@@ -75,7 +67,7 @@ class DumpExecution:
     def run(self) -> Dump:
         """Do the steps. Raises :class:`Failed`; the entry says ``failed`` and why, its data is gone."""
         self.journal.step(steps.DISCARD, self._discard)
-        self._step(steps.REGISTER, lambda: write_dump_entry(self.repository, self.entry))
+        self._step(steps.REGISTER, self._register)
         try:
             with self._full_is_said():
                 self._step(steps.DUMP, self._dump)
@@ -97,10 +89,13 @@ class DumpExecution:
     def _path(self) -> str:
         return f"{self.plan.incoming}/{self.plan.data}"
 
+    def _register(self) -> None:
+        write_dump_entry(self.repository, self.entry)
+
     def _discard(self) -> None:
         for one in self.state.discard:
             directory = one.directory(self.repository)
-            stop_strangers(directory, _PROGRAMS)
+            stop_strangers(directory, PROGRAMS)
             if one.status == RUNNING:
                 one = one.changed(
                     status=FAILED, failure="it was interrupted; a later run removed its data", data=""
@@ -188,7 +183,7 @@ class DumpExecution:
 
     def _seal(self) -> None:
         self.progress.phase("seal", note="make it durable")
-        incoming, directory = self.plan.incoming, self.plan.directory
+        incoming = self.plan.incoming
         names = sorted(_below(incoming))
         paths = [f"{incoming}/{name}" for name in names]
         for name, path in zip(names, paths):
@@ -201,11 +196,6 @@ class DumpExecution:
                 files.append(DumpFile(name, os.stat(paths[number]).st_size, found))
                 self.progress.update(number + 1, total=len(names))
             durable.result()
-        for name in sorted(os.listdir(incoming)):
-            os.rename(f"{incoming}/{name}", f"{directory}/{name}")
-        os.rmdir(incoming)
-        fsync_directory(directory)
-        fsync_directory(os.path.dirname(directory))
         self.entry = replace(
             self.entry,
             status=VERIFIED,
@@ -215,7 +205,16 @@ class DumpExecution:
             stored_bytes=sum(file.stored_bytes for file in files),
             seconds=dict(self._seconds),
         )
-        # From here on it is a dump.
+        self._place()
+
+    def _place(self) -> None:
+        """It gets its name. From here on it is a dump."""
+        incoming, directory = self.plan.incoming, self.plan.directory
+        for name in sorted(os.listdir(incoming)):
+            os.rename(f"{incoming}/{name}", f"{directory}/{name}")
+        os.rmdir(incoming)
+        fsync_directory(directory)
+        fsync_directory(os.path.dirname(directory))
         write_dump_entry(self.repository, self.entry)
 
     def _make_durable(self, paths: list[str]) -> None:
@@ -240,34 +239,22 @@ class DumpExecution:
                 remedy="See that the repository belongs to the cluster's owner and has space, then run it again.",
             ) from error
 
-    def _give_up(self, error: BaseException) -> None:
-        """Data first: on a full disk its removal is what makes the entry writable again."""
-        why = f"{error.code}: {error.happened}" if isinstance(error, KeeperError) else "interrupted"
-        stop_strangers(self.plan.directory, _PROGRAMS)
+    def _note_failure(self, failed: Dump, error: BaseException) -> None:
         remove_dump_data(self.plan.directory)
         with contextlib.suppress(KeeperError):
             # An entry that still says "running" is recognised by its dead maker as well.
-            failed = self.entry.changed(
-                status=FAILED, failure=why, data="", files=(), rows={}, seconds=dict(self._seconds)
-            )
             write_dump_entry(self.repository, failed)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Data first: on a full disk its removal is what makes the entry writable again."""
+        why = f"{error.code}: {error.happened}" if isinstance(error, KeeperError) else "interrupted"
+        stop_strangers(self.plan.directory, PROGRAMS)
+        failed = self.entry.changed(
+            status=FAILED, failure=why, data="", files=(), rows={}, seconds=dict(self._seconds)
+        )
+        self._note_failure(failed, error)
         with contextlib.suppress(OSError):
             self.journal.finish("failed")
-
-
-def remove_dump_data(directory: str) -> None:
-    """Everything of a dump but its entry; names that we do not make stay."""
-    ours = (DUMP_INCOMING, GLOBALS, *DATA_NAMES.values())
-    with contextlib.suppress(FileNotFoundError):
-        for name in sorted(os.listdir(directory)):
-            if name not in ours and not name.startswith(f"{DATA_NAMES['plain']}."):
-                continue
-            path = f"{directory}/{name}"
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-        fsync_directory(directory)
 
 
 def _below(directory: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,6 @@ from ..cluster.disks import FileSystem, file_system, nearest_existing
 from ..cluster.instance import Instance
 from ..cluster.psql import query
 from ..core.clock import utc_now
-from ..core.errors import Refused
 from ..repository.catalog import FAILED, RUNNING
 from ..repository.dumps import DUMP_ENTRY, Dump, Shelf, encode_name, read_shelf
 from ..repository.layout import Repository
@@ -69,19 +68,20 @@ class DumpState:
 
 
 def ask_state(config: ClusterConfig, repository: Repository, database: str, user: str | None) -> DumpState:
-    """Look. Raises :class:`Refused` (``repository-missing``, ``repository-elsewhere``), :class:`Failed` what the
-    questions raise."""
+    """Look. Raises :class:`Refused` (``repository-missing``), :class:`Failed` what the questions raise.
+
+    For a repository elsewhere a dump is made in the state directory first: there has to be room on both sides.
+    """
     attempted = f"dump database {database} of cluster {config.cluster}"
-    if repository.elsewhere:
-        raise Refused(
-            "repository-elsewhere",
-            attempted=attempted,
-            happened=f"the repository is {config.repository}, and dumps are written to a repository on this host only",
-            remedy="Describe a cluster with a repository on this host for its dumps, and have it copied (copies).",
-        )
     repository.require(attempted)
     shelf = read_shelf(repository)
-    place = f"{repository.path}/dump/{encode_name(database)}"
+    root = f"{config.state_directory}/incoming" if repository.elsewhere else repository.path
+    place = f"{root}/dump/{encode_name(database)}"
+    disk, writable = file_system(place), os.access(nearest_existing(place), os.W_OK | os.X_OK)
+    if repository.elsewhere:
+        there = repository.space()
+        disk = replace(disk, free_bytes=min(disk.free_bytes, int(there["free_bytes"])))
+        writable = writable and bool(there["writable"])
     status = Instance(config).status()
     facts: dict[str, Any] = {}
     if status.running and status.ready:
@@ -92,9 +92,9 @@ def ask_state(config: ClusterConfig, repository: Repository, database: str, user
         now=utc_now(),
         config=config,
         shelf=shelf,
-        disk=file_system(place),
-        repository_path=repository.path,
-        repository_writable=os.access(nearest_existing(place), os.W_OK | os.X_OK),
+        disk=disk,
+        repository_path=root,
+        repository_writable=writable,
         server_running=bool(facts),
         reason=status.reason,
         version=facts.get("version", ""),
@@ -114,7 +114,7 @@ def left_behind(repository: Repository, dumps: Sequence[Dump]) -> tuple[Dump, ..
     for one in dumps:
         if one.status == RUNNING and not repository.owner_alive(one.owner):
             found.append(one)
-        elif one.status == FAILED:
+        elif one.status == FAILED and not repository.elsewhere:
             names = [name for name in os.listdir(one.directory(repository)) if name != DUMP_ENTRY]
             found += [one] if names else []
     return tuple(found)

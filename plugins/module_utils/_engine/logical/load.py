@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..cluster.config import ClusterConfig
+from ..cluster.instance import Instance
 from ..cluster.target import locale_known
 from ..core.clock import utc_now
 from ..core.errors import KeeperError, Refused
@@ -14,12 +16,16 @@ from ..core.files import make_directory
 from ..core.journal import Journal
 from ..core.locks import locked
 from ..core.progress import Progress
+from ..repository.dumps import Dump
 from ..repository.layout import Repository
 from . import swap
+from .at_hand import at_hand
+from .load_again import identity_of, recorded
 from .load_execute import CLOSE, OPEN, SWAP, UNDO, LoadExecution, go_back, limit_of
 from .load_plan import LoadPlan, make_plan, name_after
 from .load_request import LoadRequest
-from .load_state import DatabaseState, LoadState, ask_server, ask_state
+from .load_state import DatabaseState, LoadState, ask_server, ask_state, choose_dump
+from .rows import NONE
 from .shelf import check_files, leased
 
 __all__ = ["LoadRequest", "contents", "load", "undo_load"]
@@ -36,32 +42,84 @@ def load(
     ``load-failed``, ``load-rows-differ``, ``database-in-use``.
     """
     attempted = f"load dump {request.dump} into cluster {config.cluster}"
-    if check:
+    if check and not repository.elsewhere:
         state = ask_state(config, repository, request)
         return _result(_plan(request, state), state, {}, executed=False)
     make_directory(config.state_directory)
     with locked(f"{config.state_directory}/restore.lock", "load", attempted=attempted):
         pass
     with locked(f"{config.state_directory}/load.lock", "load", attempted=attempted):
-        journal = _unfinished(config, attempted)
+        if not repository.elsewhere:
+            return _load(config, repository, request, attempted)
+        dump = choose_dump(repository, request, attempted)
+        found = _loaded_already(config, request, dump)
+        if found is not None:
+            return found
+        with at_hand(config, repository, dump) as here:
+            request = replace(request, dump=dump.key, database=dump.database)
+            if check:
+                state = ask_state(config, here, request)
+                return _result(_plan(request, state), state, {}, executed=False)
+            return _load(config, here, request, attempted)
+
+
+def _load(
+    config: ClusterConfig, repository: Repository, request: LoadRequest, attempted: str
+) -> dict[str, Any]:
+    """From a repository on this host, alone."""
+    journal = _unfinished(config, attempted)
+    state = ask_state(config, repository, request)
+    plan = _plan(request, state)
+    if journal is not None and (plan.action != "beside" or journal.identity != plan.identity):
+        go_back(config, journal)
+        journal = None
         state = ask_state(config, repository, request)
         plan = _plan(request, state)
-        if journal is not None and (plan.action != "beside" or journal.identity != plan.identity):
-            go_back(config, journal)
-            journal = None
-            state = ask_state(config, repository, request)
-            plan = _plan(request, state)
-        if plan.action == "none":
-            return _result(plan, state, {}, executed=False)
-        progress = Progress(f"{config.state_directory}/progress.json", "load", identity=plan.target)
-        with progress.ending(), leased(repository, state.dump, "load"):
+    if plan.action == "none":
+        return _result(plan, state, {}, executed=False)
+    progress = Progress(f"{config.state_directory}/progress.json", "load", identity=plan.target)
+    try:
+        with leased(repository, state.dump, "load"):
             check_files(repository, state.dump)
             facts = _execute(config, request, state, plan, progress, journal)
-        return {**_result(plan, state, facts, executed=True), "seconds": progress.seconds()}
+    except BaseException as error:
+        progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
+        raise
+    progress.finish("done")
+    return {**_result(plan, state, facts, executed=True), "seconds": progress.seconds()}
+
+
+def _loaded_already(config: ClusterConfig, request: LoadRequest, dump: Dump) -> dict[str, Any] | None:
+    """The result of a load that is recorded, so that no dump is fetched for it."""
+    target = request.target or dump.database
+    status = Instance(config).status()
+    if request.again or not (status.running and status.ready) or _unfinished(config, "load a dump"):
+        return None
+    identity = identity_of(request, dump, target)
+    found = recorded(ask_server(config, target)[0].get(target), identity)
+    if found is None:
+        return None
+    plan: dict[str, Any] = {"action": "none", "reason": f"it was loaded from this dump at {found.get('at')}"}
+    plan |= {"identity": identity, "dump": dump.key, "target": target, "kept": None, "entries": 0}
+    return {
+        "changed": False,
+        "executed": False,
+        "plan": {**plan, "tables": [], "proof": NONE, "steps": []},
+        "dump": {"key": dump.key, "database": dump.database, "label": dump.label},
+        "load": {},
+        "warnings": [],
+    }
 
 
 def contents(config: ClusterConfig, repository: Repository, request: LoadRequest) -> dict[str, Any]:
     """What a load would take from the dump, entry by entry, as ``exclude`` sees them. Raises as :func:`load`."""
+    if repository.elsewhere:
+        attempted = f"list dump {request.dump}"
+        make_directory(config.state_directory)
+        with locked(f"{config.state_directory}/load.lock", "load --list", attempted=attempted):
+            dump = choose_dump(repository, request, attempted)
+            with at_hand(config, repository, dump) as here:
+                return contents(config, here, replace(request, dump=dump.key, database=dump.database))
     state = ask_state(config, repository, request)
     entries = (
         state.contents.choose(request.schemas, request.tables, request.exclude) if state.contents else []
@@ -87,7 +145,7 @@ def undo_load(
     with locked(f"{config.state_directory}/load.lock", "load --undo", attempted=attempted):
         journal = _unfinished(config, attempted)
         if journal is not None and target in (None, journal.data["target"]):
-            found = _half_done(config, journal, check=check)
+            found = _half_done(config, journal, confirm=confirm, check=check)
             if found is not None:
                 return found
         name = target or _last_target(config)
@@ -134,8 +192,13 @@ def undo_load(
         return {"changed": True, "executed": True, "plan": plan}
 
 
-def _half_done(config: ClusterConfig, journal: Journal, *, check: bool) -> dict[str, Any] | None:
-    """End what was killed; the result, or None where an undo has to begin anew."""
+def _half_done(
+    config: ClusterConfig, journal: Journal, *, confirm: str | None, check: bool
+) -> dict[str, Any] | None:
+    """End what was killed; the result, or None where there is something to undo still.
+
+    A load that had swapped already is finished, and undone where that is confirmed.
+    """
     data, undo = journal.data, journal.record["operation"] == UNDO
     plan = {"action": "abandon", "target": data["target"], "kept": None, "put_aside": None}
     if undo:
@@ -144,6 +207,10 @@ def _half_done(config: ClusterConfig, journal: Journal, *, check: bool) -> dict[
         go_back(config, journal)
         if undo and journal.state != "done":
             return None
+        if not undo and journal.state == "done":
+            if confirm == data["target"]:
+                return None
+            plan["action"] = "finish"
     return {"changed": True, "executed": not check, "plan": plan}
 
 

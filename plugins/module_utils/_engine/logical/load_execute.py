@@ -98,18 +98,30 @@ class LoadExecution:
             (PROVE, self._prove),
             (RECORD, lambda: self._record(name)),
         ]
+        # What an interrupted run has found out is true still.
+        self.facts.update(journal.data.get("facts", {}))
         try:
             for step, action in steps:
                 self.progress.phase(step)
-                journal.step(step, action)
+                journal.step(step, self._noted(journal, action))
             self._swap(journal)
-        except Exception:
+        except Exception as error:
             # Where the server is gone, too, the journal stays for the next load.
             with contextlib.suppress(KeeperError):
-                go_back(self.config, journal)
+                if isinstance(error, KeeperError) and error.code == "database-in-use":
+                    stand_back(self.config, journal)
+                else:
+                    go_back(self.config, journal)
             raise
         journal.note(facts=self.facts)
         journal.finish("done")
+
+    def _noted(self, journal: Journal, action: Callable[[], None]) -> Callable[[], None]:
+        def act() -> None:
+            action()
+            journal.note(facts=self.facts)
+
+        return act
 
     def _globals(self) -> None:
         if self.request.globals and self.state.globals_path:
@@ -324,6 +336,15 @@ def go_back(config: ClusterConfig, journal: Journal) -> None:
     if journal.status(CREATE):
         swap.drop(config, temporary, prefix=TEMPORARY_PREFIX)
     journal.finish("undone")
+
+
+def stand_back(config: ClusterConfig, journal: Journal) -> None:
+    """Let people in again where their database could not be had; what was loaded stays, and the next run only swaps.
+
+    It is not dropped: that waits for every process of the server, also for the one that did not end.
+    """
+    swap.open_to(config, str(journal.data["target"]))
+    journal.reset(CLOSE, SWAP)
 
 
 def _let_in(config: ClusterConfig, target: str, kept: str, limit: int) -> None:

@@ -8,8 +8,6 @@ transaction in a database that stays. ``none``: the very load is recorded there 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from ..core.clock import label_time
 from ..core.errors import Refused
 from ..core.sizes import format_bytes
 from .contents import Entry, tables_with_rows
+from .load_again import identity_of, recorded
 from .load_request import LoadRequest
 from .load_state import LoadState
 from .rows import COUNT, DIGEST, NONE, from_record, known_level, table_key
@@ -118,14 +117,14 @@ def make_plan(request: LoadRequest, state: LoadState, *, now: datetime, locales:
     ``prepared-transactions``, ``load-no-space``, ``dump-without-digests``.
     """
     attempted = f"load {state.dump.key} into database {state.target!r}"
-    identity = _identity(request, state)
+    identity = identity_of(request, state.dump, state.target)
     _fit(request, state, attempted)
     entries = _entries(request, state, attempted)
     existing = state.existing
-    found = [item for item in existing.loads if item.get("identity") == identity] if existing else []
+    found = recorded(existing, identity)
     action, reason = "beside", f"there is no database {state.target!r} yet"
     if found and not request.again:
-        action, reason = "none", f"it was loaded from this dump at {found[-1].get('at')}"
+        action, reason = "none", f"it was loaded from this dump at {found.get('at')}"
     elif existing is not None and request.replace:
         reason = f"database {state.target!r} is replaced"
         _may_replace(request, state, attempted)
@@ -189,17 +188,6 @@ def name_after(name: str, word: str, now: datetime) -> str:
     tail = f"_{word}_{label_time(now)}"
     head = name.encode()[: _LONGEST_NAME - len(tail)].decode(errors="ignore")
     return head + tail
-
-
-def _identity(request: LoadRequest, state: LoadState) -> str:
-    what = [
-        state.dump.key,
-        sorted(file.digest for file in state.dump.files),
-        state.target,
-        *(request.schemas, request.tables, request.exclude, request.content),
-        *(request.owners, request.owner_map, request.privileges, request.tablespaces),
-    ]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _fit(request: LoadRequest, state: LoadState, attempted: str) -> None:

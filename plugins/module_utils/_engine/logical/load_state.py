@@ -88,17 +88,10 @@ class LoadState:
 
 
 def ask_state(config: ClusterConfig, repository: Repository, request: LoadRequest) -> LoadState:
-    """Look. Raises :class:`Refused`: ``repository-elsewhere``, ``dump-unknown``, ``dump-unfit``,
+    """Look, in a repository on this host. Raises :class:`Refused`: ``dump-unknown``, ``dump-unfit``,
     ``server-not-running``; :class:`Failed`: ``dump-contents-unreadable``, what reading and asking raise."""
     attempted = f"load dump {request.dump}"
-    if repository.elsewhere:
-        raise Refused(
-            "repository-elsewhere",
-            attempted=attempted,
-            happened=f"the repository is {config.repository}, and dumps are loaded from one on this host only",
-            remedy="Bring a copy of the repository to this host, and name it in the cluster's description.",
-        )
-    dump = _choose(repository, request, attempted)
+    dump = choose_dump(repository, request, attempted)
     target = request.target or dump.database
     status = Instance(config).status()
     if not (status.running and status.ready):
@@ -167,7 +160,8 @@ def _loads(text: str | None) -> tuple[dict[str, Any], ...]:
     return tuple(item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
 
 
-def _choose(repository: Repository, request: LoadRequest, attempted: str) -> Dump:
+def choose_dump(repository: Repository, request: LoadRequest, attempted: str) -> Dump:
+    """The one that is asked for. Raises :class:`Refused` ``dump-unknown``, ``dump-unfit``."""
     repository.require(attempted)
     shelf = read_shelf(repository)
     if request.dump != LATEST:

@@ -42,6 +42,10 @@ _WORDS = {
         "{verb}the half-done load of {target} is given up",
         "{verb}{target} への途中の適用を取り消しました",
     ),
+    "finished": (
+        "the load of {target} had come to its end, and is finished; to undo it, name the database: --confirm {target}",
+        "{target} への適用は終わっていたため完了とします。元に戻すには --confirm {target} を指定してください",
+    ),
     "undone": (
         "{verb}database {target} has its old content back; what was loaded is kept as {aside}",
         "{verb}データベース {target} を元に戻しました。適用した内容は {aside} として残しました",
@@ -89,5 +93,5 @@ def undo_lines(result: Mapping[str, Any], language: str) -> list[str]:
     verb = "" if result["executed"] else word("would-be", language)
     if not result["changed"]:
         return [word("undone-before", language, target=plan["target"], aside=plan["put_aside"])]
-    key = "abandoned" if plan["action"] == "abandon" else "undone"
+    key = {"abandon": "abandoned", "finish": "finished"}.get(plan["action"], "undone")
     return [word(key, language, verb=verb, target=plan["target"], aside=plan["put_aside"])]

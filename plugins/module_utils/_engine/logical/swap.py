@@ -106,8 +106,10 @@ def drain(config: ClusterConfig, name: str, *, seconds: float, progress: Progres
             raise Failed(
                 "database-in-use",
                 attempted=f"end the connections to database {name}",
-                happened=f"{left} connections did not end within 30 s; the database has its name still",
-                remedy="See who it is: SELECT * FROM pg_stat_activity; then run the same command again.",
+                happened=f"{left} connections did not end within 30 s; the database has its name still, lets people "
+                "in, and what was to take its place is kept",
+                remedy="See who it is: SELECT * FROM pg_stat_activity; then run the same command again, which only "
+                "swaps. Or give it up: dbkeeper load --undo.",
                 details={"connections": left},
             )
         time.sleep(_POLL_SECONDS)

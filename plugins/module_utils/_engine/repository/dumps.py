@@ -8,17 +8,20 @@ never taken for a good one. The order of dumps is their ``sequence``, never a cl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from ..core.clock import format_utc, parse_utc
 from ..core.errors import Failed, KeeperError, Refused
-from ..core.files import TEMPORARY_PREFIX, make_directory, write_json
+from ..core.files import TEMPORARY_PREFIX, fsync_directory, make_directory, write_json
 from .catalog import FAILED, RUNNING, STATUSES, VERIFIED, check_label
 from .layout import Repository
 from .selection import FORMATS, Selection
@@ -231,15 +234,11 @@ def read_shelf(repository: Repository) -> Shelf:
     repository.require("list the dumps")
     dumps: list[Dump] = []
     damaged: list[DamagedDump] = []
-    root = f"{repository.path}/dump"
-    for encoded in _names(root):
-        for label in _names(f"{root}/{encoded}"):
-            if _never_begun(f"{root}/{encoded}/{label}"):
-                continue
-            try:
-                dumps.append(read_dump_entry(repository, unquote(encoded), label))
-            except KeeperError as error:
-                damaged.append(DamagedDump(f"dump/{encoded}/{label}", error))
+    for key, text in repository.dump_texts():
+        try:
+            dumps.append(_parsed(key, text))
+        except KeeperError as error:
+            damaged.append(DamagedDump(key, error))
     dumps.sort(key=lambda one: (one.database, one.sequence, one.started_at, one.label))
     return Shelf(tuple(dumps), tuple(damaged))
 
@@ -247,12 +246,37 @@ def read_shelf(repository: Repository) -> Shelf:
 def read_dump_entry(repository: Repository, database: str, label: str) -> Dump:
     """One entry. Raises :class:`Failed` ``dump-entry-damaged``."""
     key = f"dump/{encode_name(database)}/{check_label(label)}"
+    if repository.elsewhere:
+        text = next((text for known, text in repository.dump_texts() if known == key), None)
+        return _parsed(key, text if text is not None else OSError(2, "it is not there"))
+    return _parsed(key, _text_of(repository, key))
+
+
+def entry_texts(repository: Repository) -> Iterator[tuple[str, bytes | OSError]]:
+    """Of each dump that was begun its key and the text of its entry, or why that cannot be read."""
+    root = f"{repository.path}/dump"
+    for encoded in _names(root):
+        for label in _names(f"{root}/{encoded}"):
+            if not _never_begun(f"{root}/{encoded}/{label}"):
+                key = f"dump/{encoded}/{label}"
+                yield key, _text_of(repository, key)
+
+
+def _text_of(repository: Repository, key: str) -> bytes | OSError:
     try:
         with open(f"{repository.path}/{key}/{DUMP_ENTRY}", "rb") as handle:
-            value = json.loads(handle.read())
-    except (OSError, ValueError) as error:
+            return handle.read()
+    except OSError as error:
+        return error
+
+
+def _parsed(key: str, text: bytes | OSError) -> Dump:
+    if isinstance(text, OSError):
+        raise _damaged(key, str(text)) from text
+    try:
+        return Dump.from_dict(json.loads(text), key=key)
+    except ValueError as error:
         raise _damaged(key, str(error)) from error
-    return Dump.from_dict(value, key=key)
 
 
 def write_dump_entry(repository: Repository, dump: Dump) -> None:
@@ -269,6 +293,21 @@ def write_dump_entry(repository: Repository, dump: Dump) -> None:
             happened=f"{directory}: {error.strerror}",
             remedy=f"Let the cluster's owner write below {repository.path}, and see that it has space.",
         ) from error
+
+
+def remove_dump_data(directory: str) -> None:
+    """Everything of a dump but its entry; names that we do not make stay."""
+    ours = (DUMP_INCOMING, GLOBALS, *DATA_NAMES.values())
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(directory)):
+            if name not in ours and not name.startswith(f"{DATA_NAMES['plain']}."):
+                continue
+            path = f"{directory}/{name}"
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        fsync_directory(directory)
 
 
 def unfinished(shelf: Shelf, alive: frozenset[str]) -> list[Dump]:

@@ -122,6 +122,12 @@ class Repository:
         kept = sum(name.startswith(CONFLICT_PREFIX) for name in os.listdir(directory))
         return kept < MOST_KEPT_ASIDE
 
+    def dump_texts(self) -> list[tuple[str, bytes | OSError]]:
+        """See :func:`.dumps.entry_texts`."""
+        from .dumps import entry_texts
+
+        return list(entry_texts(self))
+
     def take_timeline(self, system_id: int | str, timeline: int, holder: str) -> bool:
         """See :func:`.timelines.take_number`."""
         from .timelines import take_number

@@ -8,6 +8,7 @@ stored file has changed.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -121,6 +122,16 @@ class RemoteRepository(Repository):
         if answer.get("directory"):
             raise OSError(f"{path} is not there")
         raise FileNotFoundError(2, "it is not there", path)
+
+    def dump_texts(self) -> list[tuple[str, bytes | OSError]]:
+        """See :func:`..dumps.entry_texts`."""
+        _answer, pieces, _end = self.line.collect("dump-list", attempted="list the dumps")
+        found: list[tuple[str, bytes | OSError]] = []
+        for line in b"".join(pieces).splitlines():
+            item = json.loads(line)
+            fault = item.get("fault")
+            found.append((str(item["key"]), OSError(5, str(fault)) if fault else str(item["text"]).encode()))
+        return found
 
     def keep(self, kind: str, name: str, value: dict[str, Any]) -> str:
         """See :meth:`Repository.keep`; the door knows leases and evidence."""

@@ -23,6 +23,7 @@ from ..layout import Repository
 from ..source import NativeWalSource
 from . import names, papers
 from .doorlog import DoorLog
+from .dumps import DumpIntake, list_dumps, stored_file
 from .frames import DATA, DATA_BYTES, END, VERSION, Broken, Pipes
 from .intake import take_wal
 from .shelves import Intake
@@ -48,6 +49,8 @@ _ALLOWED_TO_READ = frozenset(
     )
     + (
         "backup-get",
+        "dump-list",
+        "dump-get",
         "space",
         "lease-take",
         "lease-release",
@@ -57,7 +60,7 @@ _ALLOWED_TO_READ = frozenset(
     )
 )
 _WRITES = ("lease-take", "lease-release", "evidence-put", "timeline-take")
-_BRINGS_PIECES = frozenset(("wal-put", "backup-put"))
+_BRINGS_PIECES = frozenset(("wal-put", "backup-put", "dump-put", "dump-finish"))
 
 
 class Door:
@@ -70,6 +73,7 @@ class Door:
         self._pipes = pipes
         self._log = log
         self._intake = Intake(repository, who)
+        self._dumps = DumpIntake(repository, who)
         self._verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
             "list": self._list,
             "document": self._document,
@@ -87,6 +91,12 @@ class Door:
             "backup-put": lambda request: self._intake.put(request, pipes),
             "backup-finish": self._intake.finish,
             "backup-fail": self._intake.give_up,
+            "dump-list": lambda request: list_dumps(repository, pipes),
+            "dump-get": self._dump_get,
+            "dump-begin": self._dumps.begin,
+            "dump-put": lambda request: self._dumps.put(request, pipes),
+            "dump-finish": lambda request: self._dumps.finish(request, pipes),
+            "dump-fail": self._dumps.give_up,
             "lease-take": lambda request: papers.take_lease(repository, request, who),
             "lease-release": lambda request: papers.release_lease(repository, request, who),
             "timeline-take": lambda request: papers.take_timeline(repository, request),
@@ -109,6 +119,7 @@ class Door:
             return False
         finally:
             self._intake.close()
+            self._dumps.close()
 
     def _greet(self) -> bool:
         hello = self._pipes.read_word(_HELLO_SECONDS)
@@ -246,6 +257,10 @@ class Door:
         name = names.text(request, "name", names.PART)
         offset = names.number(request, "offset", 1 << 62) if "offset" in request else 0
         self._send(f"{self._repository.backup(label)}/{name}", {}, offset)
+
+    def _dump_get(self, request: dict[str, Any]) -> None:
+        offset = names.number(request, "offset", 1 << 62) if "offset" in request else 0
+        self._send(stored_file(self._repository, request), {}, offset)
 
     def _send(self, path: str, facts: dict[str, Any], offset: int = 0) -> None:
         """An answer, the pieces of a file from ``offset`` on, and how many bytes they were."""
