@@ -274,10 +274,24 @@ def test_a_door_takes_backups_and_wal_and_never_gives_them_up(world: World, sand
         assert names <= set(theirs)
         assert all(ours[key] == theirs[key] for key in names if key.startswith("base/"))
         assert cluster.keeper("copy").expect(0)["changed"] is False
-        # A dump that does not go along is no success to be silent about.
+        # Dumps go along; one that does not is no success to be silent about.
         dumps = [{"label": "all", "database": "postgres"}]
         cluster.write_config(copies={"door": describe_door}, dumps=dumps)
-        cluster.keeper("dump").expect(0)
+        label = cluster.keeper("dump").expect(0)["dumps"][0]["dump"]["label"]
+        result = cluster.keeper("copy").expect(0)["copies"]["door"]
+        assert (result["sent"]["left_out"], result["sent"]["groups"]) == ([], [f"dump/postgres/{label}"])
+        ours, theirs = files_of(cluster.repository / "main"), files_of(other.archive)
+        names = {key for key in ours if key.startswith("dump/") and not key.endswith("dump.json")}
+        assert names and all(ours[key] == theirs[key] for key in names)
+        assert cluster.keeper("copy").expect(0)["changed"] is False
+        second = cluster.keeper("dump", "--database", "postgres", "--label", "unsound").expect(0)
+        entry = cluster.repository / "main" / "dump" / "postgres" / "unsound" / "dump.json"
+        fault = {
+            "code": "dump-file-damaged",
+            "text": "it rots",
+            "at": second["dumps"][0]["dump"]["stopped_at"],
+        }
+        entry.write_text(json.dumps({**json.loads(entry.read_text()), "unsound": fault}))
         cluster.keeper("copy").expect(0)
         found = {item["name"]: item for item in cluster.keeper("check").data["checks"]}["copies"]
         assert found["state"] == "warning" and "door has none of 1 dumps" in found["text"], found

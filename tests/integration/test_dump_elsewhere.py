@@ -16,6 +16,7 @@ from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.elsewhere import Elsewhere
 from tests.integration.harness.sandbox import Sandbox
 from tests.integration.test_door import TRAVERSALS, Client, code
+from tests.integration.test_load import within
 
 #: A database whose name tries everything that leads out of a directory.
 ODD = "顧客 \"x\"/'..'"
@@ -44,9 +45,10 @@ def away(place: Sandbox, vault: Elsewhere) -> Cluster:
     for name in ("app", '"顧客 ""x""/\'..\'"'):
         cluster.sql(f"CREATE DATABASE {name}")
     for name in ("app", ODD):
-        cluster.sql(
+        within(
+            cluster,
+            name,
             "CREATE TABLE items AS SELECT n, md5(n::text) AS t FROM generate_series(1, 700) AS n",
-            database=name,
         )
     cluster.keeper("dump", "--database", "app", "--label", "good", "--rows", "digest").expect(0)
     return cluster
@@ -90,7 +92,7 @@ def test_dumped_listed_and_loaded_through_the_door(away: Cluster, vault: Elsewhe
     assert (there / "globals.sql").stat().st_mode & 0o777 == 0o600
     assert away.keeper("dump", *options).expect(0)["changed"] is False
     keys = [one["key"] for one in away.keeper("info").expect(0)["dumps"]]
-    assert {f"dump/app/good", made["key"]} <= set(keys)
+    assert {"dump/app/good", made["key"]} <= set(keys)
     load = [form, "--database", ODD, "--into", f"back_{form}"]
     assert away.keeper("load", *load, "--check").expect(0)["executed"] is False
     if form != "plain":

@@ -3,7 +3,7 @@
 """A dump of a repository elsewhere brought here for a load: below the state directory, gone again when that is over.
 
 pg_restore reads the contents first and its parts from several places at once, so that it needs the files themselves.
-One that was killed leaves what had arrived, and the next one fetches the rest.
+Where the way was cut, or the load was killed, what had arrived stays, and the next one fetches the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from ..cluster.config import ClusterConfig
 from ..cluster.disks import file_system
-from ..core.errors import Refused
+from ..core.errors import KeeperError, Refused
 from ..core.files import make_directory
 from ..core.progress import Progress
 from ..core.sizes import format_bytes
@@ -58,13 +58,18 @@ def at_hand(config: ClusterConfig, repository: Repository, dump: Dump) -> Iterat
         done += count
         progress.update(done)
 
-    with leased(repository, dump, "load"):
-        fetch_dump(repository, dump, dump.directory(scratch), told)
-    write_dump_entry(scratch, dump)
+    resumable = False
     try:
+        with leased(repository, dump, "load"):
+            fetch_dump(repository, dump, dump.directory(scratch), told)
+        write_dump_entry(scratch, dump)
         yield scratch
+    except KeeperError as error:
+        resumable = error.code == "repository-unreachable"
+        raise
     finally:
-        shutil.rmtree(scratch.root)
+        if not resumable:
+            shutil.rmtree(scratch.root)
 
 
 def _forget_others(scratch: Repository, dump: Dump) -> None:

@@ -162,8 +162,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "{name} は一度も作られていません: dbkeeper copy",
     ),
     "copy_left_out": (
-        "{name} has none of {count} dumps, for its kind takes none: give them a copy of another kind",
-        "{name} はダンプに対応せず、{count} 件のダンプが含まれていません: 別の種類のコピーを追加してください",
+        "{name} has none of {count} dumps, for they are not sound: see dbkeeper info, and take others",
+        "{name} には {count} 件のダンプが含まれていません (破損しています): dbkeeper info で確認し、取り直してください",
     ),
     "copy_failing": ("{name} fails: {why}", "{name} が失敗しています: {why}"),
     "verify_bad": ("found damaged: {what}", "破損が見つかりました: {what}"),
