@@ -4,7 +4,7 @@
 
 Ours counts every row on both sides, keeps the dump durably with digests of its files, and swaps names; by hand there is
 none of that (but that pg_dump, too, makes durable what it writes). The budget is 0.95 of the speed all the same: 1/0.95
-of the time. Two jobs keep both processors of the measuring machine busy, where rows are counted by default; what digests
+of the time. Two jobs keep both processors of the machine busy, where rows are counted by default; what digests
 cost there is said beside it.
 """
 
