@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .errors import Failed
@@ -128,6 +127,8 @@ def digest(path: str) -> str:
 
 def digests(paths: Sequence[str]) -> Iterator[str]:
     """SHA-256 of several files, in their order; several at a time, as hashing lets other threads work."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=min(4, len(os.sched_getaffinity(0)))) as pool:
         yield from pool.map(digest, paths)
 

@@ -25,13 +25,11 @@ from ...core.locks import owner_record
 from ..catalog import FAILED, RUNNING, VERIFIED
 from ..compressor import write_failure
 from ..dumps import (
-    CONTENTS,
     DUMP_ENTRY,
     DUMP_INCOMING,
     GLOBALS,
     Dump,
     DumpFile,
-    Selection,
     encode_name,
     entry_texts,
     read_dump_entry,
@@ -40,6 +38,7 @@ from ..dumps import (
     write_dump_entry,
 )
 from ..layout import Repository
+from ..selection import CONTENTS, Selection
 from . import names
 from .frames import DATA, DATA_BYTES, END, Pipes
 
