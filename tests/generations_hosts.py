@@ -23,7 +23,7 @@ from tests.mail_catcher import MailCatcher
 PROJECT = Path(__file__).resolve().parents[1]
 REPOSITORY = "/var/lib/dbkeeper/repository/main"
 #: Enough for every rule of the policy to let something go; 31 are a whole month.
-DAYS = int(os.environ.get("DBKEEPER_TEST_DAYS", "24"))
+DAYS = int(os.environ.get("DBKEEPER_TEST_DAYS", "18"))
 #: The bucket refuses everything; the host is off in the night; somebody has taken the backup out of the schedule; a
 #: table was lost the day before.
 DENIED, OFF, FORGOTTEN, SHRUNK = DAYS // 5, DAYS * 2 // 5, DAYS // 2 + 1, DAYS * 2 // 3 + 1
