@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -140,6 +141,28 @@ def test_a_standby_that_nobody_asked_is_missing(nodes: Nodes) -> None:
     assert (found.grade, missing(found)) == ("insufficient", {"primary"})
     found = unused(nodes.both(), unseen={"three": "unreachable"})["nobody"]
     assert (found.grade, missing(found)) == ("insufficient", {"three"})
+
+
+def test_what_only_receives_wal_answers_no_queries(nodes: Nodes) -> None:
+    """An archive that is fed by streaming is no node whose scans are missing."""
+    directory = nodes.primary.root / "received"
+    directory.mkdir()
+    place = ["-h", str(nodes.primary.socket_directory), "-p", str(nodes.primary.port), "-U", SUPERUSER]
+    program = nodes.primary.installation.program("pg_receivewal")
+    receiver = subprocess.Popen(
+        [program, *place, "-D", str(directory), "--no-sync"],
+        env={**nodes.primary.installation.environment, "PGAPPNAME": "archive"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        there = "SELECT 1 FROM pg_stat_replication WHERE application_name = 'archive' AND state = 'streaming'"
+        wait_for(lambda: nodes.primary.sql(there), "the receiver")
+        told = [standby["name"] for standby in nodes.look(nodes.primary)["facts"]["standbys"]]
+    finally:
+        receiver.terminate()
+        receiver.communicate(timeout=30)
+    assert len(told) == 1 and told != ["archive"]
 
 
 def since(result: dict[str, Any], index: str) -> float:

@@ -29,9 +29,12 @@ _MARKS = """
 SELECT (SELECT max(extract(epoch FROM stats_reset)) FROM pg_stat_database WHERE datname = current_database()),
        (SELECT extract(epoch FROM stats_reset) FROM pg_stat_archiver)
 """
+#: Those that replay: what only receives WAL (pg_receivewal, base backups) tells of none, subscribers are asked for by
+#: their slots.
 _STANDBYS = """
 SELECT coalesce(nullif(application_name, ''), client_addr::text, 'unnamed'), client_addr::text, state
-FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup' AND application_name !~ '^(pg_basebackup|pg_receivewal)'
+FROM pg_stat_replication WHERE replay_lsn IS NOT NULL
+  AND pid NOT IN (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL)
 """
 _TEMPORARY = "SELECT sum(temp_bytes)::bigint FROM pg_stat_database"
 
