@@ -18,7 +18,7 @@ from .harness.cluster import SUPERUSER, Cluster
 from .report_help import login_options, standby_of
 
 
-def tested(cluster: Cluster, **more: Any) -> dict[str, Any]:
+def measured(cluster: Cluster, **more: Any) -> dict[str, Any]:
     request = {
         "workloads": ("read_only", "read_write"),
         "scale": 1,
@@ -37,12 +37,12 @@ def databases(cluster: Cluster) -> list[str]:
 
 def test_a_workload_is_measured_kept_and_leaves_no_database(cluster: Cluster) -> None:
     before = databases(cluster)
-    planned = tested(cluster, check=True)
+    planned = measured(cluster, check=True)
     assert planned["plan"] == ["read_only direct 2", "read_write direct 2"]
     assert planned["facts"]["runs"] == []
     assert not (cluster.root / "report").exists()
     gone = {"login_host": "127.0.0.1", "login_unix_socket": "", "login_port": 9}
-    made = tested(cluster, workloads=("read_only",), pooler=gone)
+    made = measured(cluster, workloads=("read_only",), pooler=gone)
     direct, pooled = made["facts"]["runs"]
     assert direct["tps"] > 0 and direct["transactions"] > 0 and direct["failed"] == 0
     assert (
@@ -50,9 +50,9 @@ def test_a_workload_is_measured_kept_and_leaves_no_database(cluster: Cluster) ->
     )
     assert pooled["way"] == "pgbouncer" and "tps" not in pooled and "127.0.0.1" in pooled["error"]
     assert databases(cluster) == before
-    again = tested(cluster, workloads=("read_write",))["facts"]["runs"]
+    again = measured(cluster, workloads=("read_write",))["facts"]["runs"]
     assert [run["workload"] for run in again] == ["read_write", "read_only", "read_only"]
-    history = tested(cluster, workloads=())
+    history = measured(cluster, workloads=())
     assert history["changed"] is False
     assert history["facts"]["runs"] == again
 
@@ -60,7 +60,7 @@ def test_a_workload_is_measured_kept_and_leaves_no_database(cluster: Cluster) ->
 def test_a_database_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
     cluster.sql('CREATE DATABASE "dbkeeper_benchmark"')
     with pytest.raises(Refused) as refused:
-        tested(cluster)
+        measured(cluster)
     assert refused.value.code == "benchmark-database-taken"
     assert "dbkeeper_benchmark" in refused.value.happened
     assert "dbkeeper_benchmark" in databases(cluster)
@@ -70,5 +70,5 @@ def test_a_database_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
 def test_a_standby_is_refused(cluster: Cluster) -> None:
     standby = standby_of(cluster)
     with pytest.raises(Refused) as refused:
-        tested(standby)
+        measured(standby)
     assert refused.value.code == "benchmark-on-standby"

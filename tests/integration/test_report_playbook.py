@@ -26,6 +26,7 @@ def report(folder: Path, hosts: dict[str, Any], *options: str, **variables: Any)
     common = {
         "ansible_connection": "local",
         "ansible_become": False,
+        "ansible_remote_tmp": str(folder / "tmp"),
         # The distribution's, with the distribution's psycopg, as on a managed host.
         "ansible_python_interpreter": "/usr/bin/python3",
         "report_state_directory": str(folder / "state"),
@@ -86,12 +87,9 @@ def test_a_primary_its_standby_and_what_is_down_are_one_page(make_cluster: Any, 
     document = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     jsonschema.validate(document, SCHEMA)
     nodes = {each["name"]: each for cluster in document["clusters"] for each in cluster["nodes"]}
-    assert {name: each["state"] for name, each in nodes.items()} == {
-        "db1": "seen",
-        "db2": "seen",
-        "db3": "unreachable",
-        "db4": "failed",
-    }
+    states = {name: each["state"] for name, each in nodes.items()}
+    expected = {"db1": "seen", "db2": "seen", "db3": "unreachable", "db4": "failed"}
+    assert states == expected, out
     (cluster,) = [each for each in document["clusters"] if each["system_id"]]
     assert (cluster["name"], cluster["system_id"]) == ("db1", str(primary.system_id))
     assert [each["name"] for each in cluster["nodes"]] == ["db1", "db2", "db3"]
