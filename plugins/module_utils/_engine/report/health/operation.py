@@ -242,7 +242,7 @@ def _told(facts: Facts, area: Area) -> dict[str, Any]:
 def _kept(keeper: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if keeper is None:
         return None
-    return {**{name: keeper[name] for name in ("cluster", "state", "counts", "checks")}}
+    return {name: keeper[name] for name in ("cluster", "state", "counts", "checks")}
 
 
 def _settings(facts: Facts) -> dict[str, str]:
