@@ -20,7 +20,7 @@ from ..core.clock import format_utc, utc_now
 from ..core.errors import Failed, KeeperError
 from .finding import NotSeen, Says
 
-#: What every statement of a report begins with, so that it is known among others.
+#: What every statement of a report has in it, so that it is known among others.
 MARK = "/* dbkeeper report */"
 T = TypeVar("T")
 
@@ -203,7 +203,7 @@ class Look:
     def ask(self, statement: str, values: Sequence[Any] = (), *, what: str) -> list[tuple[Any, ...]] | None:
         """The rows; None where they cannot be had, and then ``what`` is in ``not_seen``, with the reason."""
         return self._asked(
-            lambda: sql.rows(self._connection, f"{MARK} {statement}", values, attempted=f"look at {what}"),
+            lambda: sql.rows(self._connection, marked(statement), values, attempted=f"look at {what}"),
             what,
         )
 
@@ -220,7 +220,7 @@ class Look:
 
     def copy(self, query: str, *, what: str) -> list[list[str | None]] | None:
         """The same for many rows, as texts; ``query`` takes no values."""
-        statement = f"{MARK} COPY ({query}) TO STDOUT"
+        statement = marked(f"COPY ({query}) TO STDOUT")
         said = self._asked(
             lambda: [sql.copied(self._connection, statement, attempted=f"look at {what}")], what
         )
@@ -266,6 +266,12 @@ class Look:
 
     def _named(self, what: str) -> str:
         return f"{what} in database {self._database}" if self._database else what
+
+
+def marked(statement: str) -> str:
+    """With the mark behind its first word: a comment before it is not kept by every version's statistics."""
+    first, rest = statement.split(maxsplit=1)
+    return f"{first} {MARK} {rest}"
 
 
 def moment(seconds: float) -> datetime:

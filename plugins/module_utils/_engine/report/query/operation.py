@@ -172,7 +172,7 @@ def _texts(
             raw[place] = body if not rest else ""
             shown = text.shown(body, level, request.text_length)
             plain = shown if level != text.SAMPLE else text.shown(body, text.NORMALISED, request.text_length)
-            stored[place] = [text.fingerprint(body, more=rest), plain, body.startswith(MARK)]
+            stored[place] = [text.fingerprint(body, more=rest), plain, MARK in body]
             known[place] = Known(stored[place][0], shown, stored[place][2])
         elif place in kept:
             stored[place] = kept[place]

@@ -183,6 +183,7 @@ def shown(one: Statement, whole: float, block_bytes: int) -> dict[str, Any]:
         "user": one.user,
         "toplevel": one.toplevel,
         "text": one.text,
+        "ours": one.ours,
         "how": one.change.how,
         "certainty": one.change.certainty,
         "calls": int(calls),
