@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.keep import KeepPlan
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.sheets import Kept, Sheet
@@ -16,6 +17,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.proof imp
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.reach import Reach
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.waldump import TransactionEnd
 from tests.unit.retention.history import SIZE, SYSTEM, Life
+from tests.unit.retention.promises import Promises
 from tests.unit.retention.test_model import state_of
 
 #: Of a record of a commit.
@@ -27,6 +29,15 @@ def copied(life: Life) -> set[str]:
     """The labels of the backups that a copy gets: finished ones whose chain is whole."""
     catalog = Catalog(tuple(life.backups), ())
     return {one.label for one in catalog.backups if one.verified and catalog.fault(one) is None}
+
+
+class CopyPromises(Promises):
+    """What a copy owes: its window ends with the newest thing that it has, and a segment without any commit, of which
+    sheets tell nothing, is one, too."""
+
+    def _last(self) -> datetime:
+        came = [at for place, at in self.life.arrivals.items() if place in self.present]
+        return max([super()._last(), *came])
 
 
 def only_copied(life: Life) -> None:

@@ -17,14 +17,13 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.expire
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.keep import plan_keep, prove_keep
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.operation import read_sheets, there
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.sheets import WHOLE
-from tests.unit.copies.lives import Segments, left, only_copied, proven, sheets_of
+from tests.unit.copies.lives import CopyPromises, Segments, left, only_copied, proven, sheets_of
 from tests.unit.retention.history import Life
-from tests.unit.retention.promises import Promises
 
 CHUNK = 100
 
 
-def promised(life: Life, promises: Promises) -> list[int]:
+def promised(life: Life, promises: CopyPromises) -> list[int]:
     """Some commits of the present that the copy owes: the first, the last and one between."""
     line = promises.lines.get(life.timeline, [])
     owed = [
@@ -46,7 +45,7 @@ def judge(seeds: Iterable[int]) -> tuple[int, int]:
         plan = plan_keep(life.policy, None, sheets, {})
         prove_keep(plan, sheets, {})
         labels, present = left(life, plan)
-        promises = Promises(life)
+        promises = CopyPromises(life)
         try:
             promises.check(labels, present)
             for lsn in promised(life, promises):
@@ -129,7 +128,7 @@ def deaths(seed: int, kind: type[DirectoryStore], root: Path) -> int:
     """Die before each deed of an expiry, look, go on to the end; how many deaths."""
     life = Life(seed)
     only_copied(life)
-    promises = Promises(life)
+    promises = CopyPromises(life)
     store = kind(str(root / "whole"))
     lay_out(store, life)
     assert expire(store, life)
