@@ -91,9 +91,11 @@ def test_every_text_that_is_asked_for_is_there_and_none_is_idle() -> None:
 
 
 def test_every_check_has_a_name_in_words() -> None:
-    """Whatever a check is called anywhere in the engine."""
+    """Whatever a check is called anywhere in the engine, but for findings of reports, which have words of their own."""
     named: set[str] = set()
     for path in ENGINE.rglob("*.py"):
+        if path.relative_to(ENGINE).parts[0] == "report":
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
                 continue
