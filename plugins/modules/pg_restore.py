@@ -121,7 +121,7 @@ options:
     description:
       - What the rows of every table are held against. V(auto) is all that the dump recorded; V(digest) refuses a dump
         that did not record digests; V(count) compares numbers of rows only; V(none) compares nothing.
-      - What was proven is returned as RV(load.proof).
+      - What was proven is said in RV(load).
     type: str
     choices: [auto, digest, count, none]
     default: auto

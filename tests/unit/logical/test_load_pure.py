@@ -4,20 +4,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.contents import Contents, Entry
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.load_again import (
+    identity_of,
+    recorded,
+)
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.load_globals import (
     missing_roles,
     statements,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.load_plan import name_after
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.load_request import LoadRequest
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.load_state import DatabaseState
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.owners import (
     owner_sql,
     privilege_sql,
 )
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.dumps import Dump, DumpFile
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.selection import Selection
 
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=timezone.utc)
 GLOBALS = r"""
@@ -109,3 +118,45 @@ def test_owners_and_privileges_in_other_roles() -> None:
         'GRANT SELECT ON TABLE public.a TO "r" WITH GRANT OPTION;',
         'REVOKE ALL ON TABLE public.a FROM "new app";',
     ]
+
+
+def dumped(*digests: str) -> Dump:
+    return Dump(
+        database="app",
+        label="one",
+        series="dump",
+        sequence=1,
+        status="verified",
+        started_at=NOW,
+        format="custom",
+        selection=Selection(),
+        files=tuple(DumpFile(f"f{number}", 1, one) for number, one in enumerate(digests)),
+    )
+
+
+def test_the_same_load_has_the_same_name_and_another_has_another() -> None:
+    """How it is proven, how many jobs it has and who confirms it make it no other load."""
+    base = LoadRequest(dump="one", database="app")
+    names = [
+        identity_of(request, dump, target)
+        for request, dump, target in (
+            (base, dumped("a", "b"), "app"),
+            (base, dumped("a", "c"), "app"),
+            (base, dumped("a", "b"), "other"),
+            (replace(base, tables=("public.t",)), dumped("a", "b"), "app"),
+            (replace(base, owners="drop"), dumped("a", "b"), "app"),
+            (replace(base, exclude=("X",)), dumped("a", "b"), "app"),
+        )
+    ]
+    assert len(set(names)) == len(names)
+    same = replace(base, proof="count", jobs=4, replace=True, confirm="app")
+    assert identity_of(same, dumped("b", "a"), "app") == names[0]
+    loads = (
+        {"identity": "x", "at": "1"},
+        {"identity": names[0], "at": "2"},
+        {"identity": names[0], "at": "3"},
+    )
+    database = DatabaseState("app", True, -1, loads)
+    assert recorded(database, names[0]) == loads[2]
+    assert recorded(database, names[1]) is None
+    assert recorded(None, names[0]) is None

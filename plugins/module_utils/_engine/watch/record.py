@@ -53,6 +53,8 @@ FACTS = (
     "lsn",
     "timeline",
     "rows",
+    "digested",
+    "proof",
     "tables",
     "objects",
     "errors",
