@@ -30,7 +30,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     "archiving_first": ("nothing is archived yet", "まだ何もアーカイブされていません"),
     "rpo_waits": (
         "WAL has been waiting for the archiver for {age}, the objective is {goal}",
-        "WAL がアーカイブを {age} 待っています (目標 {goal})",
+        "WAL がアーカイブを {age}待っています (目標 {goal})",
     ),
     "rpo_timeout": (
         "archive_timeout is {timeout} s, so a quiet hour may be lost: set {wanted} s or less",
@@ -39,7 +39,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "rpo_ok": (
         "a segment leaves the server after {age} at most, the objective is {goal}",
-        "WAL セグメントは遅くとも {age} でサーバー外に送られます (目標 {goal})",
+        "WAL セグメントは遅くとも {age}でサーバー外に送られます (目標 {goal})",
     ),
     # -- what is in the repository ---------------------------------------------------------------------
     "backup_none": (
@@ -52,11 +52,11 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "backup_old": (
         "{label} is {age} old, the objective is {goal}: see why the schedule does not run",
-        "{label} は {age} 前のものです (目標 {goal})。スケジュールが動かない理由を確認してください",
+        "{label} は {age}前のものです (目標 {goal})。スケジュールが動かない理由を確認してください",
     ),
     "backup_ok": (
         "{label} is {age} old, the objective is {goal}",
-        "{label} は {age} 前のものです (目標 {goal})",
+        "{label} は {age}前のものです (目標 {goal})",
     ),
     "catalog_damaged": ("entries that cannot be read: {what}", "読めない項目: {what}"),
     "catalog_unsound": (
@@ -103,7 +103,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     "leftovers": (
         "{count} files that nobody uses, {size}: {first} is {age} old. They are ignored; remove them by name when no "
         "work is going on",
-        "使われていないファイルが {count} 個あります ({size})。{first} は {age} 前のものです。無視されますが、"
+        "使われていないファイルが {count} 個あります ({size})。{first} は {age}前のものです。無視されますが、"
         "処理が動いていないときに名前を指定して削除してください",
     ),
     "window_none": ("nothing can be restored", "何も復元できません"),
@@ -130,12 +130,12 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "rto_restore": (
         "a restore of {at} took {age}, the objective is {goal}",
-        "{at} の復元に {age} かかりました (目標 {goal})",
+        "{at} の復元に {age}かかりました (目標 {goal})",
     ),
     "rto_restore_late": (
         "a restore of {at} took {age}, longer than the objective of {goal}: take full backups more often, or give the "
         "host faster disks",
-        "{at} の復元に {age} かかり、目標 {goal} を超えました。フルバックアップの間隔を短くするか、"
+        "{at} の復元に {age}かかり、目標 {goal}を超えました。フルバックアップの間隔を短くするか、"
         "ディスクを高速にしてください",
     ),
     "rto_trial": (
@@ -147,8 +147,8 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     "rto_trial_late": (
         "no restore of the whole cluster was measured; the trial of {at} needed {age} for the dump of {what} alone, "
         "longer than the objective of {goal}",
-        "クラスタ全体の復元は実測されていません。{at} の試験復元では {what} のダンプだけで {age} かかり、目標 "
-        "{goal} を超えました",
+        "クラスタ全体の復元は実測されていません。{at} の試験復元では {what} のダンプだけで {age}かかり、目標 "
+        "{goal}を超えました",
     ),
     # -- expiry ----------------------------------------------------------------------------------------
     "expiry_lease": (
@@ -173,7 +173,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "expiry_old": (
         "the last one was {age} ago: see why the schedule does not run",
-        "前回は {age} 前です。スケジュールが動かない理由を確認してください",
+        "前回は {age}前です。スケジュールが動かない理由を確認してください",
     ),
     "expiry_blocked": (
         "more is kept than is wanted: {what}",

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.clock import format_utc
 from ..core.faults.catalogue import by_code
-from ..core.sizes import format_duration
+from ..core.sayings import span
 from .notify_decide import RECOVERY, STILL, SUMMARY, TEST, Event
 from .words import operation_name, say, title_of
 
@@ -81,7 +81,7 @@ def _subject(event: Event, cluster: str, host: str, language: str) -> str:
     if event.kind == RECOVERY:
         return say("subject_recovery", language, **values)
     if event.kind == STILL and event.since:
-        age = format_duration((event.at - event.since).total_seconds())
+        age = span((event.at - event.since).total_seconds()).within(language)
         return say("subject_still", language, **values, age=age)
     return say("subject_failure", language, **values)
 
@@ -98,7 +98,7 @@ def _problem(event: Event, cluster: str, host: str, language: str) -> list[str]:
     lines = [_subject(event, cluster, host, language), "", *_head(event, cluster, host, language)]
     if event.since and event.since != event.at:
         lines.append(_row("since", format_utc(event.since)[:19] + "Z", language))
-        age = format_duration((event.at - event.since).total_seconds())
+        age = span((event.at - event.since).total_seconds()).within(language)
         lines.append(_row("lasted", age, language))
     if event.count > 1:
         lines.append(_row("count", say("times", language, count=event.count), language))

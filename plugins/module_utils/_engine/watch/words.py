@@ -54,20 +54,20 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "full_old": (
         "{label} is {age} old, the objective is {goal}: see why the schedule does not run",
-        "{label} は {age} 前のものです (目標 {goal})。スケジュールが動かない理由を確認してください",
+        "{label} は {age}前のものです (目標 {goal})。スケジュールが動かない理由を確認してください",
     ),
     "full_ok": (
         "{label} is {age} old, the objective is {goal}",
-        "{label} は {age} 前のものです (目標 {goal})",
+        "{label} は {age}前のものです (目標 {goal})",
     ),
     "received_none": ("no WAL has ever come in", "WAL はまだ一度も届いていません"),
     "received_ok": (
         "newest WAL: {name}, {age} ago (objective {goal})",
-        "最新の WAL: {name} ({age} 前、目標 {goal})",
+        "最新の WAL: {name} ({age}前、目標 {goal})",
     ),
     "received_old": (
         "newest WAL: {name}, {age} ago, the objective of a backup is {goal}: is the host of the database alive?",
-        "最新の WAL は {name} で、{age} 前に届いたものです (バックアップの目標 {goal})。"
+        "最新の WAL は {name} で、{age}前に届いたものです (バックアップの目標 {goal})。"
         "データベースのホストが稼働しているかを確認してください",
     ),
     "repository_ok": ("{path} can be read", "{path} を読むことができます"),
@@ -90,7 +90,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "now_some": (
         "commits since {since} exist on this server only: {age} would be lost now, the objective is {goal}; "
         "newest archived commit: {newest}",
-        "{since} 以降のコミットはこのサーバーにしかありません。いま失われるのは {age} 分です (目標 {goal})。"
+        "{since} 以降のコミットはこのサーバーにしかありません。いま失われるのは {age}分です (目標 {goal})。"
         "アーカイブ済みの最新コミット: {newest}",
     ),
     "now_behind": (
@@ -123,7 +123,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "space_ok": (
         "{free} of {total} free: full in {days} days at the pace of the last days, the objective is {goal}",
-        "空き {free} / {total}。最近の増え方では {days} 日で満杯になります (目標 {goal} 日以上)",
+        "空き {free} / {total}。最近の増え方では {days} 日で満杯になります (目標 {goal}日以上)",
     ),
     "size_ok": ("as usual", "通常どおり"),
     "size_first": ("nothing to compare with yet", "比較できる記録がまだありません"),
@@ -143,19 +143,19 @@ WORDS: dict[str, tuple[str, str]] = {
     "dumps_none": ("no dump is asked for", "ダンプは求められていません"),
     "dumps_ok": (
         "{count} dumps, the oldest is {age} old, the objective is {goal}",
-        "ダンプ {count} 件、最も古いものは {age} 前 (目標 {goal})",
+        "ダンプ {count} 件、最も古いものは {age}前 (目標 {goal})",
     ),
     "dump_missing": ("{what}: there is no verified dump", "{what}: 検証済みのダンプがありません"),
     "dump_old": (
         "{what}: the newest verified dump is {age} old, the objective is {goal}",
-        "{what}: 最新の検証済みダンプは {age} 前のものです (目標 {goal})",
+        "{what}: 最新の検証済みダンプは {age}前のものです (目標 {goal})",
     ),
     "dump_unreadable": ("entries that cannot be read: {what}", "読めない項目: {what}"),
     "copies_none": ("no copy is asked for", "コピーは求められていません"),
     "copy_ok": ("{name} is {age} behind (objective {goal})", "{name} の遅れ {age} (目標 {goal})"),
     "copy_behind": (
         "{name} is {age} behind, the objective is {goal}: dbkeeper copy",
-        "{name} が {age} 遅れています (目標 {goal}): dbkeeper copy",
+        "{name} が {age}遅れています (目標 {goal}): dbkeeper copy",
     ),
     "copy_never": (
         "{name} has never been made: dbkeeper copy",
@@ -174,15 +174,15 @@ WORDS: dict[str, tuple[str, str]] = {
     "verify_early": ("not due yet, the objective is {goal}", "まだ期限前です (目標 {goal})"),
     "verify_old": (
         "last good {age} ago, the objective is {goal}: dbkeeper verify",
-        "最後の成功は {age} 前です (目標 {goal}): dbkeeper verify",
+        "最後の成功は {age}前です (目標 {goal}): dbkeeper verify",
     ),
-    "verify_ok": ("last good {age} ago, the objective is {goal}", "最後の成功は {age} 前です (目標 {goal})"),
+    "verify_ok": ("last good {age} ago, the objective is {goal}", "最後の成功は {age}前です (目標 {goal})"),
     "trial_none": ("no trial restore is asked for", "試験復元は求められていません"),
     "trial_never": (
         "none has ever been made, the objective is {goal}",
         "一度も行われていません (目標 {goal})",
     ),
-    "trial_bad": ("the last one failed, {age} ago: {why}", "{age} 前の試験復元が失敗しました: {why}"),
+    "trial_bad": ("the last one failed, {age} ago: {why}", "{age}前の試験復元が失敗しました: {why}"),
     "runs_ok": ("none has failed since it last worked", "最後の成功以降に失敗した処理はありません"),
     "runs_bad": (
         "{what} failed at {at} ({code}: {why})",
@@ -191,11 +191,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "stuck_none": ("nothing runs too long", "長すぎる処理はありません"),
     "stuck_still": (
         "{what} (pid {pid}) has shown no progress for {age}, {limit} is the limit",
-        "{what} (pid {pid}) は {age} 進んでいません (限度 {limit})",
+        "{what} (pid {pid}) は {age}進んでいません (限度 {limit})",
     ),
     "stuck_long": (
         "{what} (pid {pid}) has run for {age}, {limit} is the limit",
-        "{what} (pid {pid}) が {age} 実行中です (限度 {limit})",
+        "{what} (pid {pid}) が {age}実行中です (限度 {limit})",
     ),
     "stuck_interrupted": (
         "{what} was interrupted: run the same command again",
@@ -215,7 +215,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "subject_still": (
         "[dbkeeper] STILL FAILING: {what} on {host} ({cluster}), for {age}",
-        "[dbkeeper] 異常継続中: {what} ({host} / {cluster})、{age} 経過",
+        "[dbkeeper] 異常継続中: {what} ({host} / {cluster})、{age}経過",
     ),
     "subject_recovery": (
         "[dbkeeper] works again: {what} on {host} ({cluster})",
