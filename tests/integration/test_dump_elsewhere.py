@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def leftovers(cluster: Cluster) -> list[Path]:
     return [path for one in places if one.exists() for path in one.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("form", ["custom", "directory", "plain"])
+@pytest.mark.parametrize("form", [pytest.param("custom", marks=pytest.mark.matrix), "directory", "plain"])
 def test_dumped_listed_and_loaded_through_the_door(away: Cluster, vault: Elsewhere, form: str) -> None:
     options = ["--database", ODD, "--label", form, "--format", form, "--rows", "digest", *OPTIONS[form]]
     assert away.keeper("dump", *options, "--check").expect(0)["executed"] is False
@@ -277,9 +277,7 @@ def test_a_dump_of_a_stranger_with_the_key_is_one_more_and_no_more(away: Cluster
     away.keeper("load", "forged", "--database", "app", "--into", "x").failed("dump-contents-unreadable")
 
 
-def test_garbage_on_the_shelf_is_listed_as_such(
-    away: Cluster, vault: Elsewhere, make_cluster: Callable[..., Cluster]
-) -> None:
+def test_garbage_on_the_shelf_is_listed_as_such(away: Cluster, vault: Elsewhere) -> None:
     place = vault.archive / "dump" / "app" / "garbage"
     place.mkdir()
     (place / "dump.json").write_bytes(b"\xff\x00 no json")
