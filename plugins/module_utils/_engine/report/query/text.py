@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 NONE, NORMALISED, SAMPLE = "none", "normalised", "sample"
@@ -65,7 +67,9 @@ class Token(NamedTuple):
     apart: bool
 
 
-def tokens(text: str) -> list[Token]:
+# A text is shown and named one after the other, and reading it is what costs.
+@lru_cache(maxsize=1)
+def tokens(text: str) -> tuple[Token, ...]:
     """Without white space and comments; a literal that has no end goes to the end of the text."""
     found: list[Token] = []
     position, apart = 0, False
@@ -86,10 +90,10 @@ def tokens(text: str) -> list[Token]:
             position = closing.end() if closing else len(text)
         found.append(Token(_KINDS.get(kind, kind), text[start:position], apart))
         apart = False
-    return found
+    return tuple(found)
 
 
-def is_utility(parts: list[Token]) -> bool:
+def is_utility(parts: Sequence[Token]) -> bool:
     """Whether it is anything but a query or a change of rows."""
     first = [part.text for part in parts if part.text != "("][:1]
     return not first or first[0].upper() not in _QUERIES
@@ -119,7 +123,7 @@ def fingerprint(text: str, *, more: str = "") -> str:
 
     ``more``: what tells apart texts that were cut off.
     """
-    parts = tokens(text)
+    parts = list(tokens(text))
     while parts and parts[-1].text == ";":
         parts.pop()
     words = {"literal": lambda _text: "?", "word": str.lower}
