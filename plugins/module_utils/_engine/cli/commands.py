@@ -107,7 +107,7 @@ def _language_of_environment() -> str:
     return "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
 
 
-def _info(_parser: argparse.ArgumentParser) -> Command:
+def _info(_options: argparse.ArgumentParser) -> Command:
     from .info import info_command
 
     return info_command
