@@ -38,10 +38,10 @@ def server(make_cluster: Callable[..., Cluster]) -> Callable[..., Cluster]:
     return make
 
 
-def one(result: dict[str, Any], name: str, /, **thing: str) -> dict[str, Any]:
+def one(result: dict[str, Any], of: str, /, **thing: str) -> dict[str, Any]:
     """The one finding of a class about a thing."""
-    found = [item for item in of_class(result, name) if thing.items() <= item["object"].items()]
-    assert len(found) == 1, (name, thing, of_class(result, name), result["not_seen"])
+    found = [item for item in of_class(result, of) if thing.items() <= item["object"].items()]
+    assert len(found) == 1, (of, thing, of_class(result, of), result["not_seen"])
     return found[0]
 
 

@@ -32,9 +32,9 @@ def fill(texts: tuple[str, str], language: str, values: Mapping[str, Any]) -> st
     return texts[LANGUAGES.index(language)].format(**shown)
 
 
-def both(table: Table, name: str, /, **values: Any) -> Both:
+def both(table: Table, word: str, /, **values: Any) -> Both:
     """One entry of a table, as something to be filled in."""
-    return Both(fill(table[name], ENGLISH, values), fill(table[name], JAPANESE, values))
+    return Both(fill(table[word], ENGLISH, values), fill(table[word], JAPANESE, values))
 
 
 def joined(parts: list[Both]) -> Both:
