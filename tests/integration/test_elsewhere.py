@@ -20,7 +20,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.en
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.opening import wal_source
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.elsewhere import Elsewhere
-from tests.integration.harness.installation import Installation, installations
+from tests.integration.harness.installation import Installation, an_installation_a_day
 from tests.integration.harness.sandbox import Sandbox
 from tests.integration.harness.waiting import wait_for
 from tests.integration.harness.workload import recovered_rows
@@ -148,7 +148,7 @@ def test_fetching_ahead_hides_the_way(away: Cluster, vault: Elsewhere, sandbox: 
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+@pytest.mark.parametrize("installation", an_installation_a_day())
 def test_backups_of_every_version_with_a_tablespace(
     make_cluster: Callable[..., Cluster], vault: Elsewhere, installation: Installation
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from .harness.cluster import Cluster
-from .harness.installation import Installation, installations
+from .harness.installation import Installation, an_installation_a_day
 from .harness.keeper import Answer
 from .harness.sandbox import Sandbox
 from .harness.waiting import wait_for
@@ -299,7 +299,7 @@ def test_d13_a_server_that_is_promoted_meanwhile_and_takes_the_number(
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+@pytest.mark.parametrize("installation", an_installation_a_day())
 def test_d13_a14_on_every_major(make_cluster: Callable[..., Cluster], installation: Installation) -> None:
     """Each server asks for histories in its own way: it must take the number that it is told is free."""
     cluster = make_cluster(installation=installation, settings=SETTINGS)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from .harness.cluster import Cluster
-from .harness.installation import Installation, installations
+from .harness.installation import Installation, an_installation_a_day
 from .harness.sandbox import Sandbox
 from .harness.template import BACKUP_USER
 from .harness.waiting import wait_for
@@ -176,7 +176,7 @@ def used(lost: Lost) -> None:
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+@pytest.mark.parametrize("installation", an_installation_a_day())
 def test_every_major_takes_in_an_unfinished_segment(
     sandbox: Sandbox, installation: Installation, cell: Callable[..., None]
 ) -> None:
@@ -185,7 +185,7 @@ def test_every_major_takes_in_an_unfinished_segment(
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+@pytest.mark.parametrize("installation", an_installation_a_day())
 def test_what_a_promoted_server_leaves_of_its_old_timeline(
     sandbox: Sandbox, installation: Installation, cell: Callable[..., None]
 ) -> None:

@@ -25,11 +25,11 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors i
 
 from .harness.cluster import Cluster
 from .harness.keeper import ENGINE_PARENT
-from .harness.pooler import PASSWORDS, Pooler, programs
+from .harness.pooler import PASSWORDS, Pooler, a_program_a_day
 from .harness.waiting import wait_for
 
 
-@pytest.fixture(params=programs().values(), ids=programs().keys())
+@pytest.fixture(params=a_program_a_day())
 def fresh(request: pytest.FixtureRequest, make_cluster: Callable[..., Cluster]) -> Pooler:
     """A pooler that is still to be made."""
     return Pooler.with_server(make_cluster(archiving=False), request.param)

@@ -15,13 +15,13 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors i
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.pooling.lookup import ensure_lookup
 
 from .harness.cluster import Cluster
-from .harness.installation import Installation, installations
+from .harness.installation import Installation, an_installation_a_day
 from .harness.waiting import wait_for
 
 CALL = "SELECT role_name, verifier FROM dbkeeper_pooler.lookup(%s)"
 
 
-@pytest.fixture(params=installations().values(), ids=lambda found: str(found.major))
+@pytest.fixture(params=an_installation_a_day())
 def server(request: pytest.FixtureRequest, make_cluster: Callable[..., Cluster]) -> Cluster:
     installation: Installation = request.param
     cluster = make_cluster(archiving=False, installation=installation)

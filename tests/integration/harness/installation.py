@@ -75,6 +75,14 @@ def a_major_a_day(*, least: int = 0) -> list[Any]:
     return [pytest.param(major, marks=() if major == today else pytest.mark.matrix) for major in majors]
 
 
+def an_installation_a_day() -> list[Any]:
+    """The same, as installations."""
+    return [
+        pytest.param(installations()[param.values[0]], marks=param.marks, id=str(param.values[0]))
+        for param in a_major_a_day()
+    ]
+
+
 def _names(place: str) -> list[str]:
     try:
         return sorted(name for name in os.listdir(place) if re.fullmatch(r"\d{2}", name))

@@ -7,11 +7,13 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.pooling.execute import converge
@@ -35,6 +37,16 @@ hostssl all pgbouncer 127.0.0.1/32 cert
 hostssl all all 127.0.0.1/32 scram-sha-256
 """
 PASSWORDS = {"alice": "opensesame", "bob": 'it\'s 日本 \\ "quoted"'}
+
+
+def a_program_a_day() -> list[Any]:
+    """Parameters of a test: all versions in the matrix, at every run the one whose turn it is today."""
+    found = programs()
+    today = date.today().toordinal() % max(len(found), 1)
+    return [
+        pytest.param(path, id=version, marks=() if number == today else pytest.mark.matrix)
+        for number, (version, path) in enumerate(found.items())
+    ]
 
 
 @lru_cache(maxsize=1)
