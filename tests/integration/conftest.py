@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.harness.catcher import Certificate, MailCatcher, WebCatcher, make_certificate
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.installation import installations
 from tests.integration.harness.matrix import Matrix
@@ -92,3 +93,25 @@ def make_cluster(sandbox: Sandbox) -> Callable[..., Cluster]:
 def cluster(make_cluster: Callable[..., Cluster]) -> Cluster:
     """A running cluster that archives."""
     return make_cluster()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Of a server on loopback, for clients that verify."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def web(certificate: Certificate) -> Iterator[WebCatcher]:
+    """A web server that keeps what it is sent."""
+    server = WebCatcher(certificate)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def mail(certificate: Certificate) -> Iterator[MailCatcher]:
+    """A mail server that keeps what it is sent."""
+    server = MailCatcher(certificate)
+    yield server
+    server.close()

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -33,25 +32,6 @@ ERROR = {
 }
 FAILURE = Event("failure", "run:backup", NOW, "repository-full", NOW - timedelta(hours=1), 2, ERROR)
 RECOVERY = Event("recovery", "run:backup", NOW + timedelta(hours=2), "repository-full", NOW, 3, ERROR)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture
-def web(certificate: Certificate) -> Iterator[WebCatcher]:
-    server = WebCatcher(certificate)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def mail(certificate: Certificate) -> Iterator[MailCatcher]:
-    server = MailCatcher(certificate)
-    yield server
-    server.close()
 
 
 def wishes(certificate: Certificate, channels: dict[str, Any], **more: Any) -> NotifyWishes:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_file import parse_wishes
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.outbox import Outbox
 
-from .harness.catcher import Certificate, MailCatcher, WebCatcher, mailbox, make_certificate
+from .harness.catcher import Certificate, MailCatcher, WebCatcher, mailbox
 
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=timezone.utc)
 ERROR = {"attempted": "take a base backup", "happened": "no space left on device", "remedy": "Make room."}
@@ -35,25 +34,6 @@ SUMMARY = Event(
         "backup_ja": "20261121T031500Z-full は 3時間 前のものです",
     },
 )
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture
-def web(certificate: Certificate) -> Iterator[WebCatcher]:
-    server = WebCatcher(certificate)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def mail(certificate: Certificate) -> Iterator[MailCatcher]:
-    server = MailCatcher(certificate)
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize(

@@ -5,26 +5,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .harness.catcher import Certificate, MailCatcher, mailbox, make_certificate
+from .harness.catcher import Certificate, MailCatcher, mailbox
 from .harness.cluster import Cluster
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture
-def mail(certificate: Certificate) -> Iterator[MailCatcher]:
-    server = MailCatcher(certificate)
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ A description with a wrong key is worse than none: a misspelt ``repository`` mus
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 from ..core.errors import Refused
 from ..repository.place import is_elsewhere
 from ..retention.policy import DumpPolicy, Policy
-from .reader import Reader, as_object, invalid
+from .reader import Reader, as_object, invalid, read_description
 from .wishes_copies import CopyWish, read_copies
 from .wishes_dumps import DumpWish, read_dump_retention, read_dumps
 from .wishes_knowing import Notify, Objectives, read_notify, read_objectives
@@ -166,31 +165,15 @@ class ClusterConfig:
         Raises :class:`Refused`: ``config-missing``, ``config-unreadable``,
         ``config-malformed`` (a key is wrong, or it was written by a newer version) and ``file-damaged`` (no JSON).
         """
-        attempted = f"read the description of a cluster, {path}"
-        try:
-            with open(path, encoding="utf-8") as handle:
-                value = json.load(handle)
-        except FileNotFoundError as error:
-            raise Refused(
-                "config-missing",
-                attempted=attempted,
-                happened="there is no such file",
-                remedy=f"{_known_clusters(path)}The backup role writes it: ansible-playbook dbkeeper.ops.site.",
-            ) from error
-        except OSError as error:
-            raise Refused(
-                "config-unreadable",
-                attempted=attempted,
-                happened=str(error.strerror),
-                remedy="Run the command as root or as the cluster's owner.",
-            ) from error
-        except ValueError as error:
-            raise Refused(
-                "file-damaged",
-                attempted=attempted,
-                happened=f"it is not JSON: {error}",
-                remedy="Correct it, or run the backup role again, which writes it.",
-            ) from error
+        value = read_description(
+            path,
+            of="a cluster",
+            missing=lambda: (
+                f"{_known_clusters(path)}The backup role writes it: ansible-playbook dbkeeper.ops.site."
+            ),
+            unreadable="Run the command as root or as the cluster's owner.",
+            damaged="Correct it, or run the backup role again, which writes it.",
+        )
         return cls.from_dict(value, source=path)
 
     @classmethod

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +13,28 @@ from typing import Any, Callable
 from ..core.errors import Refused
 
 _URL = re.compile(r"ssh://[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9_][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.-]+)+")
+
+
+def read_description(path: str, *, of: str, missing: Callable[[], str], unreadable: str, damaged: str) -> Any:
+    """The JSON of a description; the last three are remedies (the first of them is looked for only when it is needed).
+
+    Raises :class:`Refused`: ``config-missing``, ``config-unreadable``, ``file-damaged`` (no JSON).
+    """
+
+    def refused(code: str, happened: str, remedy: str) -> Refused:
+        return Refused(
+            code, attempted=f"read the description of {of}, {path}", happened=happened, remedy=remedy
+        )
+
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return json.load(handle)
+    except FileNotFoundError as error:
+        raise refused("config-missing", "there is no such file", missing()) from error
+    except OSError as error:
+        raise refused("config-unreadable", str(error.strerror), unreadable) from error
+    except ValueError as error:
+        raise refused("file-damaged", f"it is not JSON: {error}", damaged) from error
 
 
 class Reader:

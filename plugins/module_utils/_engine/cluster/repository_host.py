@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..core.errors import Refused
-from .reader import Reader, as_object
+from .reader import Reader, as_object, read_description
 from .wishes_copies import CopyWish, read_copies
 from .wishes_knowing import Notify, Objectives, read_notify, read_objectives
 
@@ -81,31 +81,13 @@ class RepositoryHost:
     def load(cls, path: str) -> RepositoryHost:
         """Read a description. Raises :class:`Refused`: ``config-missing``, ``config-unreadable``, ``file-damaged``,
         ``config-malformed``."""
-        attempted = f"read the description of a repository, {path}"
-        try:
-            with open(path, encoding="utf-8") as handle:
-                value = json.load(handle)
-        except FileNotFoundError as error:
-            raise Refused(
-                "config-missing",
-                attempted=attempted,
-                happened="there is no such file",
-                remedy="Write it, as docs/repository-elsewhere.md shows, or leave --config out.",
-            ) from error
-        except OSError as error:
-            raise Refused(
-                "config-unreadable",
-                attempted=attempted,
-                happened=str(error.strerror),
-                remedy="Run the command as root or as the repository's owner.",
-            ) from error
-        except ValueError as error:
-            raise Refused(
-                "file-damaged",
-                attempted=attempted,
-                happened=f"it is not JSON: {error}",
-                remedy="Correct it.",
-            ) from error
+        value = read_description(
+            path,
+            of="a repository",
+            missing=lambda: "Write it, as docs/repository-elsewhere.md shows, or leave --config out.",
+            unreadable="Run the command as root or as the repository's owner.",
+            damaged="Correct it.",
+        )
         return cls.from_dict(value, source=path)
 
     @classmethod

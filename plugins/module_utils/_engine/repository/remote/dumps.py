@@ -9,7 +9,6 @@ it ended, pins and verdicts are the door's own words. There are no words to rena
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -41,6 +40,7 @@ from ..layout import Repository
 from ..selection import CONTENTS, Selection
 from . import names
 from .frames import DATA, DATA_BYTES, END, Pipes
+from .turn import Turn
 
 #: What a dump consists of (repository/dumps.py, DATA_NAMES); a directory's files are named by pg_dump.
 FILE = re.compile(
@@ -81,7 +81,7 @@ class DumpIntake:
     def __init__(self, repository: Repository, who: str) -> None:
         self._repository = repository
         self._who = who
-        self._lock = -1
+        self._turn = Turn(repository.lock("dump"), "dump")
         self._entry: Dump | None = None
         self._files: dict[str, DumpFile] = {}
 
@@ -96,7 +96,7 @@ class DumpIntake:
             raise names.refused(
                 "a dump that begins is running, and has neither files nor rows", attempted=attempted
             )
-        self._turn(attempted)
+        self._turn.take(attempted)
         self._may_be_begun(entry, attempted)
         directory = entry.directory(self._repository)
         numbers = [one.sequence for one in read_shelf(self._repository).of(entry.database)]
@@ -183,7 +183,7 @@ class DumpIntake:
         """
         directory = _directory(self._repository, request)
         attempted = f"give up {directory.rpartition('/dump/')[2]}"
-        self._turn(attempted)
+        self._turn.take(attempted)
         if not os.path.lexists(f"{directory}/{DUMP_ENTRY}"):
             raise names.refused("there is no such dump", attempted=attempted)
         known = read_dump_entry(self._repository, str(request["database"]), str(request["label"]))
@@ -233,27 +233,9 @@ class DumpIntake:
             raise names.refused("this dump was not begun here")
         return self._entry
 
-    def _turn(self, attempted: str) -> None:
-        if self._lock >= 0:
-            return
-        handle = os.open(self._repository.lock("dump"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise Refused(
-                "busy",
-                attempted=attempted,
-                happened="another dump is being taken into this repository",
-                remedy="Wait for it to end, then run the same command again.",
-            ) from error
-        self._lock = handle
-
     def _release(self) -> None:
         self._entry, self._files = None, {}
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._turn.end()
 
 
 def _directory(repository: Repository, request: dict[str, Any]) -> str:

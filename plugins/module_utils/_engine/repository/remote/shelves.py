@@ -10,7 +10,6 @@ an owner; the next backup discards it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from typing import Any
@@ -24,6 +23,7 @@ from ..layout import Repository
 from ..parts import INCOMING, SUFFIX, remove_data
 from . import names
 from .frames import Pipes
+from .turn import Turn
 
 _BASE = f"base{SUFFIX}"
 _SYNC_EVERY_BYTES = 64 << 20
@@ -36,7 +36,7 @@ class Intake:
     def __init__(self, repository: Repository, who: str) -> None:
         self._repository = repository
         self._who = who
-        self._lock = -1
+        self._turn = Turn(repository.lock("backup"), "backup", " (dbkeeper info shows its progress)")
         self._entry: Backup | None = None
         self._parts: dict[str, StoredFile] = {}
 
@@ -50,7 +50,7 @@ class Intake:
         entry = Backup.from_dict(names.mapping(request, "entry"), label=label)
         if entry.status != RUNNING:
             raise names.refused(f"a backup that begins is running, not {entry.status}", attempted=attempted)
-        self._turn(attempted)
+        self._turn.take(attempted)
         known = self._known(label)
         if known is not None and known.status not in (RUNNING, FAILED):
             raise _taken(label, known.status, attempted)
@@ -128,7 +128,7 @@ class Intake:
         label = names.text(request, "label", names.LABEL)
         attempted = f"give up backup {label}"
         why = str(request.get("why"))[:2000]
-        self._turn(attempted)
+        self._turn.take(attempted)
         known = self._known(label)
         if known is None:
             raise names.refused(f"there is no backup {names.shown(label)}", attempted=attempted)
@@ -166,28 +166,9 @@ class Intake:
             raise names.refused(f"backup {names.shown(label)} was not begun here")
         return self._entry
 
-    def _turn(self, attempted: str) -> None:
-        if self._lock >= 0:
-            return
-        path = self._repository.lock("backup")
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise Refused(
-                "busy",
-                attempted=attempted,
-                happened="another backup is being taken into this repository",
-                remedy="Wait for it to end (dbkeeper info shows its progress), then run the same command again.",
-            ) from error
-        self._lock = handle
-
     def _release(self) -> None:
         self._entry, self._parts = None, {}
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._turn.end()
 
 
 @contextlib.contextmanager
