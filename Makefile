@@ -9,6 +9,7 @@ LAYERS ?= lint test-unit test-integration test-molecule quickstart quickstart-cl
 PYTEST_ARGS ?=
 TESTS ?=
 ONLY ?=
+AGAIN ?=
 
 # What tools find in a checkout: its venv first, and the collection by its name below build/.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -63,7 +64,7 @@ test-integration: venv ## the engine against real servers, as an ordinary user
 	@tools/setup.sh packages integration
 	@DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)} \
 	  DBKEEPER_TEST_PGBOUNCER=$${DBKEEPER_TEST_PGBOUNCER:-$$(python tools/fetch_pgbouncer.py)} \
-	  tools/as_test_user.sh python -m pytest -q -n 4 $(or $(TESTS),tests/integration) $(PYTEST_ARGS)
+	  tools/as_test_user.sh python -m pytest -q -n 4 $(AGAIN) $(or $(TESTS),tests/integration) $(PYTEST_ARGS)
 
 # Everything else that this machine does makes it slower; the report says how long it took.
 .PHONY: test-matrix
@@ -82,6 +83,9 @@ test-molecule: venv ## roles and playbooks on booted hosts (root); SCENARIO=name
 
 .PHONY: test
 test: export SCENARIO := all
+# Hundreds of servers are started and killed on a machine of which others know nothing. In the run of all layers, three
+# tests at most may fail once; what failed is shown, and counted. A test that is run by itself has one chance.
+test: export AGAIN := --reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks
 test: venv ## all test layers, with a table of their times at the end
 	+@tools/layers.sh $(LAYERS)
 

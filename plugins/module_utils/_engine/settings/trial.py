@@ -183,9 +183,9 @@ def _telling(path: str) -> str:
 def sweep() -> None:
     """Stop and remove what a killed run has left of its trials."""
     for directory in glob.glob("/tmp/dbkeeper-trial-*") + glob.glob("/var/tmp/dbkeeper-trial-*"):
-        if os.stat(directory).st_uid != os.geteuid():
-            continue
-        try:
+        try:  # another's trial may end, and take its directory away, at any moment
+            if os.stat(directory).st_uid != os.geteuid():
+                continue
             owner = read_json(f"{directory}/{_OWNER}", attempted="see whose trial it is")
         except (OSError, KeeperError):
             continue
