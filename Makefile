@@ -71,9 +71,11 @@ test-integration: venv ## the engine against real servers, as an ordinary user
 test-matrix: venv ## all versions x sizes x zones x timelines, and the long sweeps; writes build/reports/matrix.json
 	@tools/setup.sh packages integration
 	@begun=$$SECONDS; status=0; \
-	  DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)} \
-	  tools/as_test_user.sh python -m pytest -q -n 4 -m matrix $(or $(TESTS),tests/integration tests/unit/retention) $(PYTEST_ARGS) \
-	  || status=$$?; \
+	  export DBKEEPER_TEST_POSTGRESQL=$${DBKEEPER_TEST_POSTGRESQL:-$$(python tools/fetch_postgresql.py)}; \
+	  export DBKEEPER_TEST_PGBOUNCER=$${DBKEEPER_TEST_PGBOUNCER:-$$(python tools/fetch_pgbouncer.py)}; \
+	  for tests in $(if $(TESTS),"$(TESTS)",tests/integration tests/unit); do \
+	    tools/as_test_user.sh python -m pytest -q -n 4 -m matrix $$tests $(PYTEST_ARGS) || status=$$?; \
+	  done; \
 	  echo "test-matrix: $$((SECONDS - begun)) s; build/reports/matrix.json and matrix.txt have the cells"; exit $$status
 
 .PHONY: test-molecule
