@@ -147,3 +147,23 @@ SOURCES_JA: dict[str, str] = {
     "50 % of the cost, as Dexter": "コストの 50 % (Dexter と同じ)",
     "3: a cover that is larger is read instead": "3 倍 (これより大きいインデックスでは読み込み量が増えるため)",
 }
+
+#: The same of the thresholds on health: without their profile, which the catalogue adds.
+HEALTH_SOURCES_JA: dict[str, str] = {
+    "pgMonitor": "pgMonitor",
+    "pgMonitor, eased": "pgMonitor の値を緩和",
+    "pgMonitor, PgHero": "pgMonitor、PgHero",
+    "dbkeeper.ops": "dbkeeper.ops",
+    "dbkeeper.ops; relaxed: pgMonitor": "dbkeeper.ops (relaxed は pgMonitor)",
+    "check_postgres": "check_postgres",
+    "check_postgres, eased": "check_postgres の値を緩和",
+    "check_postgres, pgMonitor": "check_postgres、pgMonitor",
+    "postgres_exporter mixin": "postgres_exporter mixin",
+    "awesome-prometheus-alerts": "awesome-prometheus-alerts",
+    "awesome-prometheus-alerts, eased": "awesome-prometheus-alerts の値を緩和",
+}
+PROFILES_JA = {
+    "default": "プロファイル default",
+    "strict": "プロファイル strict",
+    "relaxed": "プロファイル relaxed",
+}

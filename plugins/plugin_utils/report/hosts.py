@@ -67,6 +67,11 @@ class Host:
             return None
         return str(result.get("msg") or result.get("module_stderr") or "It gave no answer.").strip()
 
+    def error(self, report: str) -> Mapping[str, Any] | None:
+        """The engine's error of a report that failed, in its parts; None where it is Ansible that said something."""
+        found = (self.results.get(report) or {}).get("error")
+        return found if isinstance(found, Mapping) and "code" in found else None
+
 
 @dataclass(frozen=True)
 class Group:

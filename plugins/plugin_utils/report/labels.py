@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ...module_utils._engine.report.words.say import TERMS
-from .fields import FIELDS, SOURCES_JA
+from .fields import FIELDS, HEALTH_SOURCES_JA, PROFILES_JA, SOURCES_JA
 
 #: key: (English, Japanese). ``{name}`` is filled in.
 LABELS: dict[str, tuple[str, str]] = {
@@ -217,5 +217,15 @@ def catalogue(language: str) -> dict[str, str]:
     place = 1 if language == "ja" else 0
     terms = {f"term_{key}": pair.of(language) for key, pair in TERMS.items()}
     fields = {f"key_{key}": texts[place] for key, texts in FIELDS.items()}
-    sources = {f"source:{text}": japanese if place else text for text, japanese in SOURCES_JA.items()}
+    sources = {f"source:{text}": japanese if place else text for text, japanese in _sources().items()}
     return {**terms, **fields, **sources, **{key: texts[place] for key, texts in LABELS.items()}}
+
+
+def _sources() -> dict[str, str]:
+    """Every source of a threshold as it is in findings, and in Japanese."""
+    of_health = {
+        f"{source} ({profile})": f"{japanese} ({named})"
+        for source, japanese in HEALTH_SOURCES_JA.items()
+        for profile, named in PROFILES_JA.items()
+    }
+    return {**SOURCES_JA, **of_health, "option thresholds": "オプション thresholds で指定"}

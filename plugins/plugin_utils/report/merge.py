@@ -226,12 +226,15 @@ def _not_seen(group: Group) -> list[dict[str, Any]]:
     for host in group.hosts:
         if host.state in (UNREACHABLE, FAILED):
             why = _node(host)["error"]
-            gaps.append(_gap(group, host.name, None, unseen(host.state, str(why))))
+            error = next(filter(None, map(host.error, host.results)), None)
+            gaps.append(_gap(group, host.name, None, unseen(host.state, str(why), error)))
             continue
         for report, result in host.results.items():
             reason = host.why(report)
             if reason:
-                gaps.append(_gap(group, host.name, report, unseen(f"no_{report}", reason)))
+                gaps.append(
+                    _gap(group, host.name, report, unseen(f"no_{report}", reason, host.error(report)))
+                )
             gaps += [_gap(group, host.name, report, blind(each)) for each in result.get("not_seen") or []]
     gaps += [_gap(group, name, None, unseen("stranger", name)) for name in group.strangers()]
     return gaps

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ...module_utils._engine.report.words import say
+from ...module_utils._engine.report.words import plain, say
 
 LANGUAGES = say.LANGUAGES
 #: Why a host, or a report of one, is missing; ``{why}`` is what Ansible or the host said.
@@ -110,11 +110,14 @@ def blind(gap: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return dict.fromkeys(LANGUAGES, plain)
 
 
-def unseen(kind: str, why: str) -> dict[str, dict[str, str]]:
-    """Why a host or one of its reports is missing, by language."""
+def unseen(kind: str, why: str, error: Mapping[str, Any] | None = None) -> dict[str, dict[str, str]]:
+    """Why a host or one of its reports is missing, by language; of an error of the engine with its own remedy."""
     texts = {}
     for language in LANGUAGES:
         what, remedy = _UNSEEN[kind][language]
-        said = _STRANGER[language].format(why=why) if kind == "stranger" else why
+        said = _STRANGER[language].format(why=why) if kind == "stranger" else plain.reason(why, language)
+        known = plain.error(str(error["code"]), str(error.get("happened") or ""), language) if error else None
+        if known:
+            said, remedy = known
         texts[language] = {"what": what, "why": said, "remedy": remedy}
     return texts

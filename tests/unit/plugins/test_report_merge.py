@@ -224,3 +224,15 @@ def test_the_summary_counts_what_is_open() -> None:
     assert summary["accepted"] == 1
     assert summary["reclaimable_bytes"] == 1000
     assert sum(summary["by_severity"].values()) == 4
+
+
+def test_an_error_of_a_module_is_told_in_both_languages() -> None:
+    said = {"code": "server-unreachable", "happened": "connection refused", "remedy": "See pg_hba.conf."}
+    broken = {"failed": True, "msg": "connect: connection refused. See pg_hba.conf.", "error": said}
+    made = document(Host("db1", dict.fromkeys(("index", "query"), broken)), host("db2", TWO))
+    (gap,) = [one for one in made["not_seen"] if one["node"] == "db1"]
+    assert gap["texts"]["en"]["why"] == "The server cannot be reached: connection refused"
+    assert gap["texts"]["ja"]["why"] == "サーバーに接続できません: connection refused"
+    assert "pg_hba.conf" in gap["texts"]["ja"]["remedy"]
+    never = document(Host("db3"), host("db2", TWO))
+    assert "問い合わせていません。" in [one["texts"]["ja"]["why"] for one in never["not_seen"]]

@@ -19,6 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.health.limits import (
+    PROFILES,
+    Limits,
+)
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.limits import SOURCES
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words import say
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words.entry import Entry, Pair
@@ -162,6 +166,10 @@ def test_every_word_of_the_page_is_there_in_both_languages() -> None:
     assert set(SOURCES.values()) == SOURCES_JA.keys()
     assert all(JAPANESE.search(text) for text in SOURCES_JA.values())
     assert catalogue("en").keys() == catalogue("ja").keys()
+    words = catalogue("ja")
+    for profile in PROFILES:
+        for name, limit in Limits(profile, {"lag_bytes": {"warning": 1}}).to_dict().items():
+            assert JAPANESE.search(words[f"source:{limit['source']}"]), name
 
 
 def test_every_word_that_the_scripts_ask_for_is_there() -> None:

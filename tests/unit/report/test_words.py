@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import string
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words import (
     health,
     indexes,
+    plain,
     queries,
     say,
     shared,
@@ -30,6 +33,11 @@ def pairs() -> Iterator[tuple[str, Pair]]:
             for name, pair in entry._asdict().items():
                 yield f"{key}.{name}", pair
     yield from say.MISSING.items()
+    for pair in (*plain.THINGS, *plain.REASONS):
+        yield f"plain.{pair.en}", pair
+    for code, parts in plain.ERRORS.items():
+        for name, pair in zip(("why", "remedy"), parts):
+            yield f"{code}.{name}", pair
     yield from say.TERMS.items()
 
 
@@ -95,3 +103,111 @@ def test_a_name_with_braces_is_text_and_nothing_else() -> None:
     said = say.finding("IX02", values, "en")
     assert said["what"].startswith("{0.__class__} on t ")
     assert "{cover}" in said["remedy"]
+
+
+ENGINE = Path(say.__file__).parents[2]
+#: What names itself: extensions, views, paths, and what the server or the system said.
+NAMES = {"pg_stat_statements", "pg_stat_statements_info", "pgstattuple", "hypopg"}
+#: Calls that take what is looked at, and the argument that it is.
+LOOKS = {"ask": "what", "read": "what", "copy": "what", "rows": -1, "_with_values": -1, "miss": 0}
+
+
+def written(node: ast.expr) -> str | None:
+    """A text as it is in the code, with ``{}`` for what is filled in; None for what is no text there."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return None
+
+
+def calls() -> Iterator[tuple[str, ast.Call, str]]:
+    places = [*(ENGINE / "report" / part for part in ("index", "query", "health", "missing"))]
+    files = [*(ENGINE / "report").glob("*.py"), *(file for place in places for file in place.glob("*.py"))]
+    for file in sorted(files):
+        for call in [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]:
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            yield f"{file.name}:{call.lineno}", call, name
+
+
+def matches(phrases: tuple[Pair, ...], text: str) -> bool:
+    return any(pattern.fullmatch(text) for pattern, _pair in plain.patterns(phrases))
+
+
+def test_whatever_the_modules_look_at_has_a_name_in_japanese() -> None:
+    seen = 0
+    for place, call, name in calls():
+        wanted = LOOKS.get(name)
+        found = [word.value for word in call.keywords if word.arg == "what"]
+        # facts.rows(...) takes a key and no phrase.
+        if isinstance(wanted, int) and not (name == "rows" and len(call.args) < 3):
+            found += call.args[wanted:][:1]
+        for text in filter(None, map(written, found)):
+            plainly = text.replace("{}", "x")
+            if plainly in NAMES or not re.sub(r"\W|x", "", plainly):
+                continue
+            assert matches(plain.THINGS, plainly) and JAPANESE.search(plain.thing(plainly, "ja")), (
+                place,
+                text,
+            )
+            seen += 1
+    assert seen > 50
+
+
+def test_whatever_reason_the_modules_give_is_there_in_japanese() -> None:
+    seen = 0
+    for place, call, name in calls():
+        given = call.args[2:3] if name == "miss" else []
+        if name == "Says" and len(call.args) > 1 and isinstance(call.args[1], ast.Dict):
+            pairs_of = zip(call.args[1].keys, call.args[1].values)
+            given = [value for key, value in pairs_of if key is not None and written(key) == "why"]
+        for text in filter(None, map(written, given)):
+            plainly = text.replace("{}", "x")
+            # A command, or a file and what the system says of it, is the same in every language.
+            if re.fullmatch(r"CREATE EXTENSION \w+|x: x", plainly):
+                continue
+            assert matches(plain.REASONS, plainly) and JAPANESE.search(plain.reason(plainly, "ja")), (
+                place,
+                text,
+            )
+            seen += 1
+    assert seen > 5
+
+
+def test_whatever_error_ends_a_report_is_told_in_japanese() -> None:
+    files = [ENGINE / "cluster" / "sql.py", ENGINE / "cluster" / "config.py", ENGINE / "core" / "files.py"]
+    codes = {
+        str(written(call.args[0]))
+        for file in files
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("Refused", "Failed") and call.args
+    }
+    codes |= {
+        str(written(call.args[0]))
+        for _place, call, name in calls()
+        if name in ("Refused", "Failed") and call.args
+    }
+    assert codes - {"None"} <= plain.ERRORS.keys()
+    assert {"server-unreachable", "sql-failed"} <= codes
+
+
+@pytest.mark.parametrize(
+    ("english", "japanese"),
+    [
+        ("tables in database 販売", "データベース 販売: テーブル"),
+        ("exact bloat of public.a b in database x", "データベース x: public.a b の肥大化の実測"),
+        ("public.t in database x", "データベース x: public.t"),
+        ('public."we""ird"', 'public."we""ird"'),
+        ("12 statements of other users", "他のユーザーの SQL 文 12 件"),
+    ],
+)
+def test_what_is_looked_at_is_said_with_its_names(english: str, japanese: str) -> None:
+    assert plain.thing(english, "ja") == japanese
+    assert plain.thing(english, "en") == english
+
+
+def test_what_the_server_said_is_quoted() -> None:
+    said = say.not_seen(
+        "denied", {"what": "tables", "detail": "permission denied for table t in database d"}, "ja"
+    )
+    assert said["why"] == "ロールに参照権限がありません: permission denied for table t in database d"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import health, indexes, queries, shared, terms, upkeep
+from . import health, indexes, plain, queries, shared, terms, upkeep
 from .entry import Blind, Entry, Pair
 
 LANGUAGES = ("en", "ja")
@@ -44,12 +44,20 @@ def finding(key: str, values: Mapping[str, Any], language: str) -> dict[str, str
 
 def missing(key: str, values: Mapping[str, Any], language: str) -> str:
     """What evidence is missing, as a sentence."""
-    return MISSING[key].of(language).format_map(_shown(values, language))
+    told = (
+        {**values, "why": plain.reason(values["why"], language)}
+        if isinstance(values.get("why"), str)
+        else values
+    )
+    return MISSING[key].of(language).format_map(_shown(told, language))
 
 
 def not_seen(key: str, values: Mapping[str, Any], language: str) -> dict[str, str]:
     """What could not be looked at (``what`` of the values), why, and what to do."""
     filled = _shown(values, language)
+    for name, in_words in (("what", plain.thing), ("detail", plain.reason)):
+        if isinstance(values.get(name), str):
+            filled[name] = in_words(values[name], language)
     blind = NOT_SEEN[key]
     return {
         "what": filled.get("what", ""),
