@@ -109,9 +109,12 @@ def test_dropping_all_that_is_proposed_makes_nothing_worse(major: int, sandbox: 
     )
     names = {one["object"]["name"] for one in chosen}
     assert names == {
-        "accounts_aid", "accounts_aid_again", "accounts_bid_aid", "history_tid", "readings_sensor", "readings_1_own",
+        "accounts_aid", "accounts_aid_again", "accounts_bid_aid", "history_tid", "readings_1_own",
         "jobs_state", "jobs_code", "jobs_never", "steps_job",
     }  # fmt: skip
+    # Its parts are scanned, and the longer one is more than three times as large.
+    (larger,) = [one for one in proposed if one["object"]["name"] == "readings_sensor"]
+    assert (larger["grade"], larger["says"]["key"]) == ("heuristic", "IX03_larger")
     unbacked = {one["id"] for one in result["findings"] if one["class"] == "IX07"}
     origin.stop()
     copy = Cluster(

@@ -88,6 +88,8 @@ class Column(NamedTuple):
     width: int | None = None
     null_share: float | None = None
     common_share: float | None = None
+    #: How far the rows lie in the order of its values: 1 in order, -1 turned round, 0 not at all.
+    correlation: float | None = None
 
 
 class Table(NamedTuple):

@@ -86,11 +86,12 @@ _DATABASE_COLLATION = """
 SELECT datcollversion, pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = current_database()
 """
 _STATISTICS = """
-SELECT schemaname, tablename, attname, avg_width, null_frac, most_common_freqs[1]
+SELECT schemaname, tablename, attname, avg_width, null_frac, most_common_freqs[1], correlation
 FROM pg_stats WHERE NOT inherited AND tablename = ANY(%s)
 """
-#: Below this many pages neither bloat nor a partial index is worth a word, and statistics are not read.
-_PAGES_WORTH_STATISTICS = 1000
+#: Below this many pages neither bloat nor a partial index nor the order of rows is worth a word, and statistics are
+#: not read.
+_PAGES_WORTH_STATISTICS = 100
 
 
 def pull(look: Look, node: Node, database: str) -> Database | None:
@@ -340,9 +341,10 @@ def _with_statistics(
 
 
 def _informed(column: Column, figures: Row) -> Column:
-    width, nulls, common = figures
+    width, nulls, common, correlation = figures
     return column._replace(
         width=_int(width),
         null_share=float(nulls) if nulls else None,
         common_share=float(common) if common else None,
+        correlation=float(correlation) if correlation else None,
     )

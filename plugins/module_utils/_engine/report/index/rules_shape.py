@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..finding import CRITICAL, HEURISTIC, HIGH, INFO, INSUFFICIENT, LOW, MEASURED, MEDIUM, Finding, Says
-from .cover import SIZE_RATIO, covers, drops, needed, settled
+from .cover import ORDERED, SIZE_RATIO, Cover, covers, drops, needed, settled
 from .draft import DROP, NONE, REBUILD, Draft, draft, lack, write_rate
 from .facts import Database, dotted, needed_not_null, thing
 from .history import Past, name_of
@@ -54,22 +54,24 @@ def redundant(database: Database, limits: Limits) -> Iterator[Draft]:
     for order, cover in enumerate(settled(drops(database)), 1):
         index, by = cover.gone, cover.by
         size, larger = database.bytes_of(index), database.bytes_of(by)
-        costly = not cover.exact and larger > SIZE_RATIO * max(size, database.block_bytes) and index.scans > 0
+        scans = sum(leaf.scans for leaf in database.leaves(index))
+        key, threshold = _doubt(database, cover) if scans else (cover_key(cover), {})
+        costly = key != cover_key(cover)
         yield draft(
             database,
             "IX02" if cover.exact else "IX03",
             index,
             severity=LOW if costly else MEDIUM,
             grade=HEURISTIC if costly else MEASURED,
-            key="IX02" if cover.exact else "IX03_larger" if costly else "IX03",
+            key=key,
             values={
                 "cover": dotted(by.schema, by.name),
                 "size_bytes": size,
                 "cover_bytes": larger,
-                "scans": index.scans,
+                "scans": scans,
             },
-            value={"size_bytes": size, "cover_bytes": larger, "scans": index.scans},
-            threshold={"value": SIZE_RATIO, "source": SOURCES["size_ratio"]} if not cover.exact else {},
+            value={"size_bytes": size, "cover_bytes": larger, "scans": scans},
+            threshold=threshold,
             impact={
                 "bytes": size,
                 "writes_per_second": write_rate(database, database.tables.get(index.table)),
@@ -78,6 +80,27 @@ def redundant(database: Database, limits: Limits) -> Iterator[Draft]:
             by=by.oid,
             order=order,
         )
+
+
+def cover_key(cover: Cover) -> str:
+    """The class of a drop that leaves nothing to be desired."""
+    return "IX02" if cover.exact else "IX03"
+
+
+def _doubt(database: Database, cover: Cover) -> tuple[str, dict[str, Any]]:
+    """The key of what is said of an index that is scanned, and the threshold: whether its scans may cost more by the
+    one that stays."""
+    index, by = cover.gone, cover.by
+    threshold = {"value": SIZE_RATIO, "source": SOURCES["size_ratio"]}
+    if cover.exact:
+        return "IX02", {}
+    if database.bytes_of(by) > SIZE_RATIO * max(database.bytes_of(index), database.block_bytes):
+        return "IX03_larger", threshold
+    column = database.columns.get(index.table, {}).get(index.keys[0].column)
+    order = abs(column.correlation or 0.0) if column else 0.0
+    if len(index.keys) == 1 and len(by.keys) > 1 and order >= ORDERED:
+        return "IX03_ordered", {"value": ORDERED, "source": SOURCES["ordered"]}
+    return "IX03", threshold
 
 
 def questionable(database: Database) -> Iterator[Draft]:

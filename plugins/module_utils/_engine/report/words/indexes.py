@@ -114,6 +114,24 @@ FINDINGS: dict[str, Entry] = {
             "復元したコピー上で削除し、関係する問い合わせの実行計画を比較してください。",
         ),
     ),
+    "IX03_ordered": Entry(
+        Pair("Redundant, but its table lies in its order", "重複しているが、表が並び順どおりに格納されている"),
+        Pair(
+            "All keys of {index} on {table} are the first keys of {cover}; "
+            "the rows lie in the order of its only column.",
+            "{table} の {index} のキーは {cover} の先頭と同じですが、行はこの唯一の列の順に格納されています。",
+        ),
+        Pair(
+            "It was scanned {scans} times. The planner counts only three quarters of that order for an index with "
+            "more columns: {cover} looks dearer to it than it is, and it may read the whole table instead.",
+            "{scans} 回走査されています。プランナは複数列のインデックスでは相関を 4 分の 3 に割り引くため、"
+            "{cover} のコストを高く見積もり、全件走査を選ぶことがあります。",
+        ),
+        Pair(
+            "Try it on a restored copy: drop it there, and compare the plans of its queries.",
+            "復元したコピー上で削除し、関係する問い合わせの実行計画を比較してください。",
+        ),
+    ),
     "IX04": Entry(
         Pair("Unused on every node", "どのノードでも使われていない"),
         Pair(
