@@ -115,7 +115,9 @@ FINDINGS: dict[str, Entry] = {
         ),
     ),
     "IX03_ordered": Entry(
-        Pair("Redundant, but its table lies in its order", "重複しているが、表が並び順どおりに格納されている"),
+        Pair(
+            "Redundant, but its table lies in its order", "重複しているが、表が並び順どおりに格納されている"
+        ),
         Pair(
             "All keys of {index} on {table} are the first keys of {cover}; "
             "the rows lie in the order of its only column.",
