@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.disks import (
+    file_system,
+    tablespaces,
+)
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.host_disk import disk_kind
 
 
@@ -106,3 +110,41 @@ def test_file_systems_with_numbers_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "proc/self/mountinfo").write_text(mounts)
     for minor in (50, 51, 52, 53):
         assert disk_kind(os.makedev(0, minor), root=str(tmp_path)) == "unknown"
+
+
+def test_a_tablespace_that_is_dropped_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is nowhere; taken for one inside the data directory it would be planned for."""
+    links = tmp_path / "pg_tblspc"
+    (links / "16385").mkdir(parents=True)
+    for oid in ("16384", "16386"):
+        os.symlink(f"/srv/{oid}", links / oid)
+    listed = os.listdir
+
+    def slow_listdir(path: str) -> list[str]:
+        names = listed(path)
+        (links / "16384").unlink()
+        return names
+
+    monkeypatch.setattr(os, "listdir", slow_listdir)
+    found = tablespaces(str(tmp_path))
+    assert [(one.oid, one.path, one.in_place) for one in found] == [
+        (16385, str(links / "16385"), True),
+        (16386, "/srv/16386", False),
+    ]
+
+
+def test_a_directory_that_is_renamed_while_its_space_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "staged").mkdir()
+    statvfs = os.statvfs
+
+    def slow_statvfs(path: str) -> os.statvfs_result:
+        if path.endswith("/staged") and os.path.isdir(path):
+            os.rename(path, f"{path}.away")
+        return statvfs(path)
+
+    monkeypatch.setattr(os, "statvfs", slow_statvfs)
+    assert file_system(f"{tmp_path}/staged/data").path == str(tmp_path)

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.postmaster import (
+    _processes_on,
     parse_pid_file,
     server_status,
     stale_socket_lock,
@@ -165,3 +168,71 @@ def test_a_socket_s_lock_is_stale_when_it_is_ours_and_nobody_serves(
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_child_that_was_just_forked_is_not_the_server(tmp_path: Path) -> None:
+    """It has its parent's command line until it gives itself a title; a subshell has it for ever."""
+    data, program = tmp_path / "data", tmp_path / "postgres"
+    data.mkdir()
+    shutil.copy(str(shutil.which("sh")), program)
+    os.mkfifo(tmp_path / "never")
+    argv = [str(program), "-c", f"(read line < {tmp_path}/never) & echo; wait"]
+    with subprocess.Popen(argv, cwd=data, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        (child,) = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        try:
+            found = _processes_on(str(data))
+        finally:
+            for pid in (int(child), parent.pid):
+                os.kill(pid, signal.SIGKILL)
+    assert found == ([parent.pid], (int(child),))
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_no_server(
+    tmp_path: Path, postgres_named: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    process = subprocess.Popen([str(postgres_named), "600"], cwd=data)
+    read = os.readlink
+
+    def slow_readlink(path: str) -> str:
+        program = read(path)
+        if path == f"/proc/{process.pid}/exe":
+            process.kill()
+            process.wait()
+        return program
+
+    monkeypatch.setattr(os, "readlink", slow_readlink)
+    assert not server_status(str(data)).running
+
+
+def test_a_pid_file_that_is_removed_while_it_is_looked_at_is_not_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is just ending takes its own away: whatever was looked at first, it is not damaged."""
+    path = tmp_path / "postmaster.pid"
+    path.write_text(READY.format(pid=1))
+    lexists = os.path.lexists
+
+    def slow_lexists(asked: str) -> bool:
+        there = lexists(asked)
+        path.unlink(missing_ok=True)
+        return there
+
+    opened = open
+
+    def slow_open(asked: Any, *arguments: Any, **more: Any) -> Any:
+        if str(asked) == str(path):
+            path.unlink(missing_ok=True)
+        return opened(asked, *arguments, **more)
+
+    monkeypatch.setattr(os.path, "lexists", slow_lexists)
+    monkeypatch.setattr("builtins.open", slow_open)
+    status = server_status(str(tmp_path))
+    assert (status.running, status.stale_pid_file, status.reason) == (
+        False,
+        False,
+        f"no postmaster.pid and no server process on {tmp_path}",
+    )

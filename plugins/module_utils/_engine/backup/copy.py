@@ -243,15 +243,19 @@ def stop_strangers(directory: str, programs: Sequence[str] = ("pg_basebackup", "
 
     Found by program and command line, so that no other one is hit. Returns their process numbers.
     """
-    numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    found = [number for number in numbers if _writes(number, directory, programs)]
+    begun = {int(name): process_start(int(name)) for name in os.listdir("/proc") if name.isdigit()}
+    found = [pid for pid, start in begun.items() if start and _writes(pid, directory, programs)]
+
+    def living() -> list[int]:
+        # A number may be given again within the time that we wait.
+        return [pid for pid in found if process_start(pid) == begun[pid]]
+
     for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 30.0)):
-        living = [pid for pid in found if process_start(pid) is not None]
-        for pid in living:
+        for pid in living():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline and any(process_start(pid) is not None for pid in living):
+        while time.monotonic() < deadline and living():
             time.sleep(0.02)
     return found
 

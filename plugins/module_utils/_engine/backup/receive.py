@@ -234,7 +234,7 @@ class Receiver:
             os.unlink(f"{directory}/{name}")
             self._pushed.discard(name)
         if not failing:
-            self._tidy(system_id, spool.last)
+            self._tidy(system_id)
 
     def _ending_soon(self, name: str) -> bool:
         """Nothing new is begun that the end would have to wait for; it is done after the next start."""
@@ -249,14 +249,20 @@ class Receiver:
                 found = stored_wal(stored["name"], stored["path"])
                 index.add_from_push(path, found, stored["digest"], self.request.bin_directory)
 
-    def _tidy(self, system_id: int, last: str | None) -> None:
-        """An unfinished segment goes when the archive has all of it; the last one is pg_receivewal's own."""
+    def _tidy(self, system_id: int) -> None:
+        """An unfinished segment goes when the archive has all of it; the last one is pg_receivewal's own.
+
+        The last of the same listing: it goes on to the next one at any moment, and what it writes must not be removed.
+        """
         directory = self.repository.receive(system_id)
         for place in (directory, f"{directory}/{ASIDE}"):
-            for name in Spool.of(os.listdir(place)).partial:
+            spool = Spool.of(os.listdir(place))
+            for name in spool.partial:
                 whole = f"{self.repository.timeline(system_id, int(name[:8], 16))}/{name[:24]}{SUFFIX}"
-                if os.path.exists(whole) and (place, name) != (directory, last):
-                    os.unlink(f"{place}/{name}")
+                if os.path.exists(whole) and (place, name) != (directory, spool.last):
+                    # Finished, and renamed, since it was listed: then the next listing has it.
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{place}/{name}")
 
     # -- what others may know ------------------------------------------------------------------------------
 

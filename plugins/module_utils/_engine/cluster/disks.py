@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,8 @@ def tablespaces(data_directory: str) -> tuple[Location, ...]:
     directory = f"{data_directory}/pg_tblspc"
     try:
         names = sorted((name for name in os.listdir(directory) if name.isdigit()), key=int)
-        return tuple(_location(directory, name) for name in names)
+        found = [_location(directory, name) for name in names]
+        return tuple(location for location in found if location is not None)
     except OSError as error:
         raise Failed(
             "tablespace-unreadable",
@@ -66,11 +68,18 @@ def tablespaces(data_directory: str) -> tuple[Location, ...]:
         ) from error
 
 
-def _location(directory: str, name: str) -> Location:
+def _location(directory: str, name: str) -> Location | None:
+    """None for one that was dropped since it was listed."""
     path = f"{directory}/{name}"
-    if os.path.islink(path):
+    try:
         return Location(int(name), os.path.join(directory, os.readlink(path)))
-    return Location(int(name), path, in_place=True)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # No link: a directory.
+        return Location(int(name), path, in_place=True)
 
 
 def nearest_existing(path: str) -> str:
@@ -85,8 +94,12 @@ def file_system(path: str) -> FileSystem:
     """What ``path`` lies on, or would lie on if it were made. Raises :class:`Failed` (``disk-unreadable``)."""
     nearest = nearest_existing(path)
     try:
-        facts = os.statvfs(nearest)
-        device = os.stat(nearest).st_dev
+        try:
+            facts, device = os.statvfs(nearest), os.stat(nearest).st_dev
+        except FileNotFoundError:
+            # Removed or renamed since: another one above is the nearest now.
+            nearest = nearest_existing(os.path.dirname(nearest))
+            facts, device = os.statvfs(nearest), os.stat(nearest).st_dev
     except OSError as error:
         raise Failed(
             "disk-unreadable",

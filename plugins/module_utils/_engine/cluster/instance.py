@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -211,8 +212,10 @@ class Instance:
             return False
         lock = f"{self.config.socket_directory}/.s.PGSQL.{self.config.port}.lock"
         if stale_socket_lock(lock, self.config.data_directory):
-            os.unlink(lock)
-        os.unlink(f"{self.config.data_directory}/{PID_FILE}")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(lock)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.config.data_directory}/{PID_FILE}")
         return True
 
     def _unit_active(self) -> bool:

@@ -112,8 +112,9 @@ def server_status(data_directory: str) -> InstanceStatus:
 
     Raises :class:`Failed` (``pid-file-unreadable``).
     """
-    present = os.path.lexists(f"{data_directory}/{PID_FILE}")
     pid_file = read_pid_file(data_directory)
+    # Asked afterwards: one that was removed between the two is gone, not damaged.
+    present = pid_file is not None or os.path.lexists(f"{data_directory}/{PID_FILE}")
     if pid_file is not None and _serves(pid_file.pid, data_directory):
         # The file may be of an earlier server for a moment, while the new one writes its own.
         return InstanceStatus(
@@ -169,9 +170,21 @@ def _processes_on(data_directory: str) -> tuple[list[int], tuple[int, ...]]:
         and _works_in(int(name), data_directory, home)
         and _is_postgres(int(name))
     ]
+    # One that has ended since has no title any more.
+    titles = {pid: title for pid in found if (title := _title(pid))}
     # Children call themselves "postgres: checkpointer"; the postmaster keeps its command line.
-    servers = [pid for pid in found if not _title(pid).startswith("postgres:")]
-    return servers, tuple(pid for pid in found if pid not in servers)
+    servers = [pid for pid, title in titles.items() if not title.startswith("postgres:")]
+    # A child that was just forked has not named itself yet.
+    servers = [pid for pid in servers if _parent(pid) not in servers]
+    return servers, tuple(pid for pid in titles if pid not in servers)
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as handle:
+            return int(handle.read().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return None
 
 
 def _is_postgres(pid: int) -> bool:

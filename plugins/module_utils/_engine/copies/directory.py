@@ -7,6 +7,7 @@ Written as everything durable is: under a hidden name, fsync, read again from th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -14,7 +15,7 @@ import shutil
 from collections.abc import Iterator
 
 from ..core.errors import KeeperError
-from ..core.files import fsync_directory, make_directory, rename_durable, write_durable
+from ..core.files import fsync_directory, make_directory, remove_tree, rename_durable, write_durable
 from .stores import BLOCK, COPYING, Source, Stored, denied, full, object_missing, unreachable, wrong_digest
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -58,9 +59,9 @@ class DirectoryStore:
                 for name in names:
                     if not name.startswith("."):
                         path = os.path.join(directory, name)
-                        found[os.path.relpath(path, self.where)] = os.stat(path).st_size
-        except FileNotFoundError:
-            return found
+                        # Another host's copy may end, and what it leaves out is taken away, at any moment.
+                        with contextlib.suppress(FileNotFoundError):
+                            found[os.path.relpath(path, self.where)] = os.stat(path).st_size
         except OSError as error:
             raise self._failed(error, f"list {prefix}") from error
         return found
@@ -159,11 +160,10 @@ class DirectoryStore:
                     found.append(os.path.relpath(path, self.where))
                     if name in below:
                         below.remove(name)
-                        shutil.rmtree(path)
+                        remove_tree(path, made_by_us=COPYING)
                     else:
-                        os.unlink(path)
-        except FileNotFoundError:
-            return found
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(path)
         except OSError as error:
             raise self._failed(error, "tidy up") from error
         return found
@@ -185,7 +185,9 @@ class DirectoryStore:
 
 
 def _raise(error: OSError) -> None:
-    raise error
+    # What is not there, or not any more, has nothing below it.
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _digest(handle: int) -> tuple[int, str]:

@@ -9,6 +9,7 @@ than is listed, never something listed and broken.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
@@ -16,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.errors import Failed
-from ..repository.catalog import ENTRY, Backup, read_catalog
+from ..core.errors import Failed, KeeperError
+from ..repository.catalog import ENTRY, Backup, read_backup, read_catalog
 from ..repository.dumps import DUMP_ENTRY
 from ..repository.evidence import is_verification
 from ..repository.layout import Repository
@@ -72,9 +73,8 @@ def inventory(repository: Repository) -> list[Group]:
     # The catalog first: the WAL that its backups need is there then, and is listed afterwards.
     catalog = read_catalog(repository)
     try:
-        backups = [
-            _base(repository, one) for one in catalog.backups if one.verified and catalog.fault(one) is None
-        ]
+        sound = [one for one in catalog.backups if one.verified and catalog.fault(one) is None]
+        backups = [group for one in sound if (group := _base_there(repository, one)) is not None]
         dumps = list(_dumps(repository.path))
         return [*_wal(repository), *backups, *dumps, *_papers(repository.path)]
     except OSError as error:
@@ -92,6 +92,17 @@ def wal_group(key: str) -> str:
     if directory.count("/") < 2:
         return f"{directory}/histories"
     return f"{directory}/{name[:_GROUP_DIGITS]}"
+
+
+def _base_there(repository: Repository, backup: Backup) -> Group | None:
+    """None for one that was expired since it was listed; of one that was not, a file that is missing is an error."""
+    try:
+        return _base(repository, backup)
+    except FileNotFoundError:
+        with contextlib.suppress(KeeperError):
+            if read_backup(repository, backup.label).verified:
+                raise
+        return None
 
 
 def _base(repository: Repository, backup: Backup) -> Group:
@@ -115,8 +126,12 @@ def _dumps(root: str) -> Iterator[Group]:
             if not isinstance(entry, dict) or entry.get("status") != _VERIFIED:
                 continue
             keys = sorted(_below(root, directory))
-            items = [_item(root, key) for key in keys if key != f"{directory}/{DUMP_ENTRY}"]
-            items.append(_item(root, f"{directory}/{DUMP_ENTRY}", mutable=True))
+            try:
+                items = [_item(root, key) for key in keys if key != f"{directory}/{DUMP_ENTRY}"]
+                items.append(_item(root, f"{directory}/{DUMP_ENTRY}", mutable=True))
+            except FileNotFoundError:
+                # Expired since its entry was read.
+                continue
             yield Group(directory, DUMP, tuple(items), {**entry, "rows": {}, "owner": {}})
 
 
@@ -139,7 +154,11 @@ def _histories(items: tuple[Item, ...]) -> dict[str, str]:
     """File name -> text: the copy's retention asks them, also where the copy is encrypted."""
     found = {}
     for item in items:
-        with open(item.path, encoding="utf-8", errors="replace") as handle:
+        # Expired since it was listed: its timeline has nothing else here any more.
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open(item.path, encoding="utf-8", errors="replace") as handle,
+        ):
             found[item.key.rpartition("/")[2]] = handle.read()
     return found
 
@@ -156,9 +175,17 @@ def _gather(groups: dict[str, list[Item]], root: str, key: str) -> None:
 def _papers(root: str) -> Iterator[Group]:
     for directory in _PAPERS:
         keys = [key for key in sorted(_below(root, directory)) if not _is_of_here(key)]
-        items = tuple(_item(root, key, mutable=True) for key in keys)
+        items = tuple(item for key in keys if (item := _paper(root, key)) is not None)
         if items:
             yield Group(f"papers/{directory}", PAPERS, items)
+
+
+def _paper(root: str, key: str) -> Item | None:
+    """None where it is not there any more."""
+    try:
+        return _item(root, key, mutable=True)
+    except FileNotFoundError:
+        return None
 
 
 def _is_of_here(key: str) -> bool:

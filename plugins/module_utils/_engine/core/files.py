@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +19,8 @@ from .errors import Failed
 
 CHUNK = 1 << 20
 TEMPORARY_PREFIX = ".tmp-"
+_REMOVALS = 100
+_REMOVAL_SECONDS = 0.02
 
 
 def fsync_directory(path: str) -> None:
@@ -155,6 +159,17 @@ def remove_tree(path: str, *, made_by_us: str) -> None:
     """
     if made_by_us not in os.path.basename(path.rstrip("/")):
         raise ValueError(f"{path} does not carry the marker {made_by_us}")
-    if os.path.lexists(path):
-        shutil.rmtree(path)
-        fsync_directory(os.path.dirname(os.path.abspath(path)))
+    if not os.path.lexists(path):
+        return
+    for tries_left in reversed(range(_REMOVALS)):
+        try:
+            shutil.rmtree(path)
+            break
+        except OSError as error:
+            # Somebody who is just ending takes his own away, or makes a last file, while we look.
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not tries_left:
+                raise
+            if not os.path.lexists(path):
+                break
+            time.sleep(_REMOVAL_SECONDS)
+    fsync_directory(os.path.dirname(os.path.abspath(path)))

@@ -115,8 +115,12 @@ def left_behind(repository: Repository, dumps: Sequence[Dump]) -> tuple[Dump, ..
         if one.status == RUNNING and not repository.owner_alive(one.owner):
             found.append(one)
         elif one.status == FAILED and not repository.elsewhere:
-            names = [name for name in os.listdir(one.directory(repository)) if name != DUMP_ENTRY]
-            found += [one] if names else []
+            try:
+                names = set(os.listdir(one.directory(repository)))
+            except FileNotFoundError:
+                # Expired since it was listed.
+                continue
+            found += [one] if names - {DUMP_ENTRY} else []
     return tuple(found)
 
 

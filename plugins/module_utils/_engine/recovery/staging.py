@@ -160,15 +160,16 @@ def stop_left_behind(plan: RestorePlan, patience: float = 60.0) -> None:
     Asked twice, never killed: ``patience`` seconds for each. Raises :class:`Failed` (``staged-server-stuck``).
     """
     pid = staged_pid(plan)
-    if pid is None:
+    begun = process_start(pid) if pid is not None else None
+    if pid is None or begun is None:
         return
     for number in (signal.SIGINT, signal.SIGQUIT):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         deadline = time.monotonic() + patience
-        while process_start(pid) is not None and time.monotonic() < deadline:
+        while process_start(pid) == begun and time.monotonic() < deadline:
             time.sleep(0.05)
-        if process_start(pid) is None:
+        if process_start(pid) != begun:
             return
     raise Failed(
         "staged-server-stuck",

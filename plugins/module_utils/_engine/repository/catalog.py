@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..core.clock import format_utc, label_time, parse_utc
 from ..core.errors import Failed, KeeperError, Refused
-from ..core.files import make_directory, write_json
+from ..core.files import TEMPORARY_PREFIX, make_directory, remove_tree, rename_durable, write_json
 from ..wal.lsn import format_lsn, parse_lsn
 from .chain import KINDS, chain
 from .layout import Repository
@@ -311,7 +312,9 @@ def read_catalog(repository: Repository) -> Catalog:
         try:
             backups.append(_entry(repository, check_label(name), item))
         except KeeperError as error:
-            damaged.append(DamagedEntry(name, error))
+            # Expired since it was listed: what is gone is not damaged.
+            if error.code != "backup-unknown":
+                damaged.append(DamagedEntry(name, error))
     backups.sort(key=lambda backup: (backup.started_at, backup.label))
     return Catalog(tuple(backups), tuple(damaged))
 
@@ -352,8 +355,10 @@ def write_backup(repository: Repository, backup: Backup) -> None:
     """Write an entry durably, making its directory. Raises :class:`Failed` ``repository-not-writable``."""
     directory = repository.backup(check_label(backup.label))
     try:
-        make_directory(directory)
-        write_json(f"{directory}/{ENTRY}", backup.to_dict())
+        if not os.path.isdir(directory):
+            _begin(repository, backup)
+        else:
+            write_json(f"{directory}/{ENTRY}", backup.to_dict())
     except OSError as error:
         raise Failed(
             "repository-not-writable",
@@ -361,6 +366,20 @@ def write_backup(repository: Repository, backup: Backup) -> None:
             happened=f"{directory}: {error.strerror}",
             remedy=f"Let the cluster's owner write below {repository.path}, and see that it has space.",
         ) from error
+
+
+def _begin(repository: Repository, backup: Backup) -> None:
+    """The directory comes with its entry in it: who lists the backups meanwhile would take it for damaged."""
+    made = f"{repository.base}/{TEMPORARY_PREFIX}{backup.label}"
+    # Of an earlier try that was killed.
+    remove_tree(made, made_by_us=TEMPORARY_PREFIX)
+    make_directory(made)
+    try:
+        write_json(f"{made}/{ENTRY}", backup.to_dict())
+        rename_durable(made, repository.backup(backup.label))
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
 
 
 def _damaged(label: str, attempted: str, happened: str) -> Failed:

@@ -257,9 +257,14 @@ def entry_texts(repository: Repository) -> Iterator[tuple[str, bytes | OSError]]
     root = f"{repository.path}/dump"
     for encoded in _names(root):
         for label in _names(f"{root}/{encoded}"):
-            if not _never_begun(f"{root}/{encoded}/{label}"):
-                key = f"dump/{encoded}/{label}"
-                yield key, _text_of(repository, key)
+            key, directory = f"dump/{encoded}/{label}", f"{root}/{encoded}/{label}"
+            text = _text_of(repository, key)
+            if isinstance(text, FileNotFoundError):
+                if _never_begun(directory) or not os.path.isdir(directory):
+                    continue
+                # Again: it may have been written since it was missed. One that is not there now is lost.
+                text = _text_of(repository, key)
+            yield key, text
 
 
 def _text_of(repository: Repository, key: str) -> bytes | OSError:

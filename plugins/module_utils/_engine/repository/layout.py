@@ -156,11 +156,16 @@ class Repository:
                 name = entry if os.path.isdir(f"{self.base}/{entry}") else ""
             else:
                 name = entry[: -len(".json")] if entry.endswith(".json") else ""
-            if name:
-                try:
-                    found[name] = self.document(kind, name)
-                except OSError as error:
+            if not name:
+                continue
+            try:
+                found[name] = self.document(kind, name)
+            except FileNotFoundError as error:
+                # Released or expired while we looked: gone is gone. A backup's directory without its entry is not.
+                if kind == "base" and os.path.isdir(self.backup(name)):
                     found[name] = error
+            except OSError as error:
+                found[name] = error
         return found
 
     def document(self, kind: str, name: str) -> bytes:

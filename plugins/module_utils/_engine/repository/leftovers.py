@@ -44,6 +44,9 @@ def leftovers(repository: Repository, system_id: int | None, now: float) -> list
     for directory in (repository.base, *(repository.backup(label) for label in known)):
         for path in _files(directory, lambda name: not name.startswith(TEMPORARY_PREFIX), deep=False):
             note(path)
+    for name in os.listdir(repository.base):
+        if name.startswith(TEMPORARY_PREFIX) and os.path.isdir(f"{repository.base}/{name}"):
+            note(f"{repository.base}/{name}")
     return sorted(found, key=lambda one: (-one["age_seconds"], one["path"]))
 
 

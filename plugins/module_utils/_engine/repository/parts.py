@@ -22,5 +22,6 @@ def remove_data(directory: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(directory):
             if name.endswith((SUFFIX, ".tar")) or name == MANIFEST:
-                os.unlink(f"{directory}/{name}")
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{directory}/{name}")
         fsync_directory(directory)

@@ -10,6 +10,7 @@ It ends when the plan is used up, gone or replaced, when the spool is gone, when
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -167,15 +168,13 @@ def stop_prefetcher(spool: Spool, patience: float = 5.0) -> None:
     """End the prefetcher of a spool that is to be removed; no effect when none lives."""
     import signal
 
-    pid = spool.prefetcher_pid()
-    if pid is None:
-        return
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
     deadline = time.monotonic() + patience
     while spool.prefetcher_lives() and time.monotonic() < deadline:
+        # None: one that has just begun has the lock already, and writes its number next.
+        pid = spool.prefetcher_pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
 
 

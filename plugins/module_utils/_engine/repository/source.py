@@ -43,10 +43,14 @@ class NativeWalSource:
         try:
             for name in sorted(_names(self._directory)):
                 path = f"{self._directory}/{name}"
-                if is_history_name(name):
-                    yield _stored(name, path, os.stat(path))
-                elif len(name) == 8 and os.path.isdir(path):
-                    yield from _segments(path, name)
+                try:
+                    if is_history_name(name):
+                        yield stored_wal(name, path)
+                    elif len(name) == 8 and os.path.isdir(path):
+                        yield from _segments(path, name)
+                except FileNotFoundError:
+                    # Expired while we looked: gone is gone, also a directory with all of its timeline.
+                    self.repository.require("list the WAL archive")
             yield from self._streamed()
         except OSError as error:
             raise Failed(
@@ -63,8 +67,18 @@ class NativeWalSource:
         unpack it) or ``segment-duplicate`` (two stored forms whose contents differ, B14);
         :class:`Failed` ``segment-write-failed`` when the target takes no more bytes.
         """
-        attempted = f"read {name} from the archive"
         paths = self.paths(name)
+        while True:
+            try:
+                return self._fetch(name, paths, target_path)
+            except Refused as error:
+                # What was streamed is renamed, and moves into the archive, at any moment.
+                before, paths = paths, self.paths(name)
+                if error.code != "segment-missing" or paths == before:
+                    raise
+
+    def _fetch(self, name: str, paths: list[str], target_path: str | None) -> str:
+        attempted = f"read {name} from the archive"
         if not paths:
             raise self._missing(name, attempted)
         digest = self._read(name, paths[0], target_path, attempted)

@@ -8,6 +8,7 @@ reading of them, so that nobody is surprised by the next reload or the next star
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -105,11 +106,15 @@ def _look(config: ClusterConfig) -> Findings:
 def _unread(paths: list[str], loaded: str) -> tuple[str, ...]:
     """Files that are younger than the server's last reading of them."""
     moment = float(loaded)
-    return tuple(path for path in dict.fromkeys(paths) if os.path.exists(path) and _changed(path) > moment)
+    return tuple(path for path in dict.fromkeys(paths) if _changed(path) > moment)
 
 
 def _changed(path: str) -> float:
-    return os.stat(path).st_mtime
+    """When a file was written last; never, where there is none (any more)."""
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return -math.inf
 
 
 def judge(found: Findings) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ Several roles give parts to one configuration. Whoever looks first says what is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -35,7 +36,10 @@ def parts_in_effect(config: ClusterConfig, server: Served) -> dict[str, Any]:
     found = []
     for path, known in sorted(load(config).items()):
         text = read_text(path)
-        if text is not None:
+        if text is None:
+            continue
+        # Removed since it was read: it is not there.
+        with contextlib.suppress(FileNotFoundError):
             found += list(_parts(path, known, text, tree, server))
     return {"parts": found, "replication_roles": list(server.replicating)}
 

@@ -8,6 +8,7 @@ work: a database host that has died says none of that any more.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -113,10 +114,12 @@ def _arrivals(repository: Repository) -> Iterator[tuple[float, str]]:
         with os.scandir(repository.wal(system_id)) as entries:
             timelines = [entry.path for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
         for path in timelines:
-            with os.scandir(path) as files:
+            # An expiry takes segments away, and a timeline with its last one.
+            with contextlib.suppress(FileNotFoundError), os.scandir(path) as files:
                 for file in files:
                     if not file.name.startswith("."):
-                        yield file.stat().st_mtime, file.name.partition(".")[0]
+                        with contextlib.suppress(FileNotFoundError):
+                            yield file.stat().st_mtime, file.name.partition(".")[0]
 
 
 def _disk(repository: Repository, catalog: Catalog) -> Finding:

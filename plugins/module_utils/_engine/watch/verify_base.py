@@ -35,10 +35,19 @@ def signature_of(repository: Repository, backup: Backup) -> str:
     """Changes when a stored file may have: names, sizes, times, inodes."""
     parts = []
     directory = repository.backup(backup.label)
-    for name in sorted(os.listdir(directory)):
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        # Expired since it was listed; who verifies it finds that out.
+        names = []
+    for name in names:
         # The entry itself is written again when it is pinned or marked.
         if name != ENTRY and not name.startswith("."):
-            facts = os.stat(f"{directory}/{name}")
+            try:
+                facts = os.stat(f"{directory}/{name}")
+            except FileNotFoundError:
+                parts.append(f"{name}:-")
+                continue
             parts.append(f"{name}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 

@@ -40,8 +40,13 @@ class Received:
     def __init__(self, directory: str, name: str) -> None:
         _sweep(directory)
         self.path = f"{directory}/{_TEMPORARY}{os.getpid()}-{name}"
-        self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        fcntl.flock(self.handle, fcntl.LOCK_EX)
+        while True:
+            self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            fcntl.flock(self.handle, fcntl.LOCK_EX)
+            if os.fstat(self.handle).st_nlink:
+                break
+            # Another door swept it away before it was locked: what has no name cannot be given one.
+            os.close(self.handle)
         self.length = 0
         self.sha = hashlib.sha256()
 
@@ -69,7 +74,7 @@ class Received:
         try:
             os.unlink(self.path)
         except FileNotFoundError:
-            # Swept before it was locked; then nothing was written under it by us either.
+            # Taken away by hand; nothing is left of it.
             pass
         finally:
             os.close(self.handle)
