@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.backup import wal
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 
 from .states import config
 
@@ -84,3 +86,30 @@ def test_no_patience(clock: Clock, seen: list[Any], code: str) -> None:
 )
 def test_the_segments_a_backup_needs(start: int, stop: int, megabytes: int, names: list[str]) -> None:
     assert wal.needed_segments(3, start, stop, megabytes << 20) == names
+
+
+def test_wal_that_arrives_between_two_looks_has_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archiver goes on meanwhile: what no longer waits was not "called archived and not here"."""
+    repository = Repository(str(tmp_path), "main")
+    repository.create()
+    name = "000000010000000000000001"
+    stored = Path(repository.timeline(7, 1)) / f"{name}.zst"
+    stored.parent.mkdir(parents=True)
+    listed: list[tuple[str, ...]] = []
+
+    def ready(_data_directory: str) -> tuple[str, ...]:
+        stored.touch()
+        listed.append(())
+        return ()
+
+    monkeypatch.setattr(wal, "ready_segments", ready)
+    reports: list[int] = []
+    wal.await_wal([name], repository, 7, config(), attempted="try", report=reports.append)
+    assert (reports, listed) == ([1], [()])
+    stored.unlink()
+    monkeypatch.setattr(wal, "ready_segments", lambda _data_directory: ())
+    with pytest.raises(Failed) as caught:
+        wal.await_wal([name], repository, 7, config(), attempted="try", report=reports.append)
+    assert caught.value.code == "wal-not-in-repository"

@@ -118,12 +118,14 @@ def await_wal(
     """
     deadline = time.monotonic() + _ARRIVAL_SECONDS
     while True:
+        # Asked first: what is archived between the two is then no longer waited for, and there.
+        waiting = set(ready_segments(config.data_directory))
         there = repository.has_wal(system_id, names)
         missing = [name for name in names if name not in there]
         report(len(names) - len(missing))
         if not missing:
             return
-        told = not set(missing) & set(ready_segments(config.data_directory))
+        told = not set(missing) & waiting
         if told or time.monotonic() > deadline:
             raise Failed(
                 "wal-not-in-repository",

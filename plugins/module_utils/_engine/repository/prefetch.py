@@ -56,7 +56,8 @@ class Prefetcher:
         self._spool = spool
         self._source = source
         self._idle_seconds = idle_seconds
-        self._identity = _identity(plan.path)
+        # Of the file that was read: it may have been replaced since.
+        self._identity = _of(plan.seen) if plan.seen else _identity(plan.path)
         self._work: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._done: set[int] = set()
         self._busy: set[int] = set()
@@ -193,7 +194,10 @@ def _detach() -> None:
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)
+        return _of(os.stat(path))
     except OSError:
         return None
+
+
+def _of(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns

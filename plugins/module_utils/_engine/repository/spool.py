@@ -38,6 +38,7 @@ class GetPlan:
         "prefetch",
         "repository",
         "segment_size",
+        "seen",
         "spool",
         "ssh",
         "state_directory",
@@ -45,8 +46,10 @@ class GetPlan:
         "taken",
     )
 
-    def __init__(self, path: str, value: dict[str, Any]) -> None:
+    def __init__(self, path: str, value: dict[str, Any], seen: os.stat_result | None = None) -> None:
+        """``seen``: the file that it was read from."""
         self.path = path
+        self.seen = seen
         self.plan_id = str(value["plan_id"])
         self.repository = str(value["repository"])
         self.cluster = str(value["cluster"])
@@ -82,7 +85,7 @@ def load_plan(path: str) -> GetPlan:
     """Read the plan file. Raises :class:`Failed` ``plan-unreadable``."""
     try:
         with open(path, "rb") as handle:
-            return GetPlan(path, json.loads(handle.read()))
+            return GetPlan(path, json.loads(handle.read()), os.fstat(handle.fileno()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failed(
             "plan-unreadable",
