@@ -43,7 +43,8 @@ options:
     type: path
   database:
     description:
-      - The database that is made and dropped. One of this name that no workload test has made is refused.
+      - The database that is made and dropped. One of this name that somebody else made is used when it
+        has no tables, and stays without any.
     type: str
     default: dbkeeper_benchmark
   scale:

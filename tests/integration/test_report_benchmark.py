@@ -59,12 +59,31 @@ def test_a_workload_is_measured_kept_and_leaves_no_database(cluster: Cluster) ->
 
 def test_a_database_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
     cluster.sql('CREATE DATABASE "dbkeeper_benchmark"')
+    with cluster.connect("dbkeeper_benchmark") as connection:
+        connection.execute('CREATE TABLE "客" (n int)')
     with pytest.raises(Refused) as refused:
         measured(cluster)
     assert refused.value.code == "benchmark-database-taken"
-    assert "dbkeeper_benchmark" in refused.value.happened
+    assert "dbkeeper_benchmark" in refused.value.happened and "客" in refused.value.happened
     assert "dbkeeper_benchmark" in databases(cluster)
     assert not (cluster.root / "report").exists()
+
+
+def test_an_empty_database_is_used_and_stays(cluster: Cluster) -> None:
+    """A pooler has to know a database before there is a test in it."""
+    cluster.sql('CREATE DATABASE "dbkeeper_benchmark"')
+    before = cluster.sql("SELECT oid FROM pg_database WHERE datname = 'dbkeeper_benchmark'")
+    with cluster.connect("dbkeeper_benchmark") as connection:
+        connection.execute("CREATE EXTENSION pg_stat_statements")
+    for _round in range(2):
+        (run,) = measured(cluster, workloads=("read_only",), state_directory=str(cluster.root / str(_round)))[
+            "facts"
+        ]["runs"]
+        assert run["tps"] > 0
+    assert cluster.sql("SELECT oid FROM pg_database WHERE datname = 'dbkeeper_benchmark'") == before
+    with cluster.connect("dbkeeper_benchmark") as connection:
+        left = connection.execute("SELECT relname FROM pg_class WHERE relname ~ '^pgbench'").fetchall()
+    assert left == []
 
 
 def test_a_standby_is_refused(cluster: Cluster) -> None:

@@ -2,13 +2,15 @@
 # Copyright: dbkeeper.ops contributors
 """A workload test: a database made for it, pgbench against it, directly and through a pooler, and the history of runs.
 
-Only a database with our own comment is ever dropped; one of the same name that is not ours is refused.
+Only a database with our own comment is ever dropped. One of the same name that is not ours is used when there is no
+table in it (a pooler may have to know it before there can be a test); its tables go afterwards, the database stays.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...cluster import sql
@@ -35,6 +37,16 @@ _SETTINGS = (
     "io_method",
 )
 _SPARE_SECONDS = 120.0
+_TABLES = ("pgbench_accounts", "pgbench_branches", "pgbench_history", "pgbench_tellers")
+#: What holds somebody's rows; extensions bring their own.
+_STRANGE = """
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND obj_description(c.oid, 'pg_class') IS DISTINCT FROM %s
+  AND NOT EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1 LIMIT 3
+"""
 
 
 def benchmark(request: BenchmarkRequest) -> dict[str, Any]:
@@ -67,19 +79,16 @@ def benchmark(request: BenchmarkRequest) -> dict[str, Any]:
         )
     connection = sql.connect(request.login, statement_timeout_seconds=600)
     try:
-        _refuse_a_stranger(connection, request)
+        lent = _is_lent(connection, request)
         if request.check:
             return result
         about = {"scale": request.scale, "seconds": request.seconds, **_circumstances(connection)}
-        _drop(connection, request)
-        _make(connection, request)
-        try:
-            _pgbench(
-                request, ("--initialize", "--quiet", "--scale", str(request.scale)), request.login, 3600.0
-            )
+        with _lent(request) if lent else _own(connection, request):
+            # The tables are marked before there is anything in them.
+            _initialize(request, "dt")
+            _mark_tables(request)
+            _initialize(request, "gvp")
             made = [{**_measured(request, step), **about} for step in planned]
-        finally:
-            _drop(connection, request)
     finally:
         connection.close()
     result["facts"] = {"runs": [*made, *kept][:KEPT]}
@@ -94,36 +103,75 @@ def _history(path: str) -> list[Any]:
     return list(read_json(path, attempted="read earlier workload tests")["runs"])
 
 
-def _refuse_a_stranger(connection: Any, request: BenchmarkRequest) -> None:
+def _is_lent(connection: Any, request: BenchmarkRequest) -> bool:
+    """Whether the database was made by somebody else, and is empty. Refused ``benchmark-database-taken``."""
     found = sql.rows(
         connection,
         "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
         (request.database,),
         attempted="see whether the database is there",
     )
-    if found and found[0][0] != MARK:
+    if not found or found[0][0] == MARK:
+        return False
+    with _inside(request) as within:
+        tables = [str(row[0]) for row in sql.rows(within, _STRANGE, (MARK,), attempted="see what is in it")]
+    if tables:
         raise Refused(
             "benchmark-database-taken",
             attempted="make a database for a workload test",
-            happened=f"the database {request.database} exists, and no workload test made it",
-            remedy="Choose another name (database).",
+            happened=f"the database {request.database} exists, and no workload test made {', '.join(tables)} in it",
+            remedy="Choose another name, or an empty database (database).",
         )
+    return True
+
+
+@contextlib.contextmanager
+def _inside(request: BenchmarkRequest) -> Iterator[Any]:
+    connection = sql.connect({**request.login, "login_db": request.database}, statement_timeout_seconds=600)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _own(connection: Any, request: BenchmarkRequest) -> Iterator[None]:
+    """A database that is there for the test only."""
+    name = _quoted(request.database)
+    drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+    sql.rows(connection, drop, attempted="drop what an earlier workload test left")
+    sql.rows(connection, f"CREATE DATABASE {name}", attempted="make the database")
+    sql.rows(connection, f"COMMENT ON DATABASE {name} IS '{MARK}'", attempted="mark the database as ours")
+    try:
+        yield
+    finally:
+        sql.rows(connection, drop, attempted="drop the database of the workload test")
+
+
+@contextlib.contextmanager
+def _lent(request: BenchmarkRequest) -> Iterator[None]:
+    """A database of somebody else, which gets nothing but tables."""
+    try:
+        yield
+    finally:
+        drop = f"DROP TABLE IF EXISTS {', '.join(_TABLES)}"
+        with _inside(request) as within:
+            sql.rows(within, drop, attempted="drop the tables of the workload test")
+
+
+def _initialize(request: BenchmarkRequest, which: str) -> None:
+    options = ("--initialize", "--init-steps", which, "--quiet", "--scale", str(request.scale))
+    _pgbench(request, options, request.login, 3600.0)
+
+
+def _mark_tables(request: BenchmarkRequest) -> None:
+    with _inside(request) as within:
+        for table in _TABLES:
+            sql.rows(within, f"COMMENT ON TABLE {table} IS '{MARK}'", attempted="mark the tables as ours")
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _make(connection: Any, request: BenchmarkRequest) -> None:
-    name = _quoted(request.database)
-    sql.rows(connection, f"CREATE DATABASE {name}", attempted="make the database")
-    sql.rows(connection, f"COMMENT ON DATABASE {name} IS '{MARK}'", attempted="mark the database as ours")
-
-
-def _drop(connection: Any, request: BenchmarkRequest) -> None:
-    _refuse_a_stranger(connection, request)
-    statement = f"DROP DATABASE IF EXISTS {_quoted(request.database)} WITH (FORCE)"
-    sql.rows(connection, statement, attempted="drop the database of the workload test")
 
 
 def _circumstances(connection: Any) -> dict[str, Any]:

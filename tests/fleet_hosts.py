@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""The hosts of the scenario report, the work that is done on them, and the report as its readers have it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import testinfra
+
+from tests.playbook_runs import Run, playbook
+
+PROJECT = Path(__file__).resolve().parents[1]
+SCENARIO = "report"
+NAMES = ("primary", "reader", "spare")
+MAJORS = {"bookworm": "15", "trixie": "17", "forky": "18"}
+
+
+def scratch() -> Path:
+    """Where the run keeps what it needs outside of the hosts."""
+    return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+
+
+@lru_cache(maxsize=None)
+def host(name: str) -> Any:
+    """A host as testinfra sees it."""
+    return testinfra.get_host(f"ansible://{name}", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
+
+
+def bed(*words: str) -> None:
+    """The power switch of the hosts."""
+    verb, *names = words
+    argv = [sys.executable, "-m", "tests.bed", verb, "--group", SCENARIO, *names]
+    done = subprocess.run(argv, cwd=PROJECT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def ask(name: str, statement: str, database: str = "shop") -> str:
+    """What the superuser is told over the socket."""
+    done = host(name).run("runuser -u postgres -- psql -XAt -d %s -c %s", database, statement)
+    assert done.rc == 0, done.stderr
+    return str(done.stdout.strip())
+
+
+def until(question: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(0.1)
+
+
+def caught_up() -> None:
+    """Standbys have replayed what the primary has written."""
+    written = ask("primary", "SELECT pg_current_wal_lsn()")
+    for name in NAMES[1:]:
+        until(
+            lambda name=name: ask(name, f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "t",
+            f"the primary's WAL on {name}",
+        )
+
+
+def password(role: str) -> str:
+    """The password that was made for a role."""
+    return (scratch() / "secrets" / "primary" / "main" / role).read_text(encoding="utf-8").strip()
+
+
+def state() -> dict[str, str]:
+    """Of each host what a report must not change: objects, settings, files of the configuration and of the keeper."""
+    told = {}
+    for name in NAMES:
+        objects = (
+            "SELECT md5(string_agg(c::text, ',' ORDER BY oid)) FROM (SELECT oid, relname, relfilenode, reloptions"
+            " FROM pg_class WHERE relnamespace <> 'pg_toast'::regnamespace) c"
+        )
+        settings = "SELECT md5(string_agg(name || setting, ',' ORDER BY name)) FROM pg_settings"
+        roles = "SELECT md5(string_agg(r::text, ',' ORDER BY rolname)) FROM pg_roles r"
+        asked = " ".join(ask(name, statement) for statement in (objects, settings, roles))
+        files = host(name).check_output(
+            "find /etc/postgresql /etc/dbkeeper /etc/cron.d -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum"
+        )
+        told[name] = f"{asked} {files}"
+    return told
+
+
+def kept(name: str) -> str:
+    """The readings on a host that the next report compares with."""
+    return str(
+        host(name).check_output("find /var/lib/dbkeeper/report -type f -print0 | sort -z | xargs -0 sha256sum")
+    )
+
+
+def age(name: str, days: int) -> None:
+    """Let the readings of the indexes on a host be older than they are: time, and nothing else, passes."""
+    script = scratch() / "age.py"
+    script.write_text(AGING, encoding="utf-8")
+    copied = host(name).ansible("copy", f"src={script} dest=/root/age.py mode=0600", check=False)
+    assert "failed" not in copied, copied
+    host(name).check_output(f"python3 /root/age.py {days}")
+
+
+AGING = """
+import glob, gzip, json, os, sys
+from datetime import datetime, timedelta, timezone
+
+days = int(sys.argv[1])
+form = "%Y-%m-%dT%H:%M:%S"
+(path,) = glob.glob("/var/lib/dbkeeper/report/*/baseline.json.gz")
+with gzip.open(path, "rb") as handle:
+    kept = json.loads(handle.read())
+
+def earlier(text):
+    moment = datetime.strptime(text[:19], form) - timedelta(days=days)
+    return moment.strftime(form) + text[19:]
+
+for areas in kept["nodes"].values():
+    area = areas["index"]
+    for name, value in area["data"].items():
+        if name.startswith("window:"):
+            value["since"] = earlier(value["since"])
+    for entries in area["data"]["indexes"].values():
+        for entry in entries.values():
+            entry[2] -= days * 86400
+owner = os.stat(path)
+with open(path, "wb") as handle:
+    handle.write(gzip.compress(json.dumps(kept).encode()))
+os.chown(path, owner.st_uid, owner.st_gid)
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run of the playbook and its four files."""
+
+    run: Run
+    directory: Path
+
+    def text(self, name: str) -> str:
+        """One of the files."""
+        return (self.directory / name).read_text(encoding="utf-8")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What programs read."""
+        return dict(json.loads(self.text("report.json")))
+
+    @property
+    def cluster(self) -> dict[str, Any]:
+        """The only cluster that there is."""
+        (cluster,) = self.document["clusters"]
+        return dict(cluster)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """How much was seen of each node."""
+        return {node["name"]: node["state"] for node in self.cluster["nodes"]}
+
+    def findings(self, name: str, thing: str | None = None) -> list[dict[str, Any]]:
+        """The findings of a class, about an object where it is named."""
+        return [
+            finding
+            for finding in self.cluster["findings"]
+            if finding["class"] == name and thing in (None, (finding["object"] or {}).get("name"))
+        ]
+
+    def gaps(self, node: str) -> list[tuple[str, str, str]]:
+        """(what, why, remedy) of everything that was not seen of a node."""
+        return [
+            (gap["what"], gap["why"], gap["remedy"])
+            for gap in self.document["not_seen"]
+            if gap["node"] == node
+        ]
+
+
+def report(*arguments: str, **variables: Any) -> Report:
+    """Run the playbook as its page says."""
+    directory = scratch() / "report"
+    variables = {"report_directory": str(directory), **variables}
+    return Report(playbook("report", *arguments, "-e", json.dumps(variables)), directory)
