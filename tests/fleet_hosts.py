@@ -186,3 +186,10 @@ def report(*arguments: str, **variables: Any) -> Report:
     directory = scratch() / "report"
     variables = {"report_directory": str(directory), **variables}
     return Report(playbook("report", *arguments, "-e", json.dumps(variables)), directory)
+
+
+def apply(*identities: str, check: bool = False, **variables: Any) -> Run:
+    """Act on findings of the last report by their ids, as somebody does who has read it."""
+    path = PROJECT / "molecule" / SCENARIO / "files" / "apply.yml"
+    variables = {"approve": list(identities), "report": str(scratch() / "report" / "report.json"), **variables}
+    return playbook(str(path), *(["--check"] if check else []), "-e", json.dumps(variables))

@@ -37,10 +37,10 @@ class Run:
 
 
 def command(name: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """How a playbook of the collection is started against molecule's hosts: arguments and environment."""
+    """How a playbook of the collection, or one by its path, is started against molecule's hosts."""
     argv = [
         "ansible-playbook",
-        f"dbkeeper.ops.{name}",
+        name if os.sep in name else f"dbkeeper.ops.{name}",
         "-i",
         os.environ["MOLECULE_INVENTORY_FILE"],
         *arguments,
