@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def scratch() -> Path:
     return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 
 
-@lru_cache(maxsize=None)
+@cache
 def host(name: str) -> Any:
     """A host as testinfra sees it."""
     return testinfra.get_host(f"ansible://{name}", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
@@ -95,7 +95,9 @@ def state() -> dict[str, str]:
 def kept(name: str) -> str:
     """The readings on a host that the next report compares with."""
     return str(
-        host(name).check_output("find /var/lib/dbkeeper/report -type f -print0 | sort -z | xargs -0 sha256sum")
+        host(name).check_output(
+            "find /var/lib/dbkeeper/report -type f -print0 | sort -z | xargs -0 sha256sum"
+        )
     )
 
 
@@ -191,5 +193,9 @@ def report(*arguments: str, **variables: Any) -> Report:
 def apply(*identities: str, check: bool = False, **variables: Any) -> Run:
     """Act on findings of the last report by their ids, as somebody does who has read it."""
     path = PROJECT / "molecule" / SCENARIO / "files" / "apply.yml"
-    variables = {"approve": list(identities), "report": str(scratch() / "report" / "report.json"), **variables}
+    variables = {
+        "approve": list(identities),
+        "report": str(scratch() / "report" / "report.json"),
+        **variables,
+    }
     return playbook(str(path), *(["--check"] if check else []), "-e", json.dumps(variables))

@@ -15,6 +15,9 @@ import psycopg
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed, KeeperError
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.apply import (
+    operation as apply_operation,
+)
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.apply.operation import (
     ApplyRequest,
     apply,
@@ -182,6 +185,30 @@ def test_without_the_extension_nothing_is_watched_and_nothing_done(bench: Bench)
         assert bench.is_there("twin_3")
     finally:
         bench.cluster.sql("CREATE EXTENSION pg_stat_statements")
+
+
+def test_what_would_not_be_watched_is_refused_in_check_mode_too(bench: Bench) -> None:
+    finding = bench.finding("twin_3")
+    bench.cluster.sql("CREATE DATABASE aside TEMPLATE template0")
+    bench.cluster.sql("CREATE TABLE here (a int)", database="aside")
+    for name in ("one", "two"):
+        bench.cluster.sql(f"CREATE INDEX {name} ON here (a)", database="aside")
+    bench.cluster.sql("DROP EXTENSION pg_stat_statements")
+    try:
+        with pytest.raises(KeeperError) as caught:
+            bench.apply(finding, watch_seconds=5, check=True)
+        assert caught.value.code == "watch-impossible"
+    finally:
+        bench.cluster.sql("CREATE EXTENSION pg_stat_statements")
+    # The view in the database of the login shows the statements of all others, too.
+    request = Request(bench.request.login, bench.request.state_directory, ("aside",), SHORT)
+    found = next(one for one in look_at(request)["findings"] if one["class"] == "IX02")
+    bench.cluster.sql("SELECT count(a) FROM here", database="aside")
+    with apply_operation._watching(bench.request, "aside") as watch:
+        assert watch is not None
+        assert [count.calls for count in watch.counts("here").values()] == [1]
+    result = bench.apply(found, watch_seconds=0.1)
+    assert (result["steps"][0]["result"], result["steps"][0]["watched_seconds"]) == ("done", 0.1)
 
 
 def test_what_is_no_longer_true_is_not_done(bench: Bench) -> None:

@@ -5,9 +5,10 @@ watched, and undone by itself when the queries of the table get worse."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..index.look import Request, look_at
 from ..session import Look
 from .plan import ATTEMPTED, Step, stale, steps
 from .record import BEGUN, DONE, UNDONE, Record, step_of
-from .watch import Regression, counts, place_of, regressions
+from .watch import Count, Regression, Rows, counts, place_of, regressions
 
 _STATEMENT_SECONDS = 0  # building an index of a large table takes as long as it takes
 _RETRY_SECONDS = 1.0
@@ -92,10 +93,10 @@ def apply(request: ApplyRequest) -> dict[str, Any]:
         result = "already-done" if done.get(step.id, {}).get("status") == DONE else "stale"
         told.append({**step.to_dict(), "result": result, "why": reasons[step.id]})
     todo = [step for step in todo if step.id not in reasons]
+    _prove_watching(request, todo)
     if request.check or not todo:
         planned = [{**step.to_dict(), "result": "would-be-done"} for step in todo]
         return {"changed": bool(todo), "executed": False, "steps": [*told, *planned], "record": record.file}
-    _prove_watching(request, todo)
     with locked(f"{record.file}.lock", "index-apply", attempted=ATTEMPTED):
         for step in todo:
             told.append(_Actor(request, record, step).act())
@@ -140,15 +141,46 @@ def _prove_watching(request: ApplyRequest, todo: list[Step]) -> None:
     if not request.watch_seconds:
         return
     for database in sorted({step.database for step in todo}):
-        with _connected(request, database) as connection:
-            if place_of(lambda query: sql.rows(connection, query, attempted=ATTEMPTED)) is None:
+        with _watching(request, database) as watch:
+            if watch is None:
                 raise Refused(
                     "watch-impossible",
                     attempted=ATTEMPTED,
-                    happened=f"database {database} has no extension pg_stat_statements to watch queries by",
-                    remedy="Create it there (its library must be preloaded), or act unwatched: watch_seconds: 0.",
+                    happened=f"database {database} has no extension pg_stat_statements to watch queries by, nor has "
+                    "that of login_db",
+                    remedy="Create it in one of them (its library must be preloaded), or act unwatched: "
+                    "watch_seconds: 0.",
                     details={"database": database},
                 )
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Where the statements of a database are counted, and how that is asked."""
+
+    rows: Rows
+    place: str
+    database: str
+
+    def counts(self, table: str) -> dict[str, Count]:
+        """Of all statements that speak of a table."""
+        return counts(self.rows, self.place, self.database, table)
+
+
+@contextlib.contextmanager
+def _watching(request: ApplyRequest, database: str) -> Iterator[_Watch | None]:
+    """By the view in the database itself, or by that in the database of the login: both show the whole server's."""
+    for asked in dict.fromkeys((database, Look(request.login).login_database)):
+        with _connected(request, asked) as connection:
+
+            def rows(query: str, values: Sequence[Any] = (), at: Any = connection) -> list[tuple[Any, ...]]:
+                return sql.rows(at, query, values, attempted=ATTEMPTED)
+
+            place = place_of(rows)
+            if place is not None:
+                yield _Watch(rows, place, database)
+                return
+    yield None
 
 
 def _connected(request: ApplyRequest, database: str) -> Any:
@@ -199,13 +231,12 @@ class _Actor:
     def act(self) -> dict[str, Any]:
         """Do it, watch, perhaps undo it. Raises :class:`Failed` (``index-apply-failed``); the record says how far."""
         request, step = self._request, self._step
-        with _connected(request, step.database) as connection:
-
-            def rows(query: str) -> list[tuple[Any, ...]]:
-                return sql.rows(connection, query, attempted=ATTEMPTED)
-
-            place = place_of(rows) if request.watch_seconds else None
-            began = counts(rows, place, step.table) if place else {}
+        with contextlib.ExitStack() as open_ones:
+            connection = open_ones.enter_context(_connected(request, step.database))
+            watch = (
+                open_ones.enter_context(_watching(request, step.database)) if request.watch_seconds else None
+            )
+            began = watch.counts(step.table) if watch else {}
             # The way back is on disk before the first statement goes out.
             self._record.note(step, BEGUN)
             try:
@@ -214,13 +245,13 @@ class _Actor:
             except Failed as error:
                 self._leave_whole(connection, error)
             self._record.note(step, DONE)
-            if place is None:
+            if watch is None:
                 return {**step.to_dict(), "result": "done", "watched_seconds": 0}
             until = time.monotonic() + request.watch_seconds
             worse: list[Regression] = []
             while not worse and time.monotonic() < until:
                 time.sleep(min(_POLL_SECONDS, max(0.0, until - time.monotonic())))
-                now = counts(rows, place, step.table)
+                now = watch.counts(step.table)
                 worse = regressions(began, now, factor=request.factor, calls=request.calls)
             seen = [one.to_dict() for one in worse]
             if not worse:

@@ -20,7 +20,7 @@ WHERE e.extname = 'pg_stat_statements'
 _STATEMENTS = """
 SELECT queryid::text, query, sum(calls)::bigint, sum(total_exec_time)::float8,
     sum(shared_blks_hit + shared_blks_read)::bigint
-FROM {place} WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND queryid IS NOT NULL
+FROM {place} WHERE dbid = (SELECT oid FROM pg_database WHERE datname = %s) AND queryid IS NOT NULL
 GROUP BY queryid, query
 """
 _WORD = re.compile(r"\w+")
@@ -28,7 +28,7 @@ _READS = re.compile(
     r"^\s*(?:/\*.*?\*/\s*)*(?:select|with|insert|update|delete|merge|table|values)\b", re.I | re.S
 )
 
-Rows = Callable[[str], list[tuple[Any, ...]]]
+Rows = Callable[..., list[tuple[Any, ...]]]
 
 
 class Count(NamedTuple):
@@ -63,12 +63,15 @@ def place_of(rows: Rows) -> str | None:
     return str(found[0][0]) if found else None
 
 
-def counts(rows: Rows, place: str, table: str) -> dict[str, Count]:
-    """The counters of all statements that speak of a table, by their query ids."""
+def counts(rows: Rows, place: str, database: str, table: str) -> dict[str, Count]:
+    """The counters of all statements of a database that speak of a table, by their query ids.
+
+    The view shows those of every database, in whichever one it is.
+    """
     wanted = _WORD.findall(table.lower())
     return {
         str(queryid): Count(str(text), int(calls), float(ms), int(blocks))
-        for queryid, text, calls, ms, blocks in rows(_STATEMENTS.format(place=place))
+        for queryid, text, calls, ms, blocks in rows(_STATEMENTS.format(place=place), [database])
         if _READS.match(str(text)) and speaks_of(str(text), wanted)
     }
 
