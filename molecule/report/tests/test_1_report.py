@@ -37,7 +37,9 @@ READING = "SELECT sum(l_quantity) FROM lineitem WHERE l_shipdate = '2021-02-03' 
 def work() -> None:
     """Everything that the report is about."""
     for name in ("shop.sql", "shop.pgbench"):
-        copied = host("primary").ansible("copy", f"src={FILES / name} dest=/tmp/{name} mode=0644", check=False)
+        copied = host("primary").ansible(
+            "copy", f"src={FILES / name} dest=/tmp/{name} mode=0644", check=False
+        )
         assert "failed" not in copied, copied
     run = "cd /tmp && runuser -u postgres -- "
     host("primary").check_output(run + "psql -qX -v ON_ERROR_STOP=1 -d shop -f /tmp/shop.sql")
