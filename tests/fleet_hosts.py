@@ -21,8 +21,8 @@ from tests.playbook_runs import Run, playbook
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCENARIO = "report"
+FILES = PROJECT / "molecule" / SCENARIO / "files"
 NAMES = ("primary", "reader", "spare")
-MAJORS = {"bookworm": "15", "trixie": "17", "forky": "18"}
 
 
 def scratch() -> Path:
@@ -67,6 +67,24 @@ def caught_up() -> None:
             lambda name=name: ask(name, f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "t",
             f"the primary's WAL on {name}",
         )
+
+
+def work() -> None:
+    """Everything that the report is about: a bank, a shop with events and a queue, and an index that was not built."""
+    for name in ("shop.sql", "shop.pgbench"):
+        copied = host("primary").ansible(
+            "copy", f"src={FILES / name} dest=/tmp/{name} mode=0644", check=False
+        )
+        assert "failed" not in copied, copied
+    run = "cd /tmp && runuser -u postgres -- "
+    host("primary").check_output(run + "psql -qX -v ON_ERROR_STOP=1 -d shop -f /tmp/shop.sql")
+    failed = host("primary").run(
+        run + "psql -X -d shop -c 'CREATE UNIQUE INDEX CONCURRENTLY lineitem_part ON lineitem (l_partkey)'"
+    )
+    assert failed.rc != 0 and "could not create unique index" in failed.stderr
+    host("primary").check_output(run + "pgbench -q -i -s 2 bank && " + run + "pgbench -c 2 -t 200 bank")
+    host("primary").check_output(run + "pgbench -n -c 2 -t 200 -f /tmp/shop.pgbench shop")
+    caught_up()
 
 
 def password(role: str) -> str:
@@ -192,7 +210,7 @@ def report(*arguments: str, **variables: Any) -> Report:
 
 def apply(*identities: str, check: bool = False, **variables: Any) -> Run:
     """Act on findings of the last report by their ids, as somebody does who has read it."""
-    path = PROJECT / "molecule" / SCENARIO / "files" / "apply.yml"
+    path = FILES / "apply.yml"
     variables = {
         "approve": list(identities),
         "report": str(scratch() / "report" / "report.json"),

@@ -23,7 +23,9 @@ FROM generate_series(1, 150000) o, generate_series(1, 4) l;
 CREATE INDEX lineitem_shipped ON lineitem (l_shipdate, l_partkey, l_orderkey);
 -- Read by nobody.
 CREATE INDEX lineitem_returned ON lineitem (l_returnflag, l_partkey, l_orderkey);
--- Twins, and a beginning of another.
+-- Twins that a foreign key needs one of, and beginnings of another.
+CREATE INDEX customer_nation ON customer (c_nationkey);
+CREATE INDEX customer_nation_again ON customer (c_nationkey);
 CREATE INDEX orders_date ON orders (o_orderdate);
 CREATE INDEX orders_date_again ON orders (o_orderdate);
 CREATE INDEX orders_date_status ON orders (o_orderdate, o_orderstatus);
