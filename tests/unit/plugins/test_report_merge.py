@@ -236,3 +236,20 @@ def test_an_error_of_a_module_is_told_in_both_languages() -> None:
     assert "pg_hba.conf" in gap["texts"]["ja"]["remedy"]
     never = document(Host("db3"), host("db2", TWO))
     assert "問い合わせていません。" in [one["texts"]["ja"]["why"] for one in never["not_seen"]]
+
+
+def test_an_invalid_index_is_told_once_by_who_knows_how_it_is_mended() -> None:
+    thing = {"kind": "index", "schema": "public", "name": "half", "table": "orders"}
+    other = {**thing, "name": "another"}
+    by_health = [finding(1, ONE, key="HC23", thing=each, database="app") for each in (thing, other)]
+    by_indexes = finding(2, ONE, key="IX01", thing=thing, database="app")
+    of = node(ONE, "db1")
+    made = document(
+        Host("db1", {"index": result(of, [by_indexes]), "health": result(of, by_health)}),
+    )
+    told = sorted(
+        (each["class"], each["object"]["name"])
+        for cluster in made["clusters"]
+        for each in cluster["findings"]
+    )
+    assert told == [("HC23", "another"), ("IX01", "half")]

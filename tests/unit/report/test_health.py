@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -351,3 +352,15 @@ def test_every_check_says_something_that_is_there() -> None:
         texts = finding(item.says.key, item.says.values, language)
         assert all(texts.values())
     assert len({item.id for item in found}) == len(found)
+
+
+def test_a_standby_is_not_blamed_for_backups_that_its_primary_takes() -> None:
+    """Nothing is backed up on a standby, so its own repository is empty, as it should be."""
+    checks = [
+        {"name": name, "state": "failed", "text": "none", "text_ja": "なし", "measures": []}
+        for name in ("backup", "full-backup", "window", "rto", "verification", "trial", "disk")
+    ]
+    primary = facts(keeper={"checks": checks})
+    standby = replace(primary, in_recovery=True)
+    assert len([one for one in judged(primary) if one.name == "HC35"]) == len(checks)
+    assert [one.thing["name"] for one in judged(standby) if one.name == "HC35"] == ["disk"]

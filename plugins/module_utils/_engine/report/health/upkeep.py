@@ -13,6 +13,8 @@ from .storage import quoted
 
 #: What the keeper's check holds that is here already, by the server's own word.
 _SAID_ELSEWHERE = frozenset({"certificate", "restart"})
+#: A standby is not backed up itself: its primary says how that stands.
+_SAID_BY_THE_PRIMARY = frozenset({"backup", "full-backup", "window", "rto", "verification", "trial"})
 
 
 def checkpoints(facts: Facts) -> Iterator[Finding]:
@@ -116,6 +118,8 @@ def keeper(facts: Facts) -> Iterator[Finding]:
     """HC35: everything that the keeper's own check does not call well: backups, window, trial, archive, copies."""
     for item in (facts.keeper or {}).get("checks", []):
         if item["state"] == "ok" or item["name"] in _SAID_ELSEWHERE:
+            continue
+        if facts.in_recovery and item["name"] in _SAID_BY_THE_PRIMARY:
             continue
         thing = {"kind": "keeper", "name": item["name"]}
         told = {"en": item["text"], "ja": item.get("text_ja") or item["text"]}

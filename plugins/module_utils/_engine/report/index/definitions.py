@@ -160,8 +160,10 @@ def literal(text: str) -> str:
 
 
 def complete(database: Database, one: Draft, definitions: Mapping[int, Definition]) -> Finding:
-    """The finding of a draft, with its SQL; without it the evidence is not enough to act on."""
+    """The finding of a draft, with its SQL; without it the evidence is not enough to act on, and the reverse."""
     finding = one.finding
+    if finding.grade == INSUFFICIENT:
+        return finding
     index = database.by_oid.get(one.index)
     if one.deed == CREATE and one.create:
         action, undo = create_sql(database, one.create)
