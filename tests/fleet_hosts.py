@@ -59,10 +59,10 @@ def until(question: Callable[[], object], what: str, seconds: float = 60) -> Non
         time.sleep(0.1)
 
 
-def caught_up() -> None:
+def caught_up(*names: str) -> None:
     """Standbys have replayed what the primary has written."""
     written = ask("primary", "SELECT pg_current_wal_lsn()")
-    for name in NAMES[1:]:
+    for name in names or NAMES[1:]:
         until(
             lambda name=name: ask(name, f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "t",
             f"the primary's WAL on {name}",

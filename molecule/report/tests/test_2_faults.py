@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: dbkeeper.ops contributors
+"""What can be in a report's way: it is made all the same, and says what it could not see, why, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from tests.fleet_hosts import FILES, Report, ask, bed, caught_up, host, password, report, until
+
+SESSION = "SELECT state FROM pg_stat_activity WHERE application_name = 'fault'"
+CONFLICT = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'"
+SETTINGS = ("max_standby_streaming_delay", "hot_standby_feedback")
+LOGIN = {"login_host": "127.0.0.1", "login_user": "report"}
+
+
+@contextmanager
+def held(statement: str) -> Iterator[None]:
+    """Somebody else's transaction on the primary stays open until the block ends."""
+    host("primary").check_output(
+        "systemd-run --quiet --uid=postgres --unit=fault --setenv=PGAPPNAME=fault --property=RuntimeMaxSec=300"
+        " sh -c %s",
+        f"sleep 300 | psql -qX -d shop -c 'BEGIN' -c '{statement}' -f -",
+    )
+    try:
+        until(lambda: ask("primary", SESSION) == "idle in transaction", "the transaction")
+        yield
+    finally:
+        host("primary").run("systemctl stop fault")
+
+
+def conflict() -> None:
+    """Cancel a statement of the report on the standby: what it might see is vacuumed on the primary."""
+    until(lambda: host("reader").file("/tmp/caught").exists, "the report", 120)
+    until(
+        lambda: (
+            ask("primary", "CREATE TABLE gone (a int)")
+            + ask("primary", "DROP TABLE gone")
+            + ask("primary", "VACUUM pg_class")
+            and ask("reader", CONFLICT) == "RecoveryConflictSnapshot"
+        ),
+        "a conflict",
+        30,
+    )
+    host("reader").check_output("touch /tmp/spring")
+
+
+@pytest.fixture(scope="module")
+def hindered() -> Iterator[Report]:
+    """One host without power, one database shut, one table locked, one statement cancelled; read by an ordinary role."""
+    bed("poweroff", "spare")
+    ask("primary", "ALTER DATABASE sealed CONNECTION LIMIT 0")
+    for name, value in zip(SETTINGS, ("0", "off")):
+        ask("reader", f"ALTER SYSTEM SET {name} = {value}")
+    ask("reader", "SELECT pg_reload_conf()")
+    caught_up("reader")
+    copied = host("reader").ansible(
+        "copy", f"src={FILES / 'ambush.py'} dest=/tmp/ambush.py mode=0644", check=False
+    )
+    assert "failed" not in copied, copied
+    host("reader").check_output("systemd-run --quiet --uid=postgres --unit=ambush python3 /tmp/ambush.py 240")
+    login = {**LOGIN, "login_password": password("report")}
+    with held("LOCK TABLE orders"), ThreadPoolExecutor(1) as pool:
+        fault = pool.submit(conflict)
+        told = report(report_login=login, report_fail_on=["unreachable"])
+        fault.result()
+    for name in SETTINGS:
+        ask("reader", f"ALTER SYSTEM RESET {name}")
+    ask("reader", "SELECT pg_reload_conf()")
+    yield told
+
+
+def test_1_the_page_is_made_and_the_gate_says_who_is_gone(hindered: Report) -> None:
+    assert hindered.run.status == 2, hindered.run.out
+    assert hindered.states == {"primary": "seen", "reader": "seen", "spare": "unreachable"}
+    assert "unreachable:  spare" in hindered.run.out
+    assert all(gap[0] and gap[1] and gap[2] for gap in hindered.gaps("spare"))
+
+
+def test_2_nothing_is_unused_while_a_node_is_gone(hindered: Report) -> None:
+    for finding in hindered.findings("IX04"):
+        assert (finding["grade"], finding["action"]) == ("insufficient", [])
+        assert "spare" in {word["values"]["node"] for word in finding["missing"]}
+
+
+@pytest.mark.parametrize("name", ["primary", "reader"])
+def test_3_a_database_that_lets_nobody_in(hindered: Report, name: str) -> None:
+    (gap,) = {gap for gap in hindered.gaps(name) if "sealed" in gap[0]}
+    assert "too many connections" in gap[1]
+    assert "CONNECTION LIMIT" in gap[2]
+
+
+def test_4_a_table_that_is_locked_is_named(hindered: Report) -> None:
+    (gap,) = {gap for gap in hindered.gaps("primary") if "orders" in gap[0]}
+    assert "exclusive lock" in gap[1] and "pg_locks" in gap[2]
+
+
+def test_5_a_statement_that_recovery_cancelled(hindered: Report) -> None:
+    (gap,) = {gap for gap in hindered.gaps("reader") if "recovery on the standby cancelled it" in gap[1]}
+    assert "shop" in gap[0] and "max_standby_streaming_delay" in gap[2]
+
+
+def test_6_statistics_that_were_reset_and_an_extension_that_is_gone() -> None:
+    ask("primary", "SELECT pg_stat_reset()")
+    ask("primary", "DROP EXTENSION pg_stat_statements", "postgres")
+    caught_up("reader")
+    told = report()
+    assert told.run.status == 0, told.run.out
+    (unused,) = [one for one in told.findings("IX04") if one["object"]["name"] == "lineitem_returned"]
+    missing = [word["values"] for word in unused["missing"]]
+    assert {word["why"] for word in missing if word["node"] == "primary"} == {"reset"}
+    for name in ("primary", "reader"):
+        (gap,) = {gap for gap in told.gaps(name) if "pg_stat_statements" in " ".join(gap)}
+        assert "CREATE EXTENSION" in gap[2], gap
