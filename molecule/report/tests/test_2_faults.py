@@ -51,7 +51,7 @@ def conflict() -> None:
 
 @pytest.fixture(scope="module")
 def hindered() -> Iterator[Report]:
-    """One host without power, one database shut, one table locked, one statement cancelled; read by an ordinary role."""
+    """A host without power, a database shut, a table locked, a statement cancelled; read by an ordinary role."""
     bed("poweroff", "spare")
     ask("primary", "ALTER DATABASE sealed CONNECTION LIMIT 0")
     for name, value in zip(SETTINGS, ("0", "off")):

@@ -44,8 +44,8 @@ NOT_SEEN: dict[str, Blind] = {
     "refused": Blind(
         Pair("the database does not let us in: {detail}", "データベースに接続できません: {detail}"),
         Pair(
-            "See pg_hba.conf, datallowconn of the database, and the options login_*.",
-            "pg_hba.conf、データベースの datallowconn、login_* オプションを確認してください。",
+            "See pg_hba.conf, ALLOW_CONNECTIONS and CONNECTION LIMIT of the database, and the options login_*.",
+            "pg_hba.conf、データベースの ALLOW_CONNECTIONS と CONNECTION LIMIT、login_* オプションを確認してください。",
         ),
     ),
     "conflict": Blind(
