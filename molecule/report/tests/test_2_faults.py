@@ -20,11 +20,11 @@ LOGIN = {"login_host": "127.0.0.1", "login_user": "report"}
 
 @contextmanager
 def held(statement: str) -> Iterator[None]:
-    """Somebody else's transaction on the primary stays open until the block ends."""
+    """Somebody else's transaction on the primary stays open until the block ends: not where the vacuum is to come."""
     host("primary").check_output(
         "systemd-run --quiet --uid=postgres --unit=fault --setenv=PGAPPNAME=fault --property=RuntimeMaxSec=300"
         " sh -c %s",
-        f"sleep 300 | psql -qX -d shop -c 'BEGIN' -c '{statement}' -f -",
+        f"sleep 300 | psql -qX -d bank -c 'BEGIN' -c '{statement}' -f -",
     )
     try:
         until(lambda: ask("primary", SESSION) == "idle in transaction", "the transaction")
@@ -62,9 +62,9 @@ def hindered() -> Iterator[Report]:
         "copy", f"src={FILES / 'ambush.py'} dest=/tmp/ambush.py mode=0644", check=False
     )
     assert "failed" not in copied, copied
-    host("reader").check_output("systemd-run --quiet --uid=postgres --unit=ambush python3 /tmp/ambush.py 240")
+    host("reader").check_output("systemd-run --quiet --uid=postgres --unit=ambush python3 /tmp/ambush.py 150")
     login = {**LOGIN, "login_password": password("report")}
-    with held("LOCK TABLE orders"), ThreadPoolExecutor(1) as pool:
+    with held("LOCK TABLE pgbench_accounts"), ThreadPoolExecutor(1) as pool:
         fault = pool.submit(conflict)
         told = report(report_login=login, report_fail_on=["unreachable"])
         fault.result()
@@ -95,7 +95,7 @@ def test_3_a_database_that_lets_nobody_in(hindered: Report, name: str) -> None:
 
 
 def test_4_a_table_that_is_locked_is_named(hindered: Report) -> None:
-    (gap,) = {gap for gap in hindered.gaps("primary") if "orders" in gap[0]}
+    (gap,) = {gap for gap in hindered.gaps("primary") if "pgbench_accounts" in gap[0]}
     assert "exclusive lock" in gap[1] and "pg_locks" in gap[2]
 
 

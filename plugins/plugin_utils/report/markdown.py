@@ -77,8 +77,14 @@ def _headline(document: Mapping[str, Any], words: Mapping[str, str]) -> str:
     ]
     if summary["reclaimable_bytes"]:
         parts.append(words["count_freed"].format(bytes=bytes_text(summary["reclaimable_bytes"])))
-    made = words["made"].format(when=document["made_at"])
+    made = words["made"].format(when=_minute(str(document["made_at"])))
     return " · ".join(parts) + f"\n\n{made}"
+
+
+def _minute(moment: str) -> str:
+    """A time as people read it; what is no time stays as it is."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):[\d.]+Z", moment)
+    return f"{found[1]} {found[2]} UTC" if found else moment
 
 
 def _gate(document: Mapping[str, Any], words: Mapping[str, str]) -> str:
@@ -148,9 +154,12 @@ def _details(
         text = finding["texts"][language]
         head = f"{text['title']} – {called(finding)} ({cluster['name']})"
         lines += ["", f"<details><summary>{_html(head)}</summary>", ""]
-        for part, label in (("what", "seen"), ("why", "why"), ("remedy", "remedy"), ("missing", "missing")):
+        for part, label in (("what", "seen"), ("why", "why"), ("remedy", "remedy")):
             if text.get(part):
                 lines += [f"**{words[label]}**: {plain(text[part])}", ""]
+        if text.get("missing"):
+            gaps = [f"- {plain(gap)}" for gap in text["missing"].split("\n")]
+            lines += [f"**{words['missing']}**:", "", *gaps, ""]
         for key in ("action", "undo"):
             if finding[key]:
                 lines += [f"**{words[key]}**", "", *fenced(finding[key]), ""]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ...module_utils._engine.report.finding import INSUFFICIENT
 from ...module_utils._engine.report.words import plain, say
 
 LANGUAGES = say.LANGUAGES
@@ -71,6 +72,12 @@ _STRANGER = {
     "ja": "{why} という名前のスタンバイがプライマリーに接続していますが、該当するホストがインベントリーにありません。",
 }
 
+#: What is advised is right only when the evidence is there.
+_NOT_YET = {
+    "en": "Nothing yet: the evidence that is missing comes first. If it bears this out: {remedy}",
+    "ja": "まだ対処しないでください。不足している根拠がそろい、裏付けられた場合の対処: {remedy}",
+}
+
 
 def written(finding: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Title, what, why and remedy of a finding, and what evidence is missing, by language."""
@@ -81,6 +88,8 @@ def written(finding: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         gaps = [_missing(gap, language) for gap in finding.get("missing") or []]
         if gaps:
             text["missing"] = "\n".join(gaps)
+        if finding["grade"] == INSUFFICIENT and text["remedy"]:
+            text["remedy"] = _NOT_YET[language].format(remedy=text["remedy"])
         texts[language] = text
     return texts
 

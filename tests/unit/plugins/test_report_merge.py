@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.finding import Says
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.gate import checked, known_rules
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import Host, grouped
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.merge import merge
@@ -253,3 +254,18 @@ def test_an_invalid_index_is_told_once_by_who_knows_how_it_is_mended() -> None:
         for each in cluster["findings"]
     )
     assert told == [("HC23", "another"), ("IX01", "half")]
+
+
+@pytest.mark.parametrize("why", ["first-run", "watched", "reset", "counters", "promotion", "clock"])
+def test_what_is_short_of_evidence_is_advised_with_care_and_says_why_in_words(why: str) -> None:
+    """Nobody drops an index on the first day because the page says so, and no slug is left in a sentence."""
+    gap = Says("window", {"node": "db1", "seen_seconds": 0.0, "needed_seconds": 3024000, "why": why})
+    bare = finding(1, ONE, key="IX04", grade="measured")
+    short = finding(1, ONE, key="IX04", grade="insufficient", missing=(gap,), action=(), undo=())
+    for language, start in (("en", "Nothing yet"), ("ja", "まだ対処しないでください")):
+        advice = only(document(host("db1", findings=[bare])))["texts"][language]["remedy"]
+        text = only(document(host("db1", findings=[short])))["texts"][language]
+        assert text["remedy"].startswith(start) and text["remedy"].endswith(advice)
+        assert not advice.startswith(start)
+        assert "db1" in text["missing"] and "first-run" not in text["missing"]
+        assert language == "en" or why not in text["missing"]

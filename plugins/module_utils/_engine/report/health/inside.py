@@ -123,8 +123,7 @@ def inside(
     }
     hidden = look.ask(_HIDDEN, what="sequences")
     if hidden and hidden[0][0]:
-        detail = "GRANT SELECT ON ALL SEQUENCES IN SCHEMA, or pg_read_all_data"
-        look.miss(f"{hidden[0][0]} sequences in database {name}", "denied", detail)
+        look.miss(f"{hidden[0][0]} sequences in database {name}", "sequences")
     if exact:
         found["exact"] = _exact(
             look, name, [row for row in tables or [] if row["oid"] not in held], least_bytes, block_bytes

@@ -132,7 +132,9 @@ def _judge(
     if missing and scans and not probes:
         # Scanned, and not idle for long: in use, as far as anybody knows.
         return None
-    since, until = max(row["since"] for row in rows), min(row["until"] for row in rows)
+    # Nodes are read one after the other: one may have begun to watch when another had been read.
+    since = max(row["since"] for row in rows)
+    until = max(since, min(row["until"] for row in rows))
     source = next((row for row in rows if row["undo"]), rows[0])
     review = any(row["guard"] == _REVIEW for row in rows)
     probing = bool(missing) and scans > 0
@@ -153,7 +155,7 @@ def _judge(
                 "index": dotted(*identity),
                 "table": dotted(identity[0], source["table"]),
                 "nodes": nodes,
-                "window_seconds": limits.unused_seconds if probing else max(0, until - since),
+                "window_seconds": limits.unused_seconds if probing else until - since,
                 "size_bytes": size,
                 "scans": scans,
             },

@@ -277,4 +277,15 @@ MISSING: dict[str, Pair] = {
     ),
 }
 
-NOT_SEEN: dict[str, Blind] = {}
+NOT_SEEN: dict[str, Blind] = {
+    "sequences": Blind(
+        Pair(
+            "the role may not read how far they have counted",
+            "ロールが現在の値を参照できません",
+        ),
+        Pair(
+            "Grant the role SELECT ON ALL SEQUENCES IN SCHEMA, or pg_read_all_data.",
+            "ロールに SELECT ON ALL SEQUENCES IN SCHEMA、または pg_read_all_data を付与してください。",
+        ),
+    ),
+}

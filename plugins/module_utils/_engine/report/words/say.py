@@ -44,11 +44,10 @@ def finding(key: str, values: Mapping[str, Any], language: str) -> dict[str, str
 
 def missing(key: str, values: Mapping[str, Any], language: str) -> str:
     """What evidence is missing, as a sentence."""
-    told = (
-        {**values, "why": plain.reason(values["why"], language)}
-        if isinstance(values.get("why"), str)
-        else values
-    )
+    told, why = values, values.get("why")
+    if isinstance(why, str):
+        known = terms.WHY.get(why)
+        told = {**values, "why": known.of(language) if known else plain.reason(why, language)}
     return MISSING[key].of(language).format_map(_shown(told, language))
 
 

@@ -27,3 +27,17 @@ TERMS: dict[str, Pair] = {
     "primary": Pair("primary", "プライマリー"),
     "standby": Pair("standby", "スタンバイ"),
 }
+
+#: Why a window begins where it does, as a reason why it is short.
+WHY: dict[str, Pair] = {
+    "first-run": Pair("this is the first run", "初回の実行のため"),
+    "watched": Pair("watched since then", "それ以前は監視していないため"),
+    "stored": Pair("watched since then", "それ以前は監視していないため"),
+    "server": Pair("its last scan", "最後に走査された時点からのため"),
+    "reset": Pair("statistics were reset", "統計情報がリセットされたため"),
+    "counters": Pair("counters went down", "カウンターが減少したため"),
+    "promotion": Pair("the server was promoted", "サーバーが昇格したため"),
+    "system": Pair("another system", "別のシステムになったため"),
+    "upgrade": Pair("another major version", "メジャーバージョンが変わったため"),
+    "clock": Pair("the clock was set back", "時計が戻されたため"),
+}
