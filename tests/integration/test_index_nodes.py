@@ -170,6 +170,11 @@ def since(result: dict[str, Any], index: str) -> float:
     return float(next(row["since"] for row in rows if row["index"] == index))
 
 
+def why(result: dict[str, Any], index: str) -> str:
+    rows = result["facts"]["databases"]["postgres"]["unused"]
+    return str(next(row["why"] for row in rows if row["index"] == index))
+
+
 def reset(nodes: Nodes) -> None:
     nodes.primary.sql("SELECT pg_stat_reset()")
 
@@ -189,6 +194,7 @@ def test_the_window_begins_anew(nodes: Nodes, break_proof: Callable[[Nodes], Non
     break_proof(nodes)
     later = nodes.look(nodes.primary)
     assert since(later, "nobody") > first
+    assert why(later, "nobody") == "reset"
     assert since(nodes.look(nodes.primary), "nobody") == since(later, "nobody")
 
 

@@ -29,7 +29,8 @@ _PROBE_READS = 1.0
 class Idle:
     """One index on this node: not scanned since (seconds since 1970), and how that is known.
 
-    ``why``: ``watched`` (by this baseline), ``server`` (its last scan), ``reset``, ``first-run``. ``probes``: it was
+    ``why``: ``watched`` (by this baseline), ``server`` (its last scan), ``first-run``, or what broke the proof just now
+    (``reset``, ``counters`` and the others of :class:`..baseline.Window`). ``probes``: it was
     scanned, but reads one entry a scan, as the planner does.
     """
 
@@ -81,7 +82,10 @@ def compare(area: Area, database: Database, marks: Marks, now: datetime) -> Past
     invalid = area.data.get("invalid", {}).get(database.name, [])
     past = Past(
         window=window,
-        idle={index.oid: _idle(entries[names[index.oid]], index, database) for index in database.indexes},
+        idle={
+            index.oid: _idle(entries[names[index.oid]], index, database, begun=window.why if fresh else None)
+            for index in database.indexes
+        },
         scans={
             index.oid: index.scans - int(begun[names[index.oid]])
             for index in database.indexes
@@ -146,13 +150,14 @@ def _entry(kept: Any, index: Index, database: Database, *, fresh: bool) -> list[
     return [index.oid, index.scans, since, best]
 
 
-def _idle(entry: list[Any], index: Index, database: Database) -> Idle:
+def _idle(entry: list[Any], index: Index, database: Database, *, begun: str | None) -> Idle:
+    """``begun``: why everything is watched from now on only, if that is so."""
     watched = float(entry[_SINCE])
     probes = index.scans > 0 and index.reads <= _PROBE_READS * index.scans
     if index.last_scan is not None and index.last_scan < watched:
         return Idle(index.last_scan, "server", probes)
     if watched >= database.taken_at:
-        return Idle(watched, "first-run", probes)
+        return Idle(watched, begun or "first-run", probes)
     return Idle(watched, "watched", probes)
 
 
