@@ -36,17 +36,16 @@ def held(statement: str) -> Iterator[None]:
 def conflict() -> None:
     """Cancel a statement of the report on the standby: what it might see is vacuumed on the primary."""
     until(lambda: host("reader").file("/tmp/caught").exists, "the report", 120)
-    until(
-        lambda: (
-            ask("primary", "CREATE TABLE gone (a int)")
-            + ask("primary", "DROP TABLE gone")
-            + ask("primary", "VACUUM pg_class")
-            and ask("reader", CONFLICT) == "RecoveryConflictSnapshot"
-        ),
-        "a conflict",
-        30,
-    )
-    host("reader").check_output("touch /tmp/spring")
+
+    def met() -> bool:
+        for statement in ("CREATE TABLE gone (a int)", "DROP TABLE gone", "VACUUM pg_class"):
+            ask("primary", statement)
+        return ask("reader", CONFLICT) == "RecoveryConflictSnapshot"
+
+    try:
+        until(met, "a conflict", 60)
+    finally:
+        host("reader").check_output("touch /tmp/spring")
 
 
 @pytest.fixture(scope="module")
