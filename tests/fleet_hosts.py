@@ -87,11 +87,6 @@ def work() -> None:
     caught_up()
 
 
-def password(role: str) -> str:
-    """The password that was made for a role."""
-    return (scratch() / "secrets" / "primary" / "main" / role).read_text(encoding="utf-8").strip()
-
-
 def state() -> dict[str, str]:
     """Of each host what a report must not change: objects, settings, files of the configuration and of the keeper."""
     told = {}
@@ -217,3 +212,15 @@ def apply(*identities: str, check: bool = False, **variables: Any) -> Run:
         **variables,
     }
     return playbook(str(path), *(["--check"] if check else []), "-e", json.dumps(variables))
+
+
+def benchmark() -> Run:
+    """A short workload test, directly and through the pooler, as docs/report.md has it."""
+    secret = (
+        "lookup('dbkeeper.ops.secret', inventory_hostname ~ '/main/bench', store=postgresql_secret_store)"
+    )
+    login = {"login_host": "127.0.0.1", "login_user": "bench", "login_password": f"{{{{ {secret} }}}}"}
+    few = {"seconds": 1, "scale": 1, "clients": 2, "workloads": "read_only,read_write"}
+    variables = {f"benchmark_{name}": value for name, value in few.items()}
+    variables |= {"benchmark_pooler": {"login_port": 6432}, "report_login": login}
+    return playbook("benchmark", "-e", json.dumps(variables))

@@ -18,6 +18,7 @@ from tests.fleet_hosts import (
     age,
     apply,
     ask,
+    benchmark,
     caught_up,
     host,
     kept,
@@ -26,6 +27,7 @@ from tests.fleet_hosts import (
     state,
     work,
 )
+from tests.playbook_runs import Run
 
 SCHEMA = json.loads((PROJECT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
 READING = "SELECT sum(l_quantity) FROM lineitem WHERE l_shipdate = '2021-02-03' AND l_partkey < 100"
@@ -36,6 +38,7 @@ READS = ("Read the indexes", "Read the statements", "Read the state of health")
 class Told:
     """The runs in their order, with what was there before and after."""
 
+    tried: Run
     foretold: Report
     stored: list[bool]
     untouched: bool
@@ -47,6 +50,7 @@ class Told:
 @pytest.fixture(scope="module")
 def told() -> Told:
     work()
+    tried = benchmark()
     before = state()
     foretold = report("--check", report_fail_on=["new_unindexed_fk"])
     stored = [bool(kept(name)) for name in NAMES] + [(scratch() / "report").exists()]
@@ -60,7 +64,7 @@ def told() -> Told:
         ask("reader", READING)
     later = report(report_fail_on=["invalid_index"])
     again = report()
-    return Told(foretold, stored, state() == before, document, later, again)
+    return Told(tried, foretold, stored, state() == before, document, later, again)
 
 
 def findings(document: dict[str, object], name: str) -> list[dict[str, object]]:
@@ -139,6 +143,19 @@ def test_9_a_run_that_finds_nothing_new_changes_nothing(told: Told) -> None:
     assert told.again.run.status == 0, told.again.run.out
     changed = {pair for pair in told.again.run.changed if pair[1] in READS}
     assert changed == set(), told.again.run.out
+
+
+def test_a_workload_test_is_on_the_page_both_ways(told: Told) -> None:
+    assert told.tried.status == 0, told.tried.out
+    nodes = {node["name"]: node for node in told.again.cluster["nodes"]}
+    runs = nodes["primary"]["reports"]["benchmark"]["facts"]["runs"]
+    ways = [(run["workload"], run["way"]) for run in runs]
+    assert ways == [(what, way) for what in ("read_only", "read_write") for way in ("direct", "pgbouncer")]
+    assert all(run["tps"] > 0 and run["failed"] == 0 for run in runs), runs
+    assert (
+        ask("primary", "SELECT count(*) FROM pg_class WHERE relname ~ '^pgbench'", "dbkeeper_benchmark")
+        == "0"
+    )
 
 
 def test_an_approved_index_is_dropped_watched_and_brought_back(told: Told) -> None:

@@ -10,12 +10,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.fleet_hosts import FILES, Report, ask, bed, caught_up, host, password, report, until
+from tests.fleet_hosts import FILES, Report, ask, bed, caught_up, host, report, until
 
 SESSION = "SELECT state FROM pg_stat_activity WHERE application_name = 'fault'"
 CONFLICT = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'"
 SETTINGS = ("max_standby_streaming_delay", "hot_standby_feedback")
-LOGIN = {"login_host": "127.0.0.1", "login_user": "report"}
+#: As docs/report.md has it.
+LOGIN = {
+    "login_host": "127.0.0.1",
+    "login_user": "report",
+    "login_password": "{{ lookup('dbkeeper.ops.secret', (postgresql_primary | default(inventory_hostname, true))"
+    " ~ '/main/report', store=postgresql_secret_store) }}",
+}
 
 
 @contextmanager
@@ -62,10 +68,9 @@ def hindered() -> Iterator[Report]:
     )
     assert "failed" not in copied, copied
     host("reader").check_output("systemd-run --quiet --uid=postgres --unit=ambush python3 /tmp/ambush.py 150")
-    login = {**LOGIN, "login_password": password("report")}
     with held("LOCK TABLE pgbench_accounts"), ThreadPoolExecutor(1) as pool:
         fault = pool.submit(conflict)
-        told = report(report_login=login, report_fail_on=["unreachable"])
+        told = report(report_login=LOGIN, report_fail_on=["unreachable"])
         fault.result()
     for name in SETTINGS:
         ask("reader", f"ALTER SYSTEM RESET {name}")
