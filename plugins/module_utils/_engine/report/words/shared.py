@@ -59,8 +59,9 @@ NOT_SEEN: dict[str, Blind] = {
     "absent": Blind(
         Pair("it is not there, or not loaded: {detail}", "存在しないか、ロードされていません: {detail}"),
         Pair(
-            "Install the extension, and preload its library where it needs that.",
-            "拡張をインストールし、必要であればライブラリを shared_preload_libraries に加えてください。",
+            "Create the extension (CREATE EXTENSION; the module pg_extension), and preload its library where it needs that.",
+            "拡張を作成し (CREATE EXTENSION、モジュール pg_extension)、"
+            "必要であればライブラリを shared_preload_libraries に加えてください。",
         ),
     ),
     "gone": Blind(
