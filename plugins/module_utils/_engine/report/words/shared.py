@@ -59,7 +59,8 @@ NOT_SEEN: dict[str, Blind] = {
     "absent": Blind(
         Pair("it is not there, or not loaded: {detail}", "存在しないか、ロードされていません: {detail}"),
         Pair(
-            "Create the extension (CREATE EXTENSION; the module pg_extension), and preload its library where it needs that.",
+            "Create the extension (CREATE EXTENSION; the module pg_extension), and preload its library "
+            "where it needs that.",
             "拡張を作成し (CREATE EXTENSION、モジュール pg_extension)、"
             "必要であればライブラリを shared_preload_libraries に加えてください。",
         ),
