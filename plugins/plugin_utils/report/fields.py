@@ -138,6 +138,9 @@ SOURCES_JA: dict[str, str] = {
     "50 %, as check_pgactivity's users and pghero alert": "50 % (check_pgactivity の利用例と PgHero の警告基準)",
     "twice its own best, as index_pilot": "自身の最良値の 2 倍 (index_pilot と同じ)",
     "0.9 of all rows": "全行の 90 %",
+    "0.5: a scan by an index of more columns is counted with three quarters of the order (btcostestimate)": (
+        "0.5 (列の多いインデックスの走査では、並び順の相関を 3/4 として計算する。btcostestimate)"
+    ),
     "0.5 of all rows": "全行の 50 %",
     "index bytes written for each byte of a row": "行 1 バイトあたりのインデックス書き込み量 (バイト)",
     "half of the updates": "更新の半数",

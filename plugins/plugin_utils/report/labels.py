@@ -147,6 +147,10 @@ LABELS: dict[str, tuple[str, str]] = {
         "Nothing to run: this one needs a person.",
         "自動で実行できる SQL はありません。人の判断が必要です。",
     ),
+    "no_action_yet": (
+        "Nothing is proposed before the evidence is complete.",
+        "根拠がそろうまで SQL は提案しません。",
+    ),
     "copy": ("Copy", "コピー"),
     "copied": ("Copied", "コピーしました"),
     "copy_failed": ("Press Ctrl+C", "Ctrl+C を押してください"),

@@ -60,7 +60,8 @@ function paragraphs(finding) {
 
 function thingOf(finding) {
   const { kind, schema, name, table, ...others } = finding.object || {};
-  const more = Object.entries(others).filter(([, value]) => value !== null && value !== "" && value !== undefined)
+  // That a statement was sent by itself is the rule; nobody needs to read it.
+  const more = Object.entries(others).filter(([key, value]) => value !== null && value !== "" && value !== undefined && !(key === "toplevel" && value))
     .map(([key, value]) => `${called(key)} ${shown(key, value)}`);
   const word = kind ? (has(`term_${kind}`) ? t(`term_${kind}`) : kind) : null;
   return [[word, objectName(finding)].filter(Boolean).join(" "), ...more].filter(Boolean).join(", ");
@@ -87,6 +88,6 @@ function detail(finding) {
     finding.action.length
       ? el("div", { class: "sqls" }, sqlBlock(t("action"), lines(finding.action)),
         finding.undo.length ? sqlBlock(t("undo"), lines(finding.undo)) : null)
-      : el("p", { class: "soft" }, t("no_action")),
+      : el("p", { class: "soft" }, t(finding.grade === "insufficient" ? "no_action_yet" : "no_action")),
   ];
 }

@@ -24,7 +24,7 @@ function bar() {
     el("ol", { class: "path", "aria-label": t("scope") }, step(t("fleet"), () => go(null, null), cluster === null),
       cluster ? step(cluster.name, () => go(view.cluster, null), view.node === null) : null,
       view.node ? step(view.node, () => {}, true) : null, el("li", {}, pick)),
-    el("div", { class: "jumps" }, ["heat", "load", "findings", "not_seen", "nodes"].filter((id) => document.getElementById(id))
+    el("div", { class: "jumps" }, ["heat", "findings", "load", "benchmarks", "not_seen", "nodes"].filter((id) => document.getElementById(id))
       .map((id) => el("a", { href: `#${id}`, onclick: (event) => { event.preventDefault(); document.getElementById(id).scrollIntoView(); } }, t(id))))));
   document.getElementById("bar").setAttribute("aria-label", t("scope"));
 }
@@ -110,7 +110,7 @@ function benchmarksSection() {
       run.error ? el("td", { colspan: 3, class: "soft" }, run.error) : [
         el("td", { class: "number" }, count(run.tps)), el("td", { class: "number" }, seconds(run.latency_seconds)),
         el("td", { class: "number" }, count(run.failed || 0))],
-      el("td", { class: "first" }, run.host ? t("on_host", { cpus: count(run.host.cpus), memory: bytes(run.host.memory_bytes), version: run.server_version || "–" }) : "–",
+      el("td", { class: "first" }, run.host ? t("on_host", { cpus: count(run.host.cpus), memory: bytes(run.host.memory_bytes), version: (run.server_version || "–").split(" ")[0] }) : "–",
         el("details", {}, el("summary", {}, t("settings_of")), el("dl", {}, Object.entries(run.settings || {})
           .map(([name, value]) => [el("dt", { class: "mono" }, name), el("dd", {}, value)]))))))))));
 }
