@@ -48,8 +48,8 @@ def only_copied(life: Life) -> None:
     life.backups = [one for one in life.backups if one.label in labels]
 
 
-def sheets_of(life: Life) -> dict[str, Sheet]:
-    """All of it, as runs of ``dbkeeper copy`` leave it."""
+def sheets_of(life: Life, *, elsewhere: bool = False) -> dict[str, Sheet]:
+    """All of it, as runs of ``dbkeeper copy`` leave it. ``elsewhere``: WAL was archived where the clock is right."""
     found: dict[str, Sheet] = {}
     labels = copied(life)
     for one in life.backups:
@@ -60,7 +60,8 @@ def sheets_of(life: Life) -> dict[str, Sheet]:
             found[group] = Sheet(group, "base", "whole", facts, {kept.name: kept})
     for timeline, number in sorted(life.present()):
         key = f"wal/{SYSTEM}/{timeline:08X}/{life.name(timeline, number)}.zst"
-        kept = Kept(key, 9, "", 9, "", "", arrived(life, timeline, number))
+        at = (life.arrivals if elsewhere else life.came)[timeline, number]
+        kept = Kept(key, 9, "", 9, "", "", at.timestamp())
         group = key.rpartition("/")[0] + f"/{life.name(timeline, number)[:16]}"
         found[group] = found.get(group, Sheet(group, "wal", "whole")).having(key, kept)
     texts = {f"{child:08X}.history": history(life, child) for child in life.forks}
@@ -74,11 +75,6 @@ def history(life: Life, timeline: int) -> str:
     """The file as PostgreSQL writes it."""
     lines = [life.forks[one] for one, _end in reversed(life.ancestry(timeline)) if one in life.forks]
     return "".join(f"{parent}\t{format_lsn(position)}\tby a test\n" for parent, position in lines)
-
-
-def arrived(life: Life, timeline: int, number: int) -> float:
-    """When a segment came: after its last commit and the backups that end in it or before."""
-    return life.arrivals[timeline, number].timestamp()
 
 
 def left(life: Life, plan: KeepPlan) -> tuple[set[str], Segments]:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.keep import plan_keep, prove_keep
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.lived import remembered
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.sheets import Kept, Sheet
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.clock import format_utc
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
@@ -87,13 +88,13 @@ class Past:
         raise AssertionError(hour)
 
 
-def apply(past: Past, policy: Policy) -> tuple[set[str], set[tuple[int, int]]]:
-    """Labels and segments that are left."""
+def apply(past: Past, policy: Policy) -> tuple[set[str], set[tuple[int, int]], Sheet]:
+    """Labels and segments that are left, and what is remembered of the rest."""
     plan = plan_keep(policy, None, past.sheets, {})
     prove_keep(plan, past.sheets, {})
     labels = {str(one["label"]) for one in past.backups} - {group[5:] for group in plan.groups}
     gone = {(int(key.split("/")[2], 16), int(key.split("/")[3][16:24], 16)) for key in plan.wal}
-    return labels, set(past.segments) - gone
+    return labels, set(past.segments) - gone, remembered(plan.lived)
 
 
 @given(
@@ -108,7 +109,7 @@ def test_every_moment_that_is_promised_can_be_reached_and_nothing_else_lingers(
 ) -> None:
     past = Past(seed, hours)
     policy = Policy(count, None if window is None else window * 3600, None if wal is None else wal * 3600)
-    labels, segments = apply(past, policy)
+    labels, segments, lived = apply(past, policy)
     by_label = {str(one["label"]): one for one in past.backups}
     newest = max(past.segments.values())
     newest = max([newest, *(one["ended"] for one in past.backups)])
@@ -146,13 +147,81 @@ def test_every_moment_that_is_promised_can_be_reached_and_nothing_else_lingers(
     for name, sheet in left.items():
         keys = {key for key in sheet.objects if sheet.kind == "wal" and not _in(key, segments)}
         left[name] = sheet.without(keys)
-    again = plan_keep(policy, None, left, {})
+    again = plan_keep(policy, None, {**left, lived.group: lived}, {})
     assert again.groups == () and again.wal == ()
 
 
 def _in(key: str, segments: set[tuple[int, int]]) -> bool:
     parts = key.split("/")
     return (int(parts[2], 16), int(parts[3][16:24], 16)) in segments
+
+
+def year_of(wrong: dict[int, timedelta], step: timedelta = 10 * 24 * HOUR) -> dict[str, Sheet]:
+    """A full backup every ``step`` for a year, a segment every day; ``wrong``: backup -> how far its clock was off."""
+    sheets: dict[str, Sheet] = {}
+    past, days = Past(1, 2), range(1, 366)
+    segments = {
+        f"wal/7/00000001/00000001{day // 256:08X}{day % 256:08X}.zst": BEGIN + day * 24 * HOUR for day in days
+    }
+    kept = {key: Kept(key, 9, "", 9, "", "", when.timestamp()) for key, when in segments.items()}
+    sheets["wal/7/00000001/0000000100000000"] = Sheet(
+        "wal/7/00000001/0000000100000000", "wal", "whole", {}, kept
+    )
+    facts = next(sheet.facts for sheet in past.sheets.values() if sheet.kind == "base")
+    for number in range(1, int(timedelta(days=360) / step) + 1):
+        when = BEGIN + number * step + HOUR
+        day = number * step // timedelta(days=1) + 1
+        label, group = f"b{number:02}", f"base/b{number:02}"
+        told = {
+            **facts,
+            "label": label,
+            "start_lsn": f"0/{day * SIZE + 40:X}" if day < 256 else f"1/{(day - 256) * SIZE + 40:X}",
+            "stop_lsn": f"0/{day * SIZE + 400:X}" if day < 256 else f"1/{(day - 256) * SIZE + 400:X}",
+            "stopped_at": format_utc(when + wrong.get(number, timedelta())),
+            "pinned": False,
+        }
+        sheets[group] = Sheet(
+            group, "base", "whole", told, {f"{group}/x": Kept(f"{group}/x", 5, "", 5, "", "", 0)}
+        )
+    return sheets
+
+
+@pytest.mark.parametrize("years", [-30, -1, 1, 10, 70])
+@pytest.mark.parametrize("number", [5, 33, 34, 35, 36])
+def test_one_backup_of_a_clock_far_off_does_not_make_the_others_old(number: int, years: int) -> None:
+    window = Policy(2, 100 * 86400)
+    plan = plan_keep(window, None, year_of({number: timedelta(days=365 * years)}), {})
+    kept = {int(group[6:]) for group in plan.why}
+    # 36 backups, every ten days: those of the last hundred days, and one before them.
+    assert set(range(26, 37)) <= kept
+    # What is off is a few days of a life at most, so that two more may stay, and itself.
+    assert kept - {number} <= set(range(23, 37))
+
+
+def test_a_quiet_time_whose_wal_is_gone_is_remembered_and_nothing_lingers() -> None:
+    """A backup a month, WAL for a day: what lies between the backups is deleted, and yet they grow old."""
+    policy, step = Policy(1, 90 * 86400, 86400), timedelta(days=30)
+    full = year_of({}, step)
+    (group,) = (name for name, sheet in full.items() if sheet.kind == "wal")
+    sheets: dict[str, Sheet] = {}
+    for number in range(1, 13):
+        until = (BEGIN + number * step + 30 * HOUR).timestamp()
+        already = sheets[group].objects if group in sheets else {}
+        since = (BEGIN + (number - 1) * step + 30 * HOUR).timestamp()
+        came = {key: one for key, one in full[group].objects.items() if since <= one.modified_at < until}
+        sheets[group] = Sheet(group, "wal", "whole", {}, {**already, **came})
+        sheets[f"base/b{number:02}"] = full[f"base/b{number:02}"]
+        plan = plan_keep(policy, None, sheets, {})
+        prove_keep(plan, sheets, {})
+        sheets = {
+            name: sheet.without(set(plan.wal)) for name, sheet in sheets.items() if name not in plan.groups
+        }
+        sheets["lived"] = remembered(plan.lived)
+    assert {name for name, sheet in sheets.items() if sheet.kind == "base"} == {
+        f"base/b{number:02}" for number in (9, 10, 11, 12)
+    }
+    # From the newest backup that is a day old, and what the others need to be consistent.
+    assert len(sheets[group].objects) < 36
 
 
 def test_a_plan_that_takes_too_much_is_refused() -> None:

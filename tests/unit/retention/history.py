@@ -58,6 +58,8 @@ class Life:
     timeline: int = 1
     #: When each segment came into the archive, in truth.
     arrivals: dict[tuple[int, int], datetime] = field(default_factory=dict)
+    #: The same by the server's clock.
+    came: dict[tuple[int, int], datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
@@ -139,6 +141,7 @@ class Life:
                 self.commits.append(Commit(self.timeline, lsn, self.said(self.now), self.now))
         self.archived.setdefault(self.timeline, set()).add(self._number)
         self.arrivals[self.timeline, self._number] = self.now
+        self.came[self.timeline, self._number] = self.said(self.now)
         self._number += 1
 
     def _begin(self) -> int:

@@ -15,6 +15,7 @@ from ..cluster.wishes_copies import CopyPolicy
 from .choice import unlisted
 from .execute import Watch
 from .keep import KeepPlan, marked, plan_keep, prove_keep
+from .lived import remembered
 from .objects import BASE, Group, wal_group
 from .sheets import WHOLE, Kept, Sheet
 from .stores import GOING as ASIDE
@@ -40,6 +41,11 @@ def expire_copy(
     plan = plan_keep(policy.base, policy.dumps, sheets, loose)
     prove_keep(plan, sheets, loose)
     if not check:
+        if plan.groups or plan.wal:
+            sheet = remembered(plan.lived)
+            watch(f"remember {sheet.group}")
+            store.write(sheet.key, sheet.to_bytes())
+            sheets[sheet.group] = sheet
         for name in plan.groups:
             _group(store, sheets, name, watch)
         _wal(store, sheets, plan, watch)

@@ -2,28 +2,30 @@
 # Copyright: dbkeeper.ops contributors
 """What a copy keeps: the rules of the repository's own expiry, from what its sheets tell. Pure.
 
-Never believed is a clock: the window is counted back from the newest backup or segment that the copy has. Kept are the
-``full_count`` newest full backups from which the present can be reached, and all that is younger than the oldest of
-them; every backup of the window and, for each timeline that lived in it, the newest good one before it; what those are
-built on; what is pinned. What is damaged or lacks WAL is not counted upon. WAL stays from the first segment that any of
-that needs on, whatever its timeline (positions only grow, so that keeps too much rather than too little), and the
-stretches that make older kept backups consistent. Histories always stay.
+Never believed is a clock, of whatever host: age is what was lived through since, in the order of WAL, as the
+repository counts it (:mod:`.lived`). One backup from a clock that is years ahead or behind makes nothing older than it
+is. Kept are the ``full_count`` newest full backups from which the present can be reached, and all that is younger than
+the oldest of them; every backup of the window and, for each timeline that lived in it, the newest good one before it;
+what those are built on; what is pinned. What is damaged or lacks WAL is not counted upon. WAL stays from the first
+segment that any of that needs on, whatever its timeline (positions only grow, so that keeps too much rather than too
+little), and the stretches that make older kept backups consistent. Histories always stay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
 
 from ..core.clock import parse_utc
 from ..core.errors import KeeperError, Refused
 from ..repository.dumps import Dump
+from ..retention.ages import Age, Chronicle, Place, Sign
 from ..retention.generations import choose_generations
 from ..retention.policy import DumpPolicy, Policy
 from ..wal.lsn import parse_lsn
 from .branches import Branches, Held, fit
 from .choice import number_of
+from .lived import ages_of, chronicle, last_places, place_of, present
 from .objects import BASE, DUMP, WAL
 from .sheets import GOING, WHOLE, Sheet
 
@@ -37,6 +39,8 @@ class KeepPlan:
     why: Mapping[str, str] = field(default_factory=dict)
     freed_bytes: int = 0
     floors: Mapping[str, int] = field(default_factory=dict)
+    #: What has to be remembered of the life so far, before anything goes.
+    lived: Sequence[Sign] = ()
 
 
 def plan_keep(
@@ -46,15 +50,14 @@ def plan_keep(
     going = [name for name, sheet in sheets.items() if sheet.state == GOING]
     held = [_held(sheet) for sheet in sheets.values() if sheet.kind == BASE and sheet.state == WHOLE]
     backups = sorted((one for one in held if one is not None), key=lambda one: (one.ended, one.label))
-    branches = _branches(backups, sheets, loose)
-    good = fit(backups, branches)
-    why = _choose(base, backups, good, branches, sheets)
+    view = _View.of(base, backups, sheets, loose)
+    why = _choose(base, view) if backups else {}
     whole = {sheet.group for sheet in sheets.values() if sheet.kind == BASE and sheet.state == WHOLE}
     readable = {one.group for one in backups}
     for group in whole - readable:
         why[group] = "held"
     doomed = [one for one in backups if one.group not in why]
-    floors = _floors(base, backups, good, branches, why, sheets)
+    floors = _floors(base, view, why)
     wal = [] if whole - readable else _wal(backups, why, floors, sheets, loose)
     gone_dumps = _dumps(dumps, sheets, why)
     sizes = {
@@ -66,24 +69,24 @@ def plan_keep(
     sizes.update(loose)
     groups = (*going, *(one.group for one in _children_first(doomed)), *gone_dumps)
     freed = sum(sheets[name].stored_bytes for name in groups) + sum(sizes[key] for key in wal)
-    return KeepPlan(groups, tuple(sorted(wal)), why, freed, floors)
+    return KeepPlan(groups, tuple(sorted(wal)), why, freed, floors, tuple(view.life.memory()))
 
 
 def prove_keep(plan: KeepPlan, sheets: Mapping[str, Sheet], loose: Mapping[str, int]) -> None:
     """Said another way than it was chosen. Raises :class:`Refused` (``expiry-unsafe``): nothing is deleted then.
 
-    The newest full backup of the copy stays with its WAL; every backup that stays has all that it is built on, and of
-    the WAL that it needs to be consistent all that was there before; no gap opens behind the first that is needed.
+    The newest full backup of each line that may be alive stays with its WAL; every backup that stays has all that it is
+    built on, and of the WAL that it needs to be consistent all that was there before; no gap opens behind the first
+    that is needed.
     """
     gone, lost = set(plan.groups), set(plan.wal)
     held = [_held(sheet) for sheet in sheets.values() if sheet.kind == BASE and sheet.state == WHOLE]
     backups = [one for one in held if one is not None]
     stays = {one.label: one for one in backups if one.group not in gone}
     backups.sort(key=lambda one: (one.ended, one.label))
-    branches = _branches(backups, sheets, loose)
-    full = _newest_full(backups, fit(backups, branches), branches) if backups else []
-    if full and full[-1].label not in stays:
-        raise _unsafe(f"the newest full backup, {full[-1].label}, would go")
+    for line in _View.of(Policy(), backups, sheets, loose).newest_full(1):
+        if line and line[0].label not in stays:
+            raise _unsafe(f"the newest full backup, {line[0].label}, would go")
     for one in stays.values():
         if one.parent is not None and one.parent not in stays:
             raise _unsafe(f"backup {one.label} is built on {one.parent}, which would go")
@@ -108,34 +111,83 @@ def _branches(
     return {system: Branches.of(system, size, sheets, loose) for system, size in sizes.items()}
 
 
-def _choose(
-    base: Policy,
-    backups: Sequence[Held],
-    good: Sequence[Held],
-    branches: Mapping[str, Branches],
-    sheets: Mapping[str, Sheet],
-) -> dict[str, str]:
-    """Group -> why it stays. Counted are those that a restore of the present could start from."""
+@dataclass(frozen=True)
+class _View:
+    """What all decisions look at: ``good`` are backups that a restore could start from; ``last`` the last sign of life
+    of each (system, timeline), ``present`` those of them that may be alive."""
+
+    backups: Sequence[Held]
+    good: Sequence[Held]
+    branches: Mapping[str, Branches]
+    life: Chronicle
+    last: Mapping[tuple[str, int], Place]
+    present: frozenset[tuple[str, int]]
+
+    @classmethod
+    def of(
+        cls, base: Policy, backups: Sequence[Held], sheets: Mapping[str, Sheet], loose: Mapping[str, int]
+    ) -> _View:
+        branches = _branches(backups, sheets, loose)
+        life = chronicle(backups, branches, sheets, float(base.window_seconds or 0))
+        last = last_places(backups, branches, sheets)
+        return cls(backups, fit(backups, branches), branches, life, last, frozenset(present(last, life)))
+
+    def leading(self, line: tuple[str, int], among: Sequence[Held]) -> list[Held]:
+        """Those of them that lead to a timeline, in the order of their positions."""
+        system, timeline = line
+        found = [one for one in among if one.system == system and self.branches[system].leads(one, timeline)]
+        return sorted(found, key=lambda one: (one.stop, one.label))
+
+    def newest_full(self, count: int) -> list[list[Held]]:
+        """The newest full backups of each line that may be alive, so many or as many as there are."""
+        return [
+            [one for one in self.leading(line, self.good) if one.full][-count:]
+            for line in sorted(self.present)
+        ]
+
+    def young(self, one: Held, age: Age) -> bool:
+        """Whether it is not older, by the seconds that were lived since."""
+        return self.life.age(place_of(one)).seconds <= age.seconds
+
+    def needed(self, age: Age, among: Sequence[Held]) -> tuple[list[Held], list[Held]]:
+        """For each timeline that lives or was lived on since: the newest backup that is so old, and those after it."""
+        anchors: list[Held] = []
+        later: list[Held] = []
+        for line, place in self.last.items():
+            if line not in self.present and self.life.age(place).seconds > age.seconds:
+                continue
+            leading = self.leading(line, among)
+            ages = ages_of(leading, self.life)
+            first = next((number for number in reversed(range(len(ages))) if ages[number] >= age), None)
+            anchors += [leading[first]] if first is not None else []
+            later += leading[0 if first is None else first + 1 :]
+        return anchors, later
+
+
+def _choose(base: Policy, view: _View) -> dict[str, str]:
+    """Group -> why it stays. Counted are those that a restore of the present could start
+    from; while there are fewer than asked for everything stays."""
     why: dict[str, str] = {}
-    if not backups:
-        return why
-    since = _since(backups, sheets, base.window_seconds)
-    counted = _newest_full(backups, good, branches)
-    for one in counted[-base.full_count :]:
+    counted = view.newest_full(base.full_count)
+    for one in [one for line in counted for one in line]:
         why[one.group] = "count"
-    if len(counted) < base.full_count:
-        return {one.group: why.get(one.group, "few") for one in backups}
-    first = counted[-base.full_count].ended
-    edge = min(first, since) if since is not None else first
-    for one in backups:
-        if one.ended >= edge:
+    if any(len(line) < base.full_count for line in counted):
+        return {one.group: why.get(one.group, "few") for one in view.backups}
+    age = max(
+        [Age(float(base.window_seconds or 0)), *(view.life.span(place_of(line[0])) for line in counted)]
+    )
+    anchors, later = view.needed(age, view.good)
+    for one in view.backups:
+        if view.young(one, age):
             why.setdefault(one.group, "window")
         if one.pinned:
             why.setdefault(one.group, "pinned")
-    for one in _anchors(edge, backups, good, branches):
+    for one in later:
+        why.setdefault(one.group, "window")
+    for one in anchors:
         why.setdefault(one.group, "anchor")
-    by_label = {one.label: one for one in backups}
-    for one in backups:
+    by_label = {one.label: one for one in view.backups}
+    for one in view.backups:
         parent = one.parent if one.group in why else None
         while parent is not None and parent in by_label:
             why.setdefault(by_label[parent].group, "chain")
@@ -143,85 +195,17 @@ def _choose(
     return why
 
 
-def _newest_full(
-    backups: Sequence[Held], good: Sequence[Held], branches: Mapping[str, Branches]
-) -> list[Held]:
-    """The full backups on the way to the present, in the order of their positions."""
-    present = backups[-1].system
-    mine = branches[present]
-    current = mine.current([one for one in backups if one.system == present])
-    found = [one for one in good if one.full and one.system == present and mine.leads(one, current)]
-    return sorted(found, key=lambda one: (one.stop, one.label))
-
-
-def _since(backups: Sequence[Held], sheets: Mapping[str, Sheet], seconds: int | None) -> datetime | None:
-    """The beginning of a window that ends with the newest thing that the copy has."""
-    if seconds is None:
-        return None
-    newest = max(backups[-1].ended, _wal_time(sheets) or backups[-1].ended)
-    return newest - timedelta(seconds=seconds)
-
-
-def _wal_time(sheets: Mapping[str, Sheet]) -> datetime | None:
-    times = [
-        kept.modified_at for sheet in sheets.values() if sheet.kind == WAL for kept in sheet.objects.values()
-    ]
-    return datetime.fromtimestamp(max(times), timezone.utc) if times else None
-
-
-def _anchors(
-    edge: datetime, backups: Sequence[Held], good: Sequence[Held], branches: Mapping[str, Branches]
-) -> list[Held]:
-    """For each timeline with something younger than ``edge``: the newest backup before it, from which the window is
-    reached, on the timeline itself or an ancestor up to the fork."""
-    found: dict[str, Held] = {}
-    for system, timeline in _living(edge, backups, branches):
-        usable = [
-            one
-            for one in good
-            if one.system == system and one.ended <= edge and branches[system].leads(one, timeline)
-        ]
-        if usable:
-            best = max(usable, key=lambda one: (one.stop, one.label))
-            found[best.group] = best
-    return list(found.values())
-
-
-def _living(
-    edge: datetime, backups: Sequence[Held], branches: Mapping[str, Branches]
-) -> set[tuple[str, int]]:
-    """Timelines with a backup or a segment that is younger, and the one of the present."""
-    found = {(one.system, one.timeline) for one in backups if one.ended >= edge}
-    present = backups[-1].system
-    found.add((present, branches[present].current([one for one in backups if one.system == present])))
-    moment = edge.timestamp()
-    for system, mine in branches.items():
-        found |= {(system, timeline) for (timeline, _number), at in mine.files.items() if at >= moment}
-    return found
-
-
-def _floors(
-    base: Policy,
-    backups: Sequence[Held],
-    good: Sequence[Held],
-    branches: Mapping[str, Branches],
-    why: Mapping[str, str],
-    sheets: Mapping[str, Sheet],
-) -> dict[str, int]:
+def _floors(base: Policy, view: _View, why: Mapping[str, str]) -> dict[str, int]:
     """System -> the first segment that is needed for the moments of the window."""
-    floors: dict[str, int] = {}
-    kept = [one for one in backups if one.group in why]
-    since = _since(backups, sheets, base.wal_seconds) if backups else None
-    for system in {one.system for one in kept}:
-        mine = [one for one in kept if one.system == system]
-        need = mine
-        if since is not None:
-            need = [one for one in mine if one.ended >= since]
-            stays = [one for one in good if one.group in why]
-            need += [one for one in _anchors(since, backups, stays, branches) if one.system == system]
-            need = need or mine[-1:]
-        floors[system] = min(one.segments.start for one in need)
-    return floors
+    kept = [one for one in view.backups if one.group in why]
+    need = {one.system: [other for other in kept if other.system == one.system] for one in kept}
+    if base.wal_seconds is not None:
+        age = Age(float(base.wal_seconds))
+        anchors, later = view.needed(age, [one for one in view.good if one.group in why])
+        young = [*(one for one in kept if view.young(one, age)), *anchors, *later]
+        for system, mine in need.items():
+            need[system] = [one for one in young if one.system == system] or mine[-1:]
+    return {system: min(one.segments.start for one in mine) for system, mine in need.items()}
 
 
 def _wal(
@@ -282,7 +266,7 @@ def _held(sheet: Sheet) -> Held | None:
             full=facts["kind"] == "full",
             parent=facts.get("parent"),
             pinned=bool(facts.get("pinned")),
-            system=str(facts["system_id"]),
+            system=str(int(facts["system_id"])),
             timeline=int(facts["timeline"]),
             start=parse_lsn(str(facts["start_lsn"])),
             stop=parse_lsn(str(facts["stop_lsn"])),
