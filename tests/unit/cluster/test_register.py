@@ -50,6 +50,22 @@ def test_everything_is_made_once(tmp_path: Path) -> None:
     assert (second["changed"], second["plan"]) == (False, [])
 
 
+@pytest.mark.parametrize("required", [True, False])
+def test_copies_of_a_repository_elsewhere_are_refused_and_nothing_is_written(
+    tmp_path: Path, required: bool
+) -> None:
+    """They would get WAL and never a backup: what is described on that host gets everything."""
+    ssh = {"identity_file": f"{tmp_path}/key", "known_hosts_file": f"{tmp_path}/hosts"}
+    away = {"repository": "ssh://keeper@vault.example:2222/srv/backups", "ssh": ssh}
+    wanted = description(tmp_path, **away, copies={"disk": {"to": "/mnt/second", "required": required}})
+    for check in (True, False):
+        with pytest.raises(Refused) as caught:
+            register(wanted, str(tmp_path / "etc" / "main.json"), user=ME, check=check)
+        assert caught.value.code == "repository-elsewhere"
+        assert "vault.example, where /srv/backups is: backup_repository_copies" in caught.value.remedy
+    assert tree(tmp_path) == []
+
+
 def test_check_mode_foretells_and_makes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "etc" / "main.json"
     foretold = register(description(tmp_path), str(path), user=ME, check=True)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from ..core.privilege import assume, owner_of
 from ..core.progress import Progress
 from ..core.sizes import parse_duration
 from ..repository.layout import Repository
+from ..repository.place import host_and_directory
 from ..retention.expiry import expire
 from ..retention.policy import DumpPolicy, Generations, Policy
 
@@ -23,11 +25,14 @@ from ..retention.policy import DumpPolicy, Generations, Policy
 def local_repository(config: Described, attempted: str, command: str = "expire") -> Repository:
     """The repository, if it is on this host. Raises :class:`Refused` (``repository-elsewhere``)."""
     if config.repository_is_elsewhere:
+        host, directory = host_and_directory(config.repository)
         raise Refused(
             "repository-elsewhere",
             attempted=attempted,
-            happened=f"the repository is {config.repository}, and a host with a database may only add to it",
-            remedy=f"Run it on the repository's host: dbkeeper {command} --root DIRECTORY --cluster {config.cluster}",
+            happened=f"the repository is {config.repository}; this host may only add to it and fetch from it",
+            remedy=f"On {host}, as root or as the owner of {directory}: "
+            f"dbkeeper {command} --root {shlex.quote(directory)} --cluster {config.cluster}",
+            details={"host": host, "directory": directory},
         )
     repository = Repository(config.repository, config.cluster)
     repository.require(attempted)

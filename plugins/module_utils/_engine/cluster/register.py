@@ -18,6 +18,7 @@ from ..core.errors import Refused
 from ..core.files import make_directory, read_json, write_json
 from ..core.privilege import assume, owner_of, started_as_root
 from ..repository.layout import Repository
+from ..repository.place import host_and_directory
 from .config import ClusterConfig
 from .identity import keep_key, key_steps, public_key
 
@@ -55,9 +56,10 @@ def register(description: Mapping[str, Any], path: str, *, user: str, check: boo
     """Bring description, directories and repository into being; empty plan when all is there.
 
     ``user`` is the operating system user that owns the cluster. Raises what :meth:`ClusterConfig.from_dict`
-    and :meth:`Repository.create` raise, and :class:`Refused` ``user-unknown``.
+    and :meth:`Repository.create` raise, and :class:`Refused` ``user-unknown``, ``repository-elsewhere``.
     """
     config = ClusterConfig.from_dict(description, source=path)
+    _copies_are_made(config)
     before = _described(path)
     uid, gid = _ids(user, check)
     root = 0 if uid is not None else None
@@ -97,6 +99,24 @@ def register(description: Mapping[str, Any], path: str, *, user: str, check: boo
         "public_key": public_key(config.ssh.identity_file) if config.ssh else "",
         "diff": {"before": before, "after": dict(description), "before_header": path, "after_header": path},
     }
+
+
+def _copies_are_made(config: ClusterConfig) -> None:
+    """A copy is made where the repository lies. From here a required one would get WAL, and never a backup to replay it
+    on: nobody should find that out when it is needed. What was described so before works on as it did."""
+    if not (config.repository_is_elsewhere and config.copies):
+        return
+    host, directory = host_and_directory(config.repository)
+    names = ", ".join(wish.name for wish in config.copies)
+    raise Refused(
+        "repository-elsewhere",
+        attempted=f"describe the copies of cluster {config.cluster}: {names}",
+        happened=f"the repository is {config.repository}, and copies are made where it lies; from here a copy would "
+        "get WAL at most, and neither backups nor dumps",
+        remedy=f"Describe them for {host}, where {directory} is: backup_repository_copies of the backup role instead "
+        "of backup_copies (docs/repository-elsewhere.md).",
+        details={"copies": [wish.name for wish in config.copies], "host": host, "directory": directory},
+    )
 
 
 def _described(path: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ What fails at one place does not keep the others from theirs; the result says so
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from ..core.errors import EXIT_DONE, EXIT_FAILED, Failed, KeeperError, Refused
 from ..core.locks import locked
 from ..core.progress import Progress
 from ..repository.layout import Repository
+from ..repository.place import host_and_directory
 from .execute import Execution, Watch
 from .expire import expire_copy, sieve
 from .objects import inventory
@@ -69,13 +71,14 @@ def copy(
     """
     attempted = f"copy the repository of cluster {config.cluster}"
     if config.repository_is_elsewhere:
+        host, directory = host_and_directory(config.repository)
         raise Refused(
             "repository-elsewhere",
             attempted=attempted,
             happened=f"the repository is {config.repository}; copies are made where it lies, so that who breaks into "
             "the host of the database can neither reach nor spoil them",
-            remedy=f"On that host: dbkeeper copy --root DIRECTORY --cluster {config.cluster}; the copies are described "
-            f"there, in {HOSTS}/{config.cluster}.json (docs/repository-elsewhere.md).",
+            remedy=f"On {host}: dbkeeper copy --root {shlex.quote(directory)} --cluster {config.cluster}; the copies "
+            f"are described there, in {HOSTS}/{config.cluster}.json (docs/repository-elsewhere.md).",
         )
     wishes = wished(config, names, attempted)
     repository = local_repository(config, attempted, "copy")
