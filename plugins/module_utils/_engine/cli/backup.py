@@ -39,4 +39,4 @@ def backup_command(options: argparse.Namespace, config: ClusterConfig, language:
     result = backup(config, repository, request, check=options.check)
     if result["executed"]:
         result["rescue"] = after_backup(config, repository, options.config)
-    return result, show.backup(result)
+    return result, show.backup(result, language)

@@ -27,7 +27,7 @@ def add_index(parser: argparse.ArgumentParser) -> None:
 def info_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """Backups, windows, gaps."""
     result = information(config, repository_of(config))
-    return result, show.information(result) + expiry_lines(result["retention"], language)
+    return result, show.information(result, language) + expiry_lines(result["retention"], language)
 
 
 def index_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
@@ -48,4 +48,4 @@ def index_command(options: argparse.Namespace, config: ClusterConfig, language: 
     progress.finish("done")
     changed = any(report["indexed"] or report["removed"] for report in archives.values())
     result = {"changed": changed, "archives": archives}
-    return result, show.index(result)
+    return result, show.index(result, language)

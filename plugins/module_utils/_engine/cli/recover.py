@@ -96,7 +96,7 @@ def restore_command(options: argparse.Namespace, config: ClusterConfig, language
 def undo_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """Put back what was replaced."""
     result = undo(config, confirm=options.confirm, check=options.check)
-    return result, show.undo(result)
+    return result, show.undo(result, language)
 
 
 def _request(options: argparse.Namespace) -> RestoreRequest:
