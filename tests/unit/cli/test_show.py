@@ -81,7 +81,7 @@ def test_everything_that_a_repository_can_have() -> None:
         "key": "dump/app/d1",
         "status": "failed",
         "stored_bytes": 5,
-        "rows": {"rows": 2},
+        "rows": {"tables": 1, "rows": 2},
         "stopped_at": None,
         "failure": "it was interrupted",
     }
@@ -89,7 +89,7 @@ def test_everything_that_a_repository_can_have() -> None:
         "cluster": "main",
         "repository": "/srv/backups",
         "backups": [backup, {**backup, "status": "of a newer version", "stored_bytes": 0}],
-        "dumps": [dump],
+        "dumps": [dump, {**dump, "rows": {"tables": 0, "rows": 0}, "status": "verified", "failure": None}],
         "damaged_dumps": [{"key": "dump/app/d2", "error": {"happened": "no JSON"}}],
         "broken_chains": [{"label": "b2", "text": "b0 is gone"}],
         "unsound": [{"label": "b3", "text": "base.tar.zst", "at": at}],
@@ -101,12 +101,13 @@ def test_everything_that_a_repository_can_have() -> None:
         "leftovers": [{"path": "/srv/x", "age_seconds": 7200}],
     }
     english, japanese = show.information(result, "en"), show.information(result, "ja")
-    assert len(english) == len(japanese) == 13
+    assert len(english) == len(japanese) == 14
     assert not any(map(JAPANESE.search, english)) and all(map(JAPANESE.search, japanese))
     assert english[1] == f"  backup b1  verified  5 B  ended {at}"
     assert japanese[1] == f"  バックアップ b1  検証済み  5 B  終了 {at}"
     assert japanese[2] == f"  バックアップ b1  of a newer version  -  終了 {at}"
     assert english[3] == "  dump/app/d1  failed  5 B, 2 rows  ended -  (it was interrupted)"
+    assert english[4] == "  dump/app/d1  verified  5 B, rows not counted  ended -"
     assert japanese[3] == "  dump/app/d1  失敗  5 B、2 行  終了 -  (it was interrupted)"
     assert english[-1] == "  LEFT OVER: /srv/x, 2 h 0 min old, used by nobody"
     assert japanese[-1] == "  【残骸】/srv/x: 2時間前のもので、どこからも使われていません"

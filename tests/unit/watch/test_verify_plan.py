@@ -129,3 +129,15 @@ def test_names_of_records_are_files_and_tell_dumps_apart() -> None:
     assert len(set(names)) == len(names)
     assert all("/" not in name and len(name) <= 200 for name in names)
     assert record_name("base", "20261121T031500Z-full") == "verify-20261121T031500Z-full"
+
+
+def test_what_is_stored_may_be_large() -> None:
+    """Terabytes: a share of them is no length of time (999,999,999 days are the longest)."""
+    terabyte = 10**12
+    items = [Item(str(number), 3 * terabyte, "s") for number in range(14)]
+    records = {one.identity: known(days=8 + number) for number, one in enumerate(items)}
+    steps = make_plan(items, records, now=NOW)
+    assert [step.item.identity for step in steps if step.depth == DIGEST] == ["12", "13"]
+    sizes = {f"{number:024X}": terabyte for number in range(70)}
+    first = sweep(sizes, None, {"00000000": f"{69:024X}"}, thorough=False)
+    assert first.names == tuple(f"{number:024X}" for number in range(10))

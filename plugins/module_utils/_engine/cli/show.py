@@ -49,6 +49,7 @@ _WORDS = {
     ),
     "dump": ("  {name}  {status}  {size}  ended {stopped}", "  {name}  {status}  {size}  終了 {stopped}"),
     "dump_size": ("{size}, {rows} rows", "{size}、{rows} 行"),
+    "dump_uncounted": ("{size}, rows not counted", "{size}、行数の記録なし"),
     "verified": ("verified", "検証済み"),
     "running": ("running", "実行中"),
     "failed": ("failed", "失敗"),
@@ -150,9 +151,9 @@ def information(result: Mapping[str, Any], language: str) -> list[str]:
     for item in result["dumps"]:
         size = "-"
         if item["stored_bytes"]:
-            size = word(
-                "dump_size", language, size=format_bytes(item["stored_bytes"]), rows=item["rows"]["rows"]
-            )
+            counted, stored = item["rows"], format_bytes(item["stored_bytes"])
+            key = "dump_size" if counted["tables"] else "dump_uncounted"
+            size = word(key, language, size=stored, rows=counted["rows"])
         status = _status(item["status"], language)
         add("dump", name=item["key"], status=status, size=size, stopped=item["stopped_at"] or "-")
         if item["failure"]:

@@ -94,7 +94,7 @@ def _step(
 
 def _turn(items: Sequence[Item], known: Mapping[str, Known], now: datetime) -> frozenset[str]:
     """Whose turn it is: those read longest ago, as many as make up a day's share of all bytes, and one at least."""
-    share = sum(item.stored_bytes for item in items) * timedelta(days=1) / ROUND
+    share = sum(item.stored_bytes for item in items) * (timedelta(days=1) / ROUND)
     due: list[tuple[datetime, int, str]] = []
     for item in items:
         record = known.get(item.identity)
@@ -132,7 +132,7 @@ def sweep(sizes: Mapping[str, int], cursor: str | None, high: Mapping[str, str],
     fresh = [name for name in names if name > high.get(name[:8], "")]
     rest = [name for name in names if name <= high.get(name[:8], "")]
     later = [name for name in rest if cursor is None or name > cursor]
-    share = sum(sizes.values()) * timedelta(days=1) / ROUND
+    share = sum(sizes.values()) * (timedelta(days=1) / ROUND)
     turn: list[str] = []
     taken = 0
     for name in (*later, *(name for name in rest if name not in set(later))):
