@@ -92,9 +92,21 @@ options:
         planned and never executed.
       - V(plans) tells of tables that are read as a whole. V(hypopg) plans again with hypothetical indexes, which needs
         the extension C(hypopg) in the database. V(build) builds each index on a restored copy, and drops it again.
+      - V(copy) is the way to validate without asking anything of production. The newest backup of O(cluster) is
+        restored beside it as a server of its own, each index is built there, statements that only read are run with
+        common and rare values of their columns before and after, and the copy is removed. It takes the room of a
+        restore, and its time, which does not count for O(time_budget).
     type: str
     default: none
-    choices: [none, plans, hypopg, build]
+    choices: [none, plans, hypopg, build, copy]
+  cluster:
+    description:
+      - Name of the cluster, as the role P(dbkeeper.ops.backup#role) has registered it on the host. Needed by
+        O(missing_indexes=copy), which runs as root or as the owner of the cluster.
+    type: str
+  config:
+    description: File that describes the cluster, instead of O(cluster).
+    type: path
   is_copy:
     description: Says that the server is a restored copy, on which O(missing_indexes=build) may build.
     type: bool
@@ -182,7 +194,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._engine.report.index.limits import Limits
 from ..module_utils._engine.report.index.look import Request, look_at
 from ..module_utils._engine.report.missing.trying import MODES
-from ..module_utils._module import CONNECTION_OPTIONS, serve
+from ..module_utils._module import (
+    CONNECTION_OPTIONS,
+    become_owner,
+    connection_options,
+    load_config,
+    serve,
+)
 
 ACCEPTED = {
     "id": {"type": "str", "required": True},
@@ -213,15 +231,21 @@ def main() -> None:
             "is_copy": {"type": "bool", "default": False},
             "read_whole": {"type": "bool", "default": False},
             "time_budget": {"type": "float", "default": 60},
+            "cluster": {"type": "str"},
+            "config": {"type": "path"},
         },
+        mutually_exclusive=[("cluster", "config")],
         supports_check_mode=True,
     )
     params = module.params
 
     def operation() -> dict[str, object]:
+        config = load_config(params) if params["cluster"] or params["config"] else None
+        if config:
+            become_owner(config)
         return look_at(
             Request(
-                login={name: params[name] for name in CONNECTION_OPTIONS},
+                login=connection_options(params, config),
                 state_directory=params["state_directory"],
                 databases=tuple(params["databases"]),
                 limits=Limits.of(params["limits"]),
@@ -231,6 +255,7 @@ def main() -> None:
                 missing=params["missing_indexes"],
                 is_copy=params["is_copy"],
                 read_whole=params["read_whole"],
+                config=config,
             )
         )
 

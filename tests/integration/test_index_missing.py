@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.look import Request, look_at
 
@@ -51,6 +52,7 @@ class Shop:
             "INSERT INTO ordered SELECT g %% 7, g FROM generate_series(1, 20000) g",
             "CREATE INDEX ordered_ab ON ordered (a, b)",
             "VACUUM ANALYZE",
+            "SELECT pg_stat_statements_reset()",
         ):
             self.cluster.sql(statement.replace("%%", "%"))
         with self.cluster.connect() as connection:
@@ -69,7 +71,10 @@ class Shop:
             "login_db": "postgres",
         }
         request = Request(
-            login, str(self.cluster.root / "report"), ("postgres",), missing=mode, check=True, **options
+            login,
+            str(self.cluster.root / "report"),
+            ("postgres",),
+            **{"missing": mode, "check": True, **options},
         )
         return json.loads(json.dumps(look_at(request)))  # type: ignore[no-any-return]
 
@@ -150,6 +155,25 @@ def test_building_is_for_copies_only(shop: Shop) -> None:
     assert shop.indexes() == before
 
 
+def test_what_may_do_anything_is_not_run(shop: Shop) -> None:
+    """A statement of the workload resets statistics: it is planned, and never run, not even on a copy."""
+    before = shop.cluster.value("SELECT stats_reset::text FROM pg_stat_statements_info")
+    for name in ("reset_now", "Reset; now"):
+        quoted = '"' + name + '"'
+        shop.cluster.sql(
+            f"CREATE FUNCTION {quoted}() RETURNS int LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_stat_statements_reset(); RETURN 1; END $$"
+        )
+    shop.cluster.sql('CREATE VIEW hidden AS SELECT "Reset; now"() AS one')
+    ours = "SELECT queryid FROM pg_stat_statements WHERE query LIKE 'SELECT%hidden%' OR query LIKE 'SELECT reset_now%'"
+    with shop.cluster.connect() as connection:
+        connection.execute(b"SELECT one FROM hidden WHERE false")
+        connection.execute(b"SELECT reset_now() FROM sales WHERE false")
+    assert len(shop.cluster.sql(ours)) >= 2
+    shop.look("build", is_copy=True)
+    assert shop.cluster.value("SELECT stats_reset::text FROM pg_stat_statements_info") == before
+
+
 def test_a_column_order_that_no_statement_fits(shop: Shop) -> None:
     found = of(shop.look("plans"), "IX10")[("ordered_ab",)]
     assert found["says"]["values"] | {"column": "a", "later": ["b"]} == found["says"]["values"]
@@ -162,7 +186,7 @@ def test_7_three_thousand_columns_are_no_reason_to_fail(shop: Shop) -> None:
         shop.cluster.sql(f"CREATE TABLE wide_{number} ({columns})")
     try:
         result = shop.look("hypopg")
-        assert ("sales", "customer") in of(result, "IX08")
+        assert ("sales", "customer") in of(result, "IX08"), result["not_seen"]
         assert result["cost"]["seconds"] < 60
     finally:
         for number in range(4):
@@ -177,3 +201,63 @@ def test_without_hypopg_it_is_said(shop: Shop) -> None:
         assert {one["grade"] for one in of(result, "IX08").values()} == {"heuristic"}
     finally:
         shop.cluster.sql("CREATE EXTENSION hypopg")
+
+
+def test_by_default_it_is_proven_on_a_restored_copy(sandbox: Sandbox) -> None:
+    """The live server plans nothing and builds nothing: the newest backup is restored for it, and gone afterwards."""
+    cluster = Cluster(
+        sandbox,
+        installation=installations()[HYPOPG],
+        settings={"shared_preload_libraries": "pg_stat_statements", "random_page_cost": "1.1"},
+    ).start()
+    for statement in (
+        "CREATE EXTENSION pg_stat_statements",
+        "CREATE TABLE sales (id int PRIMARY KEY, customer int, day int, note text)",
+        # Half of all rows are of customer 1; an index is of use for the others only.
+        "INSERT INTO sales SELECT g, CASE WHEN g % 2 = 0 THEN 1 ELSE g % 4000 + 2 END, g / 50, md5(g::text) "
+        "FROM generate_series(1, 30000) g",
+        "VACUUM ANALYZE",
+    ):
+        cluster.sql(statement)
+    with cluster.connect() as connection:
+        for _call in range(5):
+            connection.execute(b"SELECT sum(id) FROM sales WHERE customer = %s", [7])
+            connection.execute(b"SELECT id FROM sales WHERE day >= %s AND day < %s LIMIT %s", [3, 5, 20])
+    cluster.keeper("backup").expect(0)
+    config = ClusterConfig.load(str(cluster.config_path))
+    login = {
+        "login_unix_socket": str(cluster.socket_directory),
+        "login_port": cluster.port,
+        "login_user": SUPERUSER,
+        "login_db": "postgres",
+    }
+    request = Request(login, str(cluster.root / "report"), ("postgres",), missing="copy", config=config)
+    with cluster.unchanged():
+        result = json.loads(json.dumps(look_at(request)))
+    assert not [one for one in result["not_seen"] if one["what"] == "restored copy"]
+    found = of(result, "IX08")[("sales", "customer")]
+    assert found["grade"] == "measured"
+    (better,) = found["value"]["better"]
+    assert set(better["runs"]) == {"common", "rare", "low", "high"}
+    assert better["runs"]["rare"]["blocks_after"] < better["runs"]["rare"]["blocks_before"] / 10
+    # For the customer of half of all rows nothing is gained, and none is told that there is.
+    assert better["runs"]["common"]["blocks_after"] >= better["runs"]["common"]["blocks_before"] * 0.9
+    assert "4711" not in json.dumps(found["value"]), "values of columns are told to nobody"
+    assert found["value"]["worse"] == []
+    left = [path.name for path in cluster.parent.iterdir() if path.name != "data"]
+    assert left == [] and not (cluster.state_directory / "scratch.json").exists()
+    assert list((cluster.repository / cluster.name / "leases").glob("*.json")) == []
+
+
+def test_where_no_copy_can_be_had_it_is_said(shop: Shop) -> None:
+    with pytest.raises(Refused) as caught:
+        shop.look("copy")
+    assert caught.value.code == "not-a-copy"
+    config = ClusterConfig.load(str(shop.cluster.config_path))
+    checked = shop.look("copy", config=config)
+    without = shop.look("copy", config=config, check=False)
+    for result, why in ((checked, "check mode"), (without, "backup")):
+        told = {one["what"]: one["says"] for one in result["not_seen"]}["restored copy"]
+        assert told["key"] == "unavailable" and why in told["values"]["detail"]
+        # What plans tell is told all the same, and as no more than that.
+        assert {one["grade"] for one in of(result, "IX08").values()} == {"heuristic"}

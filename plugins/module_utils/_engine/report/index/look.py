@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from ...cluster.config import ClusterConfig
+from ...core.errors import KeeperError, Refused
+from ...recovery.scratch import scratch
 from ..baseline import Area, Baseline, Marks
 from ..finding import Finding, ranked
-from ..missing.trying import NONE, missing
+from ..missing.trying import BUILD, COPY, NONE, PLANS, missing
 from ..session import Look, Node, moment
 from . import rules_load, rules_shape
 from .definitions import complete, read, wanted
@@ -36,6 +40,12 @@ SELECT coalesce(nullif(application_name, ''), client_addr::text, 'unnamed'), cli
 FROM pg_stat_replication WHERE replay_lsn IS NOT NULL
   AND pid NOT IN (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL)
 """
+#: What decides plans besides statistics: a copy is asked with the settings of the server that it is of.
+_PLANNING = """
+SELECT name, setting FROM pg_settings
+WHERE (category LIKE 'Query Tuning%' OR name IN ('work_mem', 'hash_mem_multiplier'))
+  AND name NOT IN ('plan_cache_mode', 'jit') AND setting IS DISTINCT FROM boot_val
+"""
 _TEMPORARY = "SELECT sum(temp_bytes)::bigint FROM pg_stat_database"
 
 
@@ -53,6 +63,8 @@ class Request:
     missing: str = NONE
     is_copy: bool = False
     read_whole: bool = False
+    #: For ``missing`` on a copy: the cluster whose newest backup is restored.
+    config: ClusterConfig | None = None
 
 
 def look_at(request: Request) -> dict[str, Any]:
@@ -70,14 +82,15 @@ def look_at(request: Request) -> dict[str, Any]:
     if baseline.unreadable:
         look.miss(baseline.file, "baseline-damaged", baseline.unreadable)
     area = baseline.area(node.name, AREA)
-    for name in names:
-        with look.try_database(name) as inside:
-            if inside is not None:
-                told = _database(inside, node, name, area, request)
-                if told is not None:
-                    findings.extend(told[0])
-                    facts["databases"][name] = told[1]
-                    locked |= {(name, *table) for table in told[2]}
+    with _trying(look, request) as trying:
+        for name in names:
+            with look.try_database(name) as inside:
+                if inside is not None:
+                    told = _database(inside, node, name, area, request, trying)
+                    if told is not None:
+                        findings.extend(told[0])
+                        facts["databases"][name] = told[1]
+                        locked |= {(name, *table) for table in told[2]}
     now = moment(node.taken_at)
     with _aside(area, facts["databases"], locked):
         stood, changed = area.recognise(findings, request.accepted, now)
@@ -104,8 +117,52 @@ def look_at(request: Request) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _Trying:
+    """Where missing indexes are tried, and how."""
+
+    mode: str
+    login: Mapping[str, Any]
+    is_copy: bool
+    settings: Sequence[tuple[str, str]] = ()
+
+
+@contextlib.contextmanager
+def _trying(look: Look, request: Request) -> Iterator[_Trying]:
+    """The server itself, or a copy that is there for the block. Where none can be had only plans are looked at, and the
+    reason is told. Raises :class:`Refused` (``not-a-copy``)."""
+    if request.missing != COPY:
+        yield _Trying(request.missing, request.login, request.is_copy)
+        return
+    if request.config is None:
+        raise Refused(
+            "not-a-copy",
+            attempted="restore a copy to try missing indexes on",
+            happened="nobody said which cluster's backup is to be restored",
+            remedy="Give the option cluster, the name by which the backup role registered the cluster on this host.",
+        )
+    if request.check:
+        look.miss("restored copy", "unavailable", "check mode restores nothing")
+        yield _Trying(PLANS, request.login, is_copy=False)
+        return
+    with contextlib.ExitStack() as stack:
+        begun = time.monotonic()
+        try:
+            copy = stack.enter_context(scratch(request.config))
+        except KeeperError as error:
+            look.miss("restored copy", "unavailable", error.happened)
+            trying = _Trying(PLANS, request.login, is_copy=False)
+        else:
+            with look.database():
+                rows = look.ask(_PLANNING, what="settings of the planner") or []
+            trying = _Trying(BUILD, copy.login, True, [(str(name), str(value)) for name, value in rows])
+        # Nobody waits for the server meanwhile.
+        look.budget_seconds += time.monotonic() - begun
+        yield trying
+
+
 def _database(
-    look: Look, node: Node, name: str, area: Area, request: Request
+    look: Look, node: Node, name: str, area: Area, request: Request, trying: _Trying
 ) -> tuple[list[Finding], dict[str, Any], frozenset[tuple[str, str]]] | None:
     database = pull(look, node, name)
     if database is None:
@@ -120,7 +177,13 @@ def _database(
     )
     past = compare(area, database, marks, moment(node.taken_at))
     tried = missing(
-        look, database, request.missing, request.limits, login=request.login, is_copy=request.is_copy
+        look,
+        database,
+        trying.mode,
+        request.limits,
+        login=trying.login,
+        is_copy=trying.is_copy,
+        settings=trying.settings,
     )
     found = [*judged(database, past, request.limits), *tried]
     if request.read_whole:

@@ -19,10 +19,10 @@ from ..index.facts import Database, Table
 
 _TEXTS = re.compile(r"'(?:[^']|'')*'")
 _NAME = r'(?:[^\W\d]\w*|"(?:[^"]|"")+")'
-_COLUMN = rf"(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})"
+COLUMN = rf"(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})"
 _OPERATOR = r" (?P<operator>=|<=|>=|<|>) "
-_PLAIN = re.compile(rf'(?<![\w."]){_COLUMN}{_OPERATOR}')
-_CAST = re.compile(rf'(?<![\w"])\({_COLUMN}\)::[a-z ]+(?:\(\d+\))?{_OPERATOR}')
+_PLAIN = re.compile(rf'(?<![\w."]){COLUMN}{_OPERATOR}')
+_CAST = re.compile(rf'(?<![\w"])\({COLUMN}\)::[a-z ]+(?:\(\d+\))?{_OPERATOR}')
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "Merge Cond")
 _MOST_COLUMNS = 3
 
@@ -50,14 +50,12 @@ class Use:
 
 def uses(plan: Mapping[str, Any], database: Database) -> dict[int, Use]:
     """Table -> how a plan looks at it."""
-    by_name = {(table.schema, table.name): table for table in database.tables.values()}
     found: dict[int, Use] = {}
-    aliases: dict[str, Table] = {}
-    nodes = list(_nodes(plan, ()))
+    aliases = aliases_of(plan, database)
+    nodes = list(nodes_of(plan, ()))
     for node, _above in nodes:
-        table = by_name.get((str(node.get("Schema")), str(node.get("Relation Name"))))
-        if table:
-            aliases[str(node.get("Alias"))] = table
+        table = aliases.get(str(node.get("Alias")))
+        if table and node.get("Relation Name") == table.name:
             use = found.setdefault(table.oid, Use())
             use.whole = use.whole or node.get("Node Type") == "Seq Scan"
     for node, above in nodes:
@@ -65,24 +63,36 @@ def uses(plan: Mapping[str, Any], database: Database) -> dict[int, Use]:
         for name in _CONDITIONS:
             for alias, column, operator in _compared(str(node.get(name) or "")):
                 table = aliases.get(alias) if alias else own
-                number = _number(database, table, column)
+                number = number_of(database, table, column)
                 if table and number:
                     use = found[table.oid]
                     (use.equal if operator == "=" else use.ranges).add(number)
         if own and above and above[-1].get("Node Type") == "Sort":
             keys = [
-                _number(database, own, str(key).rpartition(".")[2]) for key in above[-1].get("Sort Key", ())
+                number_of(database, own, str(key).rpartition(".")[2]) for key in above[-1].get("Sort Key", ())
             ]
             found[own.oid].sorts = tuple(key for key in keys if key) if all(keys) else ()
     return found
 
 
-def _nodes(
+def aliases_of(plan: Mapping[str, Any], database: Database) -> dict[str, Table]:
+    """What a plan calls the tables that it reads."""
+    by_name = {(table.schema, table.name): table for table in database.tables.values()}
+    found = {}
+    for node, _above in nodes_of(plan, ()):
+        table = by_name.get((str(node.get("Schema")), str(node.get("Relation Name"))))
+        if table:
+            found[str(node.get("Alias"))] = table
+    return found
+
+
+def nodes_of(
     plan: Mapping[str, Any], above: tuple[Mapping[str, Any], ...]
 ) -> Iterator[tuple[Mapping[str, Any], tuple[Mapping[str, Any], ...]]]:
+    """Each node of a plan with those above it."""
     yield plan, above
     for child in plan.get("Plans", ()):
-        yield from _nodes(child, (*above, plan))
+        yield from nodes_of(child, (*above, plan))
 
 
 def _compared(condition: str) -> Iterator[tuple[str, str, str]]:
@@ -91,16 +101,18 @@ def _compared(condition: str) -> Iterator[tuple[str, str, str]]:
         return
     for pattern in (_PLAIN, _CAST):
         for match in pattern.finditer(bare):
-            yield _unquoted(match["alias"] or ""), _unquoted(match["column"]), match["operator"]
+            yield unquoted(match["alias"] or ""), unquoted(match["column"]), match["operator"]
 
 
-def _unquoted(name: str) -> str:
+def unquoted(name: str) -> str:
+    """A name without its quotes."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
-def _number(database: Database, table: Table | None, name: str) -> int:
+def number_of(database: Database, table: Table | None, name: str) -> int:
+    """A column's number, or 0."""
     columns = database.columns.get(table.oid, {}) if table else {}
-    wanted = _unquoted(name)
+    wanted = unquoted(name)
     return next((number for number, column in columns.items() if column.name == wanted), 0)
 
 
@@ -138,13 +150,31 @@ def has_index(database: Database, table: int, columns: Sequence[int]) -> bool:
 
 
 @dataclass(frozen=True)
+class Run:
+    """One execution: blocks touched, milliseconds."""
+
+    blocks: int
+    ms: float
+
+
+@dataclass(frozen=True)
 class Trial:
     """What an index did to the statements of its table: statement -> cost before, cost after."""
 
     create: Create
     size_bytes: int
     costs: Mapping[str, tuple[float, float]]
-    measured: bool = False
+    #: Statement -> sample -> what it read before and after, where it could be run on a copy.
+    runs: Mapping[str, Mapping[str, tuple[Run, Run]]] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> bool:
+        """Whether a statement was run, and read less: more than the planner's word."""
+        return any(self._gain(key) for key in self.runs)
+
+    def _gain(self, key: str) -> bool:
+        pairs = self.runs[key].values()
+        return sum(after.blocks for _before, after in pairs) < sum(before.blocks for before, _after in pairs)
 
     def saved(self, shares: Mapping[str, float]) -> float:
         """The share of all time that it saves, by the planner's costs."""
@@ -153,9 +183,18 @@ class Trial:
         )
 
     def better(self, factor: float) -> list[str]:
-        """Statements whose cost sinks by at least this share."""
-        return [key for key, (before, after) in self.costs.items() if before and 1 - after / before >= factor]
+        """Statements whose cost sinks by at least this share, and that, where they were run, read less."""
+        return [
+            key
+            for key, (before, after) in self.costs.items()
+            if before and 1 - after / before >= factor and (key not in self.runs or self._gain(key))
+        ]
 
     def worse(self) -> list[str]:
-        """Statements that cost more with it."""
-        return [key for key, (before, after) in self.costs.items() if after > 1.05 * before]
+        """Statements that cost more with it, or that read more with values of one kind."""
+        return [
+            key
+            for key, (before, after) in self.costs.items()
+            if after > 1.05 * before
+            or any(last.blocks > 1.25 * first.blocks + 8 for first, last in self.runs.get(key, {}).values())
+        ]

@@ -3,18 +3,16 @@
 """Missing indexes (IX08) and wrong column orders (IX10): plans of the statements that take the time, and with an index.
 
 ``plans`` only plans what is there; ``hypopg`` plans with hypothetical indexes, which exist in one session and nowhere
-else; ``build`` builds each on a restored copy, for real, and drops it again. Only what is asked for is done, and a
-database that nobody called a copy is never built on.
+else; ``build`` builds each on a restored copy, for real, runs the statements that only read, and drops it again;
+``copy`` does that on a copy that is restored for it. Only what is asked for is done, and a database that nobody called
+a copy is never built on.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...cluster import sql
 from ...core.errors import Failed, Refused
 from ..finding import HEURISTIC, HIGH, LOW, MEASURED, MEDIUM, VALIDATED
 from ..index.creating import create_sql
@@ -23,10 +21,11 @@ from ..index.facts import Database, dotted, quoted
 from ..index.limits import SOURCES, Limits
 from ..query import text
 from ..session import Look
-from .candidates import Statement, Trial, Use, candidates, uses
+from .candidates import Run, Statement, Trial, candidates
+from .planner import Planner
 
-NONE, PLANS, HYPOPG, BUILD = "none", "plans", "hypopg", "build"
-MODES = (NONE, PLANS, HYPOPG, BUILD)
+NONE, PLANS, HYPOPG, BUILD, COPY = "none", "plans", "hypopg", "build", "copy"
+MODES = (NONE, PLANS, HYPOPG, BUILD, COPY)
 _STATEMENTS_WORTH = 50
 _TRIALS_MOST = 60
 _LOAD_HIGH = 0.1
@@ -38,13 +37,22 @@ SELECT queryid::text, query, sum(calls)::bigint, sum(total_exec_time + total_pla
 WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND queryid IS NOT NULL
 GROUP BY queryid, query ORDER BY 4 DESC
 """
-_PARAMETER = re.compile(r"\$(\d+)")
 
 
 def missing(
-    look: Look, database: Database, mode: str, limits: Limits, *, login: Mapping[str, Any], is_copy: bool
+    look: Look,
+    database: Database,
+    mode: str,
+    limits: Limits,
+    *,
+    login: Mapping[str, Any],
+    is_copy: bool,
+    settings: Sequence[tuple[str, str]] = (),
 ) -> list[Draft]:
-    """Findings IX08 and IX10. Raises :class:`Refused` (``not-a-copy``): real indexes are built on a copy only."""
+    """Findings IX08 and IX10. ``login`` is where it is planned; the statements are those of the server looked at.
+
+    Raises :class:`Refused` (``not-a-copy``): real indexes are built on a copy only.
+    """
     if mode == NONE:
         return []
     if mode == BUILD and not is_copy:
@@ -52,14 +60,15 @@ def missing(
             "not-a-copy",
             attempted="build candidates for missing indexes",
             happened=f"nobody said that the server of database {database.name} is a restored copy",
-            remedy="Run it against a restored copy with is_copy: true, or try with missing_indexes: hypopg.",
+            remedy="Have one restored for it with missing_indexes: copy, or run it against a restored copy with "
+            "is_copy: true.",
             details={"database": database.name},
         )
     statements = _statements(look)
     place = _place(look, "hypopg") if mode == HYPOPG else None
     if mode == HYPOPG and place is None:
         look.miss("hypopg", "absent", f"CREATE EXTENSION hypopg in {database.name}, on a copy")
-    planner = _Planner(look, database, login)
+    planner = Planner(look, database, login, settings=settings, runs=mode == BUILD)
     with planner:
         for statement in statements:
             planner.learn(statement)
@@ -90,98 +99,14 @@ def _place(look: Look, extension: str) -> str | None:
     return str(found[0][0]) if found else None
 
 
-class _Planner:
-    """Generic plans in a session of its own: read-only but for ``build``, which needs to write on the copy."""
-
-    def __init__(self, look: Look, database: Database, login: Mapping[str, Any]) -> None:
-        self.look, self.database = look, database
-        self.statements: dict[str, Statement] = {}
-        self.uses: dict[str, dict[int, Use]] = {}
-        self.base: dict[str, float] = {}
-        options = {name: value for name, value in login.items() if value is not None}
-        self._options = {**options, "login_db": database.name}
-        self.connection: Any = None
-
-    def __enter__(self) -> _Planner:
-        self.connection = sql.connect(
-            {**self._options, "connect_params": {"application_name": "dbkeeper report"}},
-            statement_timeout_seconds=15,
-            lock_timeout_seconds=0.1,
-        )
-        for setting in (
-            "default_transaction_read_only = on",
-            "plan_cache_mode = force_generic_plan",
-            "max_parallel_workers_per_gather = 0",
-            "jit = off",
-        ):
-            self.run(f"SET {setting}")
-        return self
-
-    def __exit__(self, *_unused: object) -> None:
-        self.connection.close()
-
-    def run(self, statement: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        """One statement of ours. Raises :class:`Failed`."""
-        return sql.rows(self.connection, statement, tuple(values), attempted="try an index")
-
-    def learn(self, statement: Statement) -> None:
-        """What a statement's plan looks at, and its cost as things are."""
-        plan = self.plan(statement)
-        if plan is not None:
-            self.statements[statement.queryid] = statement
-            self.uses[statement.queryid] = uses(plan, self.database)
-            self.base[statement.queryid] = float(plan["Total Cost"])
-
-    def plan(self, statement: Statement) -> Mapping[str, Any] | None:
-        """The generic plan; None for what cannot be planned, as "
-        "a type that cannot be told, or a table that is gone."""
-        count = max((int(number) for number in _PARAMETER.findall(statement.text)), default=0)
-        nulls = f"({', '.join(['NULL'] * count)})" if count else ""
-        try:
-            self.run(f"PREPARE dbkeeper_trial AS {statement.text}")
-            try:
-                rows = self.run(f"EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE dbkeeper_trial{nulls}")
-            finally:
-                self.run("DEALLOCATE dbkeeper_trial")
-        except Failed:
-            return None
-        found = rows[0][0]
-        root: Mapping[str, Any] = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
-        return root
-
-    def of_table(self, table: int) -> list[str]:
-        """The statements that look at a table."""
-        return [key for key, tables in self.uses.items() if table in tables]
-
-    def costs(self, table: int) -> dict[str, float]:
-        """Statement -> cost now, of all that look at a table."""
-        found = {}
-        for key in self.of_table(table):
-            plan = self.plan(self.statements[key])
-            if plan is not None:
-                found[key] = float(plan["Total Cost"])
-        return found
-
-    def wishes(self, limits: Limits) -> list[Create]:
-        """Candidates of all statements, those first that more time is spent on."""
-        weights: dict[Create, float] = {}
-        for key, tables in self.uses.items():
-            for oid, use in tables.items():
-                if self.database.tables[oid].rows < limits.missing_rows:
-                    continue
-                for wish in candidates(self.database, oid, use):
-                    weights[wish] = weights.get(wish, 0.0) + self.statements[key].load_share
-        return sorted(weights, key=lambda wish: (-weights[wish], wish.table, wish.columns))
-
-
-def _trials(planner: _Planner, limits: Limits, mode: str, place: str | None) -> Iterable[Trial]:
+def _trials(planner: Planner, limits: Limits, mode: str, place: str | None) -> Iterable[Trial]:
     """The best index of each round stays while the others are "
     "tried again: none is told of that another makes idle."""
     wishes = planner.wishes(limits)[:_TRIALS_MOST]
     shares = {key: statement.load_share for key, statement in planner.statements.items()}
     before = dict(planner.base)
     while wishes and not planner.look.spent:
-        tried = [_try(planner, wish, before, mode, place) for wish in wishes]
+        tried = [_try(planner, wish, before, limits, mode, place) for wish in wishes]
         worth = [trial for trial in tried if trial and trial.better(limits.missing_saving)]
         if not worth:
             return
@@ -194,11 +119,17 @@ def _trials(planner: _Planner, limits: Limits, mode: str, place: str | None) -> 
 
 
 def _try(
-    planner: _Planner, wish: Create, before: Mapping[str, float], mode: str, place: str | None
+    planner: Planner,
+    wish: Create,
+    before: Mapping[str, float],
+    limits: Limits,
+    mode: str,
+    place: str | None,
 ) -> Trial | None:
     action, undo = create_sql(planner.database, wish)
     table = planner.database.tables[wish.table]
     columns = ", ".join(quoted(planner.database.column_name(wish.table, one)) for one in wish.columns)
+    runs: Mapping[str, Mapping[str, tuple[Run, Run]]] = {}
     try:
         if mode == HYPOPG:
             statement = f"CREATE INDEX ON {quoted(table.schema, table.name)} ({columns})"
@@ -219,6 +150,7 @@ def _try(
                 name = undo[0].rpartition("INDEX ")[2].replace("CONCURRENTLY ", "").rstrip(";")
                 size = int(planner.run("SELECT pg_relation_size(to_regclass(%s))", [name])[0][0] or 0)
                 after = planner.costs(wish.table)
+                runs = planner.runs(wish.table) if _promising(before, after, limits) else {}
             finally:
                 for one in undo:
                     planner.run(one.replace("INDEX CONCURRENTLY ", "INDEX CONCURRENTLY IF EXISTS "))
@@ -226,13 +158,20 @@ def _try(
     except Failed as error:
         planner.look.miss(f"index on {dotted(table.schema, table.name)}", "error", error.happened)
         return None
-    return Trial(wish, size, {key: (before[key], cost) for key, cost in after.items()}, mode == BUILD)
+    return Trial(wish, size, {key: (before[key], cost) for key, cost in after.items()}, runs)
 
 
-def _proven(database: Database, planner: _Planner, tried: Iterable[Trial], limits: Limits) -> Iterable[Draft]:
+def _promising(before: Mapping[str, float], after: Mapping[str, float], limits: Limits) -> bool:
+    """Whether the planner's costs make it worth running statements."""
+    return any(cost <= (1 - limits.missing_saving) * before[key] for key, cost in after.items())
+
+
+def _proven(database: Database, planner: Planner, tried: Iterable[Trial], limits: Limits) -> Iterable[Draft]:
     for trial in tried:
         table = database.tables[trial.create.table]
         better, worse = trial.better(limits.missing_saving), trial.worse()
+        rate = write_rate(database, table)
+        per_row = trial.size_bytes / table.rows if table.rows > 0 else None
         share = sum(planner.statements[key].load_share for key in better)
         best = min(better, key=lambda key: trial.costs[key][1] / trial.costs[key][0])
         columns = [database.column_name(table.oid, number) for number in trial.create.columns]
@@ -255,7 +194,8 @@ def _proven(database: Database, planner: _Planner, tried: Iterable[Trial], limit
                 "size_bytes": trial.size_bytes,
                 "cost_before": trial.costs[best][0],
                 "cost_after": trial.costs[best][1],
-                "write_bytes_per_row": round(trial.size_bytes / table.rows, 1) if table.rows > 0 else None,
+                "write_bytes_per_row": round(per_row, 1) if per_row else None,
+                "write_bytes_per_second": round(per_row * rate, 1) if per_row and rate else None,
                 "better": [_about(planner, trial, key) for key in better],
                 "worse": [_about(planner, trial, key) for key in worse],
             },
@@ -263,7 +203,7 @@ def _proven(database: Database, planner: _Planner, tried: Iterable[Trial], limit
             impact={
                 "bytes": trial.size_bytes,
                 "load_share": round(share, 6),
-                "writes_per_second": write_rate(database, table),
+                "writes_per_second": rate,
             },
             more={"columns": columns},
             deed=CREATE,
@@ -271,17 +211,26 @@ def _proven(database: Database, planner: _Planner, tried: Iterable[Trial], limit
         )
 
 
-def _about(planner: _Planner, trial: Trial, key: str) -> dict[str, Any]:
+def _about(planner: Planner, trial: Trial, key: str) -> dict[str, Any]:
     before, after = trial.costs[key]
     return {
         "queryid": key,
         "cost_before": before,
         "cost_after": after,
         "calls": planner.statements[key].calls,
+        "runs": {
+            name: {
+                "blocks_before": first.blocks,
+                "blocks_after": last.blocks,
+                "ms_before": first.ms,
+                "ms_after": last.ms,
+            }
+            for name, (first, last) in trial.runs.get(key, {}).items()
+        },
     }
 
 
-def _unproven(database: Database, planner: _Planner, limits: Limits) -> Iterable[Draft]:
+def _unproven(database: Database, planner: Planner, limits: Limits) -> Iterable[Draft]:
     told: set[int] = set()
     for wish in planner.wishes(limits):
         if wish.table in told:
@@ -312,7 +261,7 @@ def _unproven(database: Database, planner: _Planner, limits: Limits) -> Iterable
         )
 
 
-def _orders(database: Database, planner: _Planner) -> Iterable[Draft]:
+def _orders(database: Database, planner: Planner) -> Iterable[Draft]:
     """IX10: of the columns of an index only later ones are compared, by all statements that were planned."""
     equal: dict[int, dict[int, int]] = {}
     touched: dict[int, set[int]] = {}
