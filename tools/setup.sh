@@ -41,7 +41,7 @@ packages_of() {
         unit) echo systemd ;;
         integration)
             echo acl age chromium faketime gnupg libnss-wrapper openssh-client openssh-server openssl pgbadger pgbouncer \
-                postgresql postgresql-15-hypopg postgresql-contrib python3-boto3 python3-psycopg rsync zstd
+                postgresql postgresql-15-hypopg postgresql-15-pg-qualstats postgresql-contrib python3-boto3 python3-psycopg rsync zstd
             ;;
         molecule) echo acl debootstrap iproute2 nftables openssh-client pgbadger systemd-container zstd ;;
         bench) echo chromium pgbackrest postgresql postgresql-contrib zstd ;;

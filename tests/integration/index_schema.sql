@@ -76,6 +76,33 @@ CREATE TABLE o10 (a int UNIQUE DEFERRABLE, b int);
 CREATE UNIQUE INDEX o10_now ON o10 (a);
 CREATE INDEX o10_read ON o10 (a);
 
+-- Five harder ones.
+CREATE TABLE h1 (t text, n int);
+CREATE INDEX h1_coarse ON h1 (lower(t));
+CREATE INDEX h1_fine ON h1 (lower(t));
+ALTER INDEX h1_fine ALTER COLUMN 1 SET STATISTICS 1000;
+CREATE INDEX h1_other ON h1 (upper(t));
+ALTER INDEX h1_other ALTER COLUMN 1 SET STATISTICS 500;
+CREATE INDEX h1_longer ON h1 (upper(t), n);
+CREATE TABLE h2 (a int, b int);
+CREATE INDEX h2_first ON h2 (a);
+CREATE INDEX h2_marked ON h2 (a);
+ALTER TABLE h2 CLUSTER ON h2_marked;
+CREATE TABLE h3_part (id int PRIMARY KEY, name text NOT NULL);
+CREATE UNIQUE INDEX h3_joined ON h3_part (name);
+CREATE INDEX h3_longer ON h3_part (name, id);
+CREATE TABLE h4 (a int, b int, at date);
+CREATE UNIQUE INDEX h4_wide ON h4 (a) WHERE b > 1;
+CREATE UNIQUE INDEX h4_narrow ON h4 (a) WHERE b > 2;
+CREATE INDEX h4_brin ON h4 USING brin (at);
+CREATE INDEX h4_brin_more ON h4 USING brin (at, a);
+CREATE INDEX h4_tree ON h4 (at);
+CREATE TABLE h5 (a int NOT NULL, b int, at date NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE h5_1 PARTITION OF h5 FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE UNIQUE INDEX h5_first ON h5 (a, at);
+CREATE UNIQUE INDEX h5_second ON h5 (a, at);
+ALTER TABLE h5_1 REPLICA IDENTITY USING INDEX h5_1_a_at_idx1;
+
 CREATE TABLE parent (a int, b bigint, t text COLLATE "C", PRIMARY KEY (a, b), UNIQUE (t), UNIQUE (b));
 CREATE TABLE f1 (a int, b bigint, FOREIGN KEY (a, b) REFERENCES parent);
 CREATE INDEX f1_turned ON f1 (b, a);
@@ -89,6 +116,9 @@ CREATE TABLE f5 (b int REFERENCES parent (b));
 CREATE INDEX f5_hash ON f5 USING hash (b);
 CREATE TABLE f6 (a int, b bigint, c int, FOREIGN KEY (a, b) REFERENCES parent);
 CREATE INDEX f6_apart ON f6 (a, c, b);
+CREATE TABLE parent_of_two (a int, t text COLLATE "C", PRIMARY KEY (a, t));
+CREATE TABLE f8 (a int, t text COLLATE "C", FOREIGN KEY (a, t) REFERENCES parent_of_two);
+CREATE INDEX f8_other ON f8 (a, t COLLATE "POSIX");
 CREATE TABLE f7 (b int REFERENCES parent (b), at date) PARTITION BY RANGE (at);
 CREATE TABLE f7_1 PARTITION OF f7 FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -293,6 +294,100 @@ def test_a_regression_undoes_the_step_by_itself(bench: Bench) -> None:
     assert step["regressions"][0]["blocks_after"] > 10 * step["regressions"][0]["blocks_before"]
     assert bench.properties() == before
     assert bench.record()[finding["id"]]["why"] == "regression"
+
+
+@pytest.mark.parametrize("server_ends_it", [True, False], ids=["by-the-server-alone", "by-nobody"])
+def test_a_build_whose_run_was_killed_is_finished(bench: Bench, server_ends_it: bool) -> None:
+    """kill -9 in the middle: the server goes on building without us, or an invalid index is left."""
+    bench.cluster.sql("CREATE TABLE killed (id int, sale int REFERENCES sales)")
+    bench.cluster.sql("INSERT INTO killed SELECT g, g FROM generate_series(1, 1000) g")
+    state = (
+        "SELECT indisvalid, indexrelid::int FROM pg_index WHERE indexrelid = to_regclass('killed_sale_idx')"
+    )
+    waiting = "SELECT pid FROM pg_stat_progress_create_index WHERE phase = 'waiting for old snapshots'"
+    finding = bench.finding("killed")
+    try:
+        with psycopg.connect(bench.cluster.dsn()) as other:
+            other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            other.execute("SELECT 1")
+            actor = multiprocessing.get_context("fork").Process(
+                target=bench.apply, args=(finding,), kwargs={"lock_seconds": 60.0}, daemon=True
+            )
+            actor.start()
+            ((backend,),) = wait_for(lambda: bench.cluster.sql(waiting), "the build to wait")
+            actor.kill()
+            actor.join()
+            assert bench.record()[finding["id"]]["status"] == "begun"
+            if not server_ends_it:
+                bench.cluster.sql("SELECT pg_terminate_backend(%s)", backend)
+                wait_for(lambda: not bench.cluster.sql(waiting), "the build to end")
+        wait_for(
+            lambda: not bench.cluster.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", backend), "its end"
+        )
+        ((valid, made),) = bench.cluster.sql(state)
+        assert valid is server_ends_it
+        assert bench.apply(finding)["steps"][0]["result"] == "done"
+        ((valid, now),) = bench.cluster.sql(state)
+        assert valid and (now == made) is server_ends_it
+        assert bench.record()[finding["id"]]["status"] == "done"
+        bench.apply(finding, undo=True)
+        assert not bench.is_there("killed_sale_idx")
+    finally:
+        bench.cluster.sql("DROP TABLE killed")
+
+
+def test_two_at_once_take_turns(bench: Bench) -> None:
+    bench.cluster.sql("CREATE INDEX slowly ON sales (day, note)")
+    bench.cluster.sql("CREATE INDEX meanwhile ON sales (day, note)")
+    first, second = bench.finding("slowly"), bench.finding("meanwhile")
+    actor = threading.Thread(target=lambda: bench.apply(first, watch_seconds=6))
+    actor.start()
+    try:
+        wait_for(lambda: bench.record().get(first["id"], {}).get("status") == "done", "the first drop")
+        with pytest.raises(KeeperError) as caught:
+            bench.apply(second)
+        assert (caught.value.code, caught.value.exit_status) == ("busy", 2)
+        assert "index-apply" in caught.value.happened
+        assert bench.is_there("meanwhile") and second["id"] not in bench.record()
+    finally:
+        actor.join(60)
+    assert bench.apply(second)["steps"][0]["result"] == "done"
+
+
+def test_an_index_that_was_changed_since_is_left_alone(bench: Bench) -> None:
+    bench.cluster.sql("CREATE INDEX changed ON sales (day, note)")
+    finding = bench.finding("changed")
+    bench.cluster.sql("ALTER INDEX changed SET (fillfactor = 55)")
+    try:
+        (step,) = bench.apply(finding)["steps"]
+        assert (step["result"], step["why"]) == (
+            "stale",
+            "the index or its table is not as it was when the report was made",
+        )
+        assert bench.is_there("changed") and finding["id"] not in bench.record()
+    finally:
+        bench.cluster.sql("DROP INDEX changed")
+
+
+def test_an_index_that_was_used_since_is_left_alone(bench: Bench) -> None:
+    bench.cluster.sql("CREATE INDEX sleeping ON sales (note, customer)")
+    bench.cluster.sql("SELECT pg_stat_reset()")
+    try:
+        bench.look()
+        findings = {one.thing["name"]: one for one in across([bench.look()], limits=SHORT)}
+        finding = json.loads(json.dumps(findings["sleeping"].to_dict()))
+        assert finding["grade"] == "measured"
+        assert bench.apply(finding, check=True)["steps"][0]["result"] == "would-be-done"
+        with bench.cluster.connect() as connection:
+            connection.execute(b"SET enable_seqscan = off")
+            connection.execute(b"SELECT customer FROM sales WHERE note = 'x' AND customer = 3")
+        scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'sleeping'"
+        wait_for(lambda: bench.cluster.value(scans), "the scan to be counted")
+        (step,) = bench.apply(finding)["steps"]
+        assert step["result"] == "stale" and "1 times, 0 then" in step["why"]
+        assert bench.is_there("sleeping")
+    finally:
+        bench.cluster.sql("DROP INDEX sleeping")
 
 
 def test_what_came_back_is_done_again(bench: Bench) -> None:

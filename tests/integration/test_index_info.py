@@ -130,6 +130,13 @@ def of_class(result: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
         pytest.param("o8", {"o8_brin_twin": "o8_brin_fine"}, id="18-other-access-methods"),
         pytest.param("o9", {"o9_ab": "o9_abc", "o9_a": "o9_abc"}, id="19-a-chain-has-one-end"),
         pytest.param("o10", {"o10_read": "o10_a_key"}, id="20-a-deferred-check-is-no-check-now"),
+        pytest.param(
+            "h1", {"h1_coarse": "h1_fine", "h1_other": "h1_longer"}, id="21-the-finer-statistics-stay"
+        ),
+        pytest.param("h2", {"h2_first": "h2_marked"}, id="22-what-the-table-is-clustered-on-stays"),
+        pytest.param("h3_part", {}, id="23-what-a-join-is-removed-by-is-no-prefix"),
+        pytest.param("h4", {}, id="24-an-implied-predicate-and-a-brin-are-no-cover"),
+        pytest.param("h5", {"h5_first": "h5_second"}, id="25-the-identity-of-one-part-keeps-the-tree"),
         pytest.param("full_of", {"full_gone": "full_kept"}, id="included-columns-are-keys-there"),
     ],
 )
@@ -161,7 +168,24 @@ def test_9_an_invalid_index_whatever_it_is_called(site: Site) -> None:
 
 
 def test_foreign_keys_by_what_their_checks_can_use(seen: dict[str, Any]) -> None:
-    assert set(of_class(seen, "IX07")) == {"f3", "f4", "f6", "f7"}
+    assert set(of_class(seen, "IX07")) == {"f3", "f4", "f6", "f7", "f8"}
+
+
+def test_21_statistics_of_an_expression_are_a_reason_to_doubt(seen: dict[str, Any]) -> None:
+    """They feed the planner though the index is never scanned."""
+    lost = of_class(seen, "IX03")["h1_other"]
+    assert (lost["grade"], lost["says"]["key"]) == ("heuristic", "IX03_statistics")
+    kept = of_class(seen, "IX02")["h1_coarse"]
+    assert (kept["grade"], kept["says"]["key"]) == ("measured", "IX02")
+
+
+def test_23_a_unique_index_works_without_a_scan(site: Site, seen: dict[str, Any]) -> None:
+    """By it a join is removed from the plan; no counter says so, and it is never called unused."""
+    plan = site.sql("EXPLAIN SELECT w1.a FROM w1 LEFT JOIN h3_part ON h3_part.name = w1.a::text")
+    assert not any("h3_part" in row[0] for row in plan)
+    rows = {row["index"]: row["guard"] for row in seen["facts"]["databases"]["shop"]["unused"]}
+    assert rows["h3_joined"] == "unique"
+    assert not any(one["object"]["name"] == "h3_joined" and one["action"] for one in seen["findings"])
 
 
 def test_names_are_text(seen: dict[str, Any], site: Site) -> None:

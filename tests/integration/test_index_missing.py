@@ -249,6 +249,55 @@ def test_by_default_it_is_proven_on_a_restored_copy(sandbox: Sandbox) -> None:
     assert list((cluster.repository / cluster.name / "leases").glob("*.json")) == []
 
 
+def test_what_pg_qualstats_saw_is_a_sample(sandbox: Sandbox) -> None:
+    """Tried like any other where a statement is known; of what only the extension saw no more is claimed than that."""
+    cluster = Cluster(
+        sandbox,
+        installation=installations()[HYPOPG],
+        archiving=False,
+        settings={
+            "shared_preload_libraries": "pg_stat_statements, pg_qualstats",
+            "pg_qualstats.sample_rate": "1",
+        },
+    ).start()
+    for statement in (
+        "CREATE EXTENSION pg_stat_statements",
+        "CREATE EXTENSION hypopg",
+        "CREATE EXTENSION pg_qualstats",
+        "CREATE TABLE sales (id int PRIMARY KEY, customer int, region int, half int)",
+        "INSERT INTO sales SELECT g, g % 4000, g % 300, g % 2 FROM generate_series(1, 30000) g",
+        "CREATE FUNCTION of_region(one int) RETURNS bigint LANGUAGE plpgsql AS "
+        "'BEGIN RETURN (SELECT count(*) FROM sales WHERE region = one); END'",
+        "VACUUM ANALYZE",
+        "SELECT pg_stat_statements_reset(), pg_qualstats_reset()",
+    ):
+        cluster.sql(statement)
+    with cluster.connect() as connection:
+        for number in range(6):
+            connection.execute(b"SELECT sum(id) FROM sales WHERE customer = %s", [number])
+            connection.execute(b"SELECT of_region(%s)", [number])
+    request = Request(
+        {
+            "login_unix_socket": str(cluster.socket_directory),
+            "login_port": cluster.port,
+            "login_user": SUPERUSER,
+            "login_db": "postgres",
+        },
+        str(cluster.root / "report"),
+        ("postgres",),
+        missing="hypopg",
+        check=True,
+    )
+    found = of(json.loads(json.dumps(look_at(request))), "IX08")
+    known, hidden = found[("sales", "customer")], found[("sales", "region")]
+    assert known["grade"] == "validated"
+    assert known["value"]["sampled"]["sample_share"] == 1.0
+    assert known["value"]["sampled"]["filtered"] > 6 * 29_000
+    assert (hidden["grade"], hidden["says"]["key"]) == ("heuristic", "IX08_sampled")
+    assert hidden["value"]["sampled"]["occurrences"] == 6
+    assert hidden["missing"][0]["key"] == "proof-of-plan" and hidden["action"]
+
+
 def test_where_no_copy_can_be_had_it_is_said(shop: Shop) -> None:
     with pytest.raises(Refused) as caught:
         shop.look("copy")

@@ -197,3 +197,22 @@ def test_definitions_are_built_without_blocking_in_their_tablespace() -> None:
     )
     assert literal("it's") == "'it''s'"
     assert literal("a\\b'") == "E'a\\\\b'''"
+
+
+def test_a_longer_index_is_dearer_where_rows_lie_in_order() -> None:
+    """Only where the one that goes is scanned, and the planner would count less of that order for the other one."""
+    in_order = {1: {1: Column("c1", INT, False, 0, correlation=-0.97), 2: Column("c2", INT, False, 0)}}
+    for scans, columns, key in ((5, in_order, "IX03_ordered"), (0, in_order, "IX03"), (5, None, "IX03")):
+        facts = database(
+            index(10, 1, scans=scans), index(11, 1, 2), **({"columns": columns} if columns else {})
+        )
+        (one,) = [one for one in judged(facts, past(), Limits()) if one.finding.name == "IX03"]
+        assert one.finding.says.key == key
+        assert one.finding.grade == ("heuristic" if key == "IX03_ordered" else "measured")
+
+
+def test_statistics_of_its_own_are_not_dropped_unseen() -> None:
+    for own, other, key in (((1, 500), None, "IX03_statistics"), ((1, 500), (1, 500), "IX03")):
+        gone = index(10, 1, statistics=(own,))
+        by = index(11, 1, 2, statistics=(other,) if other else ())
+        assert key in found(database(gone, by), past())

@@ -99,7 +99,7 @@ def apply(request: ApplyRequest) -> dict[str, Any]:
         return {"changed": bool(todo), "executed": False, "steps": [*told, *planned], "record": record.file}
     with locked(f"{record.file}.lock", "index-apply", attempted=ATTEMPTED):
         for step in todo:
-            told.append(_Actor(request, record, step).act())
+            told.append(_Actor(request, record, step, resumed=step.id in halves).act())
     return {"changed": True, "executed": True, "steps": told, "record": record.file}
 
 
@@ -225,8 +225,9 @@ def _take_back(request: ApplyRequest, record: Record) -> dict[str, Any]:
 class _Actor:
     """One step, from its record to its end."""
 
-    def __init__(self, request: ApplyRequest, record: Record, step: Step) -> None:
-        self._request, self._record, self._step = request, record, step
+    def __init__(self, request: ApplyRequest, record: Record, step: Step, *, resumed: bool = False) -> None:
+        """``resumed``: an earlier run began it and was killed, and what it began may have been ended without it."""
+        self._request, self._record, self._step, self._resumed = request, record, step, resumed
 
     def act(self) -> dict[str, Any]:
         """Do it, watch, perhaps undo it. Raises :class:`Failed` (``index-apply-failed``); the record says how far."""
@@ -241,7 +242,8 @@ class _Actor:
             self._record.note(step, BEGUN)
             try:
                 for statement in step.action:
-                    self._patiently(connection, statement)
+                    if not (self._resumed and self._there_already(connection, statement)):
+                        self._patiently(connection, statement)
             except Failed as error:
                 self._leave_whole(connection, error)
             self._record.note(step, DONE)
@@ -268,7 +270,7 @@ class _Actor:
         self._record.note(self._step, UNDONE, why=why, **more)
 
     def _there_already(self, connection: Any, statement: str) -> bool:
-        """Whether an undo that was cut short has made this index already, and it is valid."""
+        """Whether a run that was cut short has made this index already, and it is valid; half of one is removed."""
         match = _CREATE.match(statement)
         if match is None:
             return False

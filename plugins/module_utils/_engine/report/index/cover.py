@@ -146,8 +146,11 @@ def _of_table(indexes: tuple[Index, ...], subjects: list[Index], stays: dict[int
 
 
 def _keeper(group: list[Index]) -> Index:
-    """Of the same index several times: the unique one, then the oldest."""
-    return min(group, key=lambda index: (not index.unique, index.oid))
+    """Of the same index several times: the unique one, then the most finely sampled, then the oldest."""
+    return min(
+        group,
+        key=lambda index: (not index.unique, -sum(target for _key, target in index.statistics), index.oid),
+    )
 
 
 def settled(covers_found: list[Cover]) -> list[Cover]:

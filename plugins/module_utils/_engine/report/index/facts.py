@@ -66,6 +66,8 @@ class Index(NamedTuple):
     last_scan: float | None
     operator_options: tuple[tuple[int, str], ...]
     owned: bool
+    #: Key -> how finely its expression is sampled, where that was set (ALTER INDEX ... SET STATISTICS).
+    statistics: tuple[tuple[int, int], ...] = ()
 
     @property
     def usable(self) -> bool:

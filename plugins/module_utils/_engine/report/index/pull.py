@@ -47,8 +47,9 @@ WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'm')
   AND c.relnamespace IN ({schemas})
 """
 _OPTIONS = """
-SELECT a.attrelid::bigint, a.attnum, a.attoptions::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-WHERE a.attoptions IS NOT NULL AND c.relkind IN ('i', 'I')
+SELECT a.attrelid::bigint, a.attnum, a.attoptions::text, a.attstattarget
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE (a.attoptions IS NOT NULL OR a.attstattarget >= 0) AND a.attnum > 0 AND c.relkind IN ('i', 'I')
 """
 _CONSTRAINTS = """
 SELECT oid::bigint, conname, contype, conrelid::bigint, conindid::bigint, confrelid::bigint, conkey, confkey,
@@ -190,8 +191,12 @@ class _IndexMaker:
         classes = look.ask(_CLASSES, what="operator classes") or []
         self._classes = {str(oid): (int(family), int(kind)) for oid, family, kind in classes}
         self._options: dict[int, list[tuple[int, str]]] = {}
-        for oid, number, options in look.ask(_OPTIONS, what="options of operator classes") or []:
-            self._options.setdefault(int(oid), []).append((int(number), str(options)))
+        self._targets: dict[int, list[tuple[int, int]]] = {}
+        for oid, number, options, target in look.ask(_OPTIONS, what="options of operator classes") or []:
+            if options is not None:
+                self._options.setdefault(int(oid), []).append((int(number), str(options)))
+            if target is not None and int(target) >= 0:
+                self._targets.setdefault(int(oid), []).append((int(number), int(target)))
         self._keys: dict[tuple[Any, ...], tuple[Key, ...]] = {}
 
     def make(self, row: Row) -> Index:
@@ -222,6 +227,7 @@ class _IndexMaker:
             float(last) if last else None,
             tuple(sorted(self._options.get(oid, ()))),
             oid in self._owned,
+            tuple(sorted(self._targets.get(oid, ()))),
         )
 
     def _key(self, numbers: list[str], classes: str, collations: str, trees: str | None) -> tuple[Key, ...]:

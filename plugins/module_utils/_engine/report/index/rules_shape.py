@@ -55,7 +55,7 @@ def redundant(database: Database, limits: Limits) -> Iterator[Draft]:
         index, by = cover.gone, cover.by
         size, larger = database.bytes_of(index), database.bytes_of(by)
         scans = sum(leaf.scans for leaf in database.leaves(index))
-        key, threshold = _doubt(database, cover) if scans else (cover_key(cover), {})
+        key, threshold = _doubt(database, cover, scans)
         costly = key != cover_key(cover)
         yield draft(
             database,
@@ -87,13 +87,15 @@ def cover_key(cover: Cover) -> str:
     return "IX02" if cover.exact else "IX03"
 
 
-def _doubt(database: Database, cover: Cover) -> tuple[str, dict[str, Any]]:
-    """The key of what is said of an index that is scanned, and the threshold: whether its scans may cost more by the
-    one that stays."""
+def _doubt(database: Database, cover: Cover, scans: int) -> tuple[str, dict[str, Any]]:
+    """The key of what is said, and the threshold: whether plans lose estimates with it, or its scans may cost more by
+    the one that stays."""
     index, by = cover.gone, cover.by
     threshold = {"value": SIZE_RATIO, "source": SOURCES["size_ratio"]}
-    if cover.exact:
-        return "IX02", {}
+    if not set(index.statistics) <= set(by.statistics):
+        return f"{cover_key(cover)}_statistics", {}
+    if cover.exact or not scans:
+        return cover_key(cover), {} if cover.exact else threshold
     if database.bytes_of(by) > SIZE_RATIO * max(database.bytes_of(index), database.block_bytes):
         return "IX03_larger", threshold
     column = database.columns.get(index.table, {}).get(index.keys[0].column)

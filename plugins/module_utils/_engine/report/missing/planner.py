@@ -29,6 +29,7 @@ from .measuring import (
     reads_only,
     samples,
 )
+from .predicates import Sampled
 
 _PARAMETER = re.compile(r"\$(\d+)")
 #: GENERIC_PLAN, which needs no values at all, came with 16.
@@ -52,7 +53,7 @@ class Planner:
         self.statements: dict[str, Statement] = {}
         self.uses: dict[str, dict[int, Use]] = {}
         self.base: dict[str, float] = {}
-        self.sampled: dict[Create, float] = {}
+        self.sampled: dict[Create, Sampled] = {}
         self._settings, self._may_run = settings, runs
         self._values: dict[str, dict[str, tuple[str, ...]]] = {}
         self._read: dict[str, dict[str, Run]] = {}
@@ -140,13 +141,18 @@ class Planner:
 
     def wishes(self, limits: Limits) -> list[Create]:
         """Candidates of all statements, those first that more time is spent on."""
-        weights: dict[Create, float] = dict(self.sampled)
+        # Seen by a sample, and perhaps by no plan: it is tried last, unless a statement that is known asks for it.
+        shares = {key: statement.load_share for key, statement in self.statements.items()}
+        weights: dict[Create, float] = {
+            wish: sum(shares.get(key, 0.0) for key in seen.queryids) for wish, seen in self.sampled.items()
+        }
         for key, tables in self.uses.items():
             for oid, use in tables.items():
                 if self.database.tables[oid].rows < limits.missing_rows:
                     continue
                 for wish in candidates(self.database, oid, use):
-                    weights[wish] = weights.get(wish, 0.0) + self.statements[key].load_share
+                    if wish not in self.sampled or key not in self.sampled[wish].queryids:
+                        weights[wish] = weights.get(wish, 0.0) + shares[key]
         return sorted(weights, key=lambda wish: (-weights[wish], wish.table, wish.columns))
 
     def _samples(self, statement: Statement, plan: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

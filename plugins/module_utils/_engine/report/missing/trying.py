@@ -23,6 +23,7 @@ from ..query import text
 from ..session import Look
 from .candidates import Run, Statement, Trial, candidates
 from .planner import Planner
+from .predicates import Sampled, sampled
 
 NONE, PLANS, HYPOPG, BUILD, COPY = "none", "plans", "hypopg", "build", "copy"
 MODES = (NONE, PLANS, HYPOPG, BUILD, COPY)
@@ -72,11 +73,14 @@ def missing(
     with planner:
         for statement in statements:
             planner.learn(statement)
+        planner.sampled = sampled(look, database, _place(look, "pg_qualstats"), limits.missing_rows)
         tried = list(_trials(planner, limits, mode, place)) if place or mode == BUILD else []
     proven = list(_proven(database, planner, tried, limits))
-    # What was tried and saved nothing is not told of as if it might.
+    # What was tried and saved nothing is not told of as if it might; what no statement that is known asks for was not.
     unproven = [] if place or mode == BUILD else list(_unproven(database, planner, limits))
-    return [*proven, *unproven, *_orders(database, planner)]
+    told = {one.create for one in (*proven, *unproven)}
+    only_seen = [one for one in _only_sampled(database, planner) if one.create not in told]
+    return [*proven, *unproven, *only_seen, *_orders(database, planner)]
 
 
 def _statements(look: Look) -> list[Statement]:
@@ -196,6 +200,7 @@ def _proven(database: Database, planner: Planner, tried: Iterable[Trial], limits
                 "cost_after": trial.costs[best][1],
                 "write_bytes_per_row": round(per_row, 1) if per_row else None,
                 "write_bytes_per_second": round(per_row * rate, 1) if per_row and rate else None,
+                "sampled": _evidence(planner.sampled.get(trial.create)),
                 "better": [_about(planner, trial, key) for key in better],
                 "worse": [_about(planner, trial, key) for key in worse],
             },
@@ -235,13 +240,15 @@ def _unproven(database: Database, planner: Planner, limits: Limits) -> Iterable[
     for wish in planner.wishes(limits):
         if wish.table in told:
             continue
-        told.add(wish.table)
-        table = database.tables[wish.table]
         keys = [
             key
             for key in planner.of_table(wish.table)
             if wish in candidates(database, wish.table, planner.uses[key][wish.table])
         ]
+        if not keys:
+            continue
+        told.add(wish.table)
+        table = database.tables[wish.table]
         share = sum(planner.statements[key].load_share for key in keys)
         columns = [database.column_name(wish.table, number) for number in wish.columns]
         yield draft(
@@ -252,13 +259,51 @@ def _unproven(database: Database, planner: Planner, limits: Limits) -> Iterable[
             grade=HEURISTIC,
             key="IX08_unproven",
             values={"columns": columns, "statements": len(keys), "load_share": share},
-            value={"statements": keys},
+            value={"statements": keys, "sampled": _evidence(planner.sampled.get(wish))},
             impact={"load_share": round(share, 6), "writes_per_second": write_rate(database, table)},
             missing=(lack("proof-of-plan", what=", ".join(keys)),),
             more={"columns": columns},
             deed=CREATE,
             create=wish,
         )
+
+
+def _only_sampled(database: Database, planner: Planner) -> Iterable[Draft]:
+    """What pg_qualstats saw, and no statement that could be planned asks for: a sample, and no proof."""
+    best: dict[int, tuple[Create, Sampled]] = {}
+    for wish, seen in planner.sampled.items():
+        if set(seen.queryids) & set(planner.statements):
+            continue
+        known = best.get(wish.table)
+        if known is None or (seen.filtered, -len(wish.columns)) > (known[1].filtered, -len(known[0].columns)):
+            best[wish.table] = (wish, seen)
+    for wish, seen in best.values():
+        table = database.tables[wish.table]
+        columns = [database.column_name(wish.table, number) for number in wish.columns]
+        yield draft(
+            database,
+            "IX08",
+            table,
+            severity=LOW,
+            grade=HEURISTIC,
+            key="IX08_sampled",
+            values={
+                "columns": columns,
+                "filtered": seen.filtered,
+                "occurrences": seen.occurrences,
+                "sample_share": seen.sample_share,
+            },
+            value={"sampled": _evidence(seen)},
+            impact={"writes_per_second": write_rate(database, table)},
+            missing=(lack("proof-of-plan", what=", ".join(seen.queryids)),),
+            more={"columns": columns},
+            deed=CREATE,
+            create=wish,
+        )
+
+
+def _evidence(seen: Sampled | None) -> dict[str, Any] | None:
+    return seen.to_dict() if seen else None
 
 
 def _orders(database: Database, planner: Planner) -> Iterable[Draft]:

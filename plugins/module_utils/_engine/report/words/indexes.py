@@ -7,7 +7,28 @@ from __future__ import annotations
 from .entry import Blind, Entry, Pair
 from .indexes_more import MORE
 
+_STATISTICS = Entry(
+    Pair(
+        "Redundant, but sampled in a way of its own", "重複しているが、統計情報の精度が個別に設定されている"
+    ),
+    Pair(
+        "{index} on {table} does nothing that {cover} does not, but its expression is sampled as ALTER INDEX ... "
+        "SET STATISTICS says, and that of {cover} is not.",
+        "{table} の {index} の役割は {cover} と同じですが、式の統計情報の精度が ALTER INDEX ... SET STATISTICS で"
+        "設定されており、{cover} には設定されていません。",
+    ),
+    Pair(
+        "The planner takes its estimates from these statistics even where the index is never scanned ({scans} scans).",
+        "インデックスが走査されなくても ({scans} 回)、プランナはこの統計情報を行数の見積もりに使います。",
+    ),
+    Pair(
+        "Give {cover} the same statistics target and run ANALYZE; then it is an ordinary duplicate.",
+        "{cover} に同じ統計対象値を設定して ANALYZE を実行してください。その後は通常の重複として扱えます。",
+    ),
+)
 FINDINGS: dict[str, Entry] = {
+    "IX02_statistics": _STATISTICS,
+    "IX03_statistics": _STATISTICS,
     "IX01": Entry(
         Pair("Invalid index", "無効なインデックス"),
         Pair(

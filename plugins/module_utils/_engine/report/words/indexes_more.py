@@ -53,6 +53,26 @@ MORE: dict[str, Entry] = {
             "復元したコピー上で hypopg を使って試し、実行計画が改善する場合に作成してください。",
         ),
     ),
+    "IX08_sampled": Entry(
+        Pair(
+            "Perhaps a missing index, seen in a sample", "インデックス不足の可能性 (サンプリングによる観測)"
+        ),
+        Pair(
+            "pg_qualstats saw {filtered} rows of {table} thrown away by comparisons of {columns}, "
+            "in {occurrences} executions; no index begins with them.",
+            "pg_qualstats の観測では、{table} の {columns} の比較により {occurrences} 回の実行で {filtered} 行が"
+            "破棄されています。対応するインデックスはありません。",
+        ),
+        Pair(
+            "It looks at {sample_share} of all executions, and none of the statements could be planned again: "
+            "inside functions they are known to no other statistics.",
+            "観測対象は実行の {sample_share} です。該当する文は関数内などにあり、実行計画の検証はできていません。",
+        ),
+        Pair(
+            "Find the statement by its query id, and try the index on a restored copy before it is built.",
+            "クエリー ID から文を特定し、復元したコピー上で効果を確認してから作成してください。",
+        ),
+    ),
     "IX09_nulls": Entry(
         Pair("Mostly nulls: a partial index would do", "大半が NULL (部分インデックスの候補)"),
         Pair(

@@ -20,6 +20,10 @@ THINGS: tuple[Pair, ...] = (
     Pair("disks and the certificate", "ディスクと証明書"),
     Pair("disk of {what}", "{what} のディスク"),
     Pair("the keeper's repository", "バックアップのリポジトリ"),
+    Pair("restored copy", "復元したコピー"),
+    Pair("settings of the planner", "プランナーの設定"),
+    Pair("predicates of pg_qualstats", "pg_qualstats の述語"),
+    Pair("the sample rate of pg_qualstats", "pg_qualstats のサンプリング率"),
     Pair("the list of databases", "データベースの一覧"),
     Pair("the database's collation", "データベースの照合順序"),
     Pair("the time of the statistics' reset", "統計情報がリセットされた日時"),
@@ -81,6 +85,7 @@ THINGS: tuple[Pair, ...] = (
 )
 #: Why they were not seen.
 REASONS: tuple[Pair, ...] = (
+    Pair("check mode restores nothing", "チェックモードでは復元を行いません"),
     Pair("it allows no connections", "接続が許可されていません (datallowconn)"),
     Pair("CONNECT on it is missing", "CONNECT 権限がありません"),
     Pair("no database has the extension", "拡張がどのデータベースにもありません"),
