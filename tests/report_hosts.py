@@ -11,6 +11,7 @@ import random
 import string
 from typing import Any
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.baseline import told_of
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.finding import (
     GRADES,
     INSUFFICIENT,
@@ -96,6 +97,14 @@ def finding(number: int, system_id: str, **chosen: Any) -> Finding:
             else (),
             "first_seen": SINCE if number % 4 else MADE_AT,
             "state": "known" if number % 4 else "new",
+            # Twenty runs; every fifth finding comes and goes.
+            "runs": told_of(
+                [
+                    None if number % 5 == 1 and run % 4 == 2 else 8192.0 * (number % 977 + run)
+                    for run in range(20)
+                ],
+                {"size_bytes": 1},
+            ),
             **chosen,
         }
     )
@@ -148,6 +157,10 @@ def query_facts(seed: int, statements: int) -> dict[str, Any]:
                 "calls": calls,
                 "mean_ms": mean,
                 "total_ms": calls * mean,
+                "history": [
+                    None if run == number % 9 else [calls / 3600 * (1 + run % 3), mean * (1 + run % 4 / 4)]
+                    for run in range(12)
+                ],
             }
         )
     told.sort(key=lambda one: -float(one["total_ms"]))
@@ -166,7 +179,10 @@ def query_facts(seed: int, statements: int) -> dict[str, Any]:
             "jit_ms": 0.0,
             "sessions": dice.uniform(0.2, 3),
         },
-        "history": [{"at": SINCE, "sessions": dice.uniform(0.2, 3)} for dummy in range(8)],
+        "history": [
+            {"at": SINCE, "sessions": dice.uniform(0.2, 3), "calls": 10**6 * (1 + run % 3), "seconds": 3600}
+            for run in range(8)
+        ],
     }
 
 

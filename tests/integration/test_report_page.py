@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import Host
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.labels import catalogue
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.merge import merge
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.page import page
 from tests.headless import Browser, browser
-from tests.report_hosts import MADE_AT, fleet
+from tests.report_hosts import EVIL, MADE_AT, finding, fleet, node, query_facts, result
 
 #: What stands before the steps of a finding in the plan.
 MARK = re.compile(r"-- [a-z]{2}\d\d[a-z]?-[0-9a-f]{12}: ")
@@ -326,6 +327,124 @@ def test_a_screen_reader_finds_its_way(view: Browser) -> None:
             view.run(f"[...document.querySelectorAll('{selector}')].filter((one) => {wrong}).length") == 0
         ), selector
     assert view.run("document.querySelector('[role=status]').textContent")
+
+
+def test_tab_goes_through_the_page_in_its_order_and_once_to_all_points(view: Browser) -> None:
+    """As many stops as the page has controls, in the order of the page, and the points of the chart are one of them."""
+    view.run("window.stops = []; addEventListener('focusin', (event) => stops.push(event.target))")
+    stop = "a[href], button:not(:disabled), input, select, summary, pre, [tabindex='0']"
+    wanted = view.run(
+        f"[...document.querySelectorAll(`{stop}`)].filter((one) => one.getClientRects().length).length"
+    )
+    for _press in range(wanted):
+        view.key("Tab")
+    assert view.run("stops.length") == wanted
+    assert view.run("new Set(stops).size") == wanted
+    follows = "stops[place - 1].compareDocumentPosition(one) & Node.DOCUMENT_POSITION_FOLLOWING"
+    assert view.run(f"stops.every((one, place) => place === 0 || {follows})")
+    assert view.run("stops.filter((one) => one.classList.contains('point')).length") == 1
+    view.run("document.querySelector('.point[tabindex=\"0\"]').focus()")
+    heaviest = view.run("document.activeElement.getAttribute('aria-label')")
+    view.key("ArrowRight")
+    second = view.run("document.activeElement.getAttribute('aria-label')")
+    assert second != heaviest
+    assert view.run("[...document.querySelectorAll('.point[tabindex=\"0\"]')].length") == 1
+    view.key("Enter")
+    assert view.run("document.querySelector('#picked pre').textContent")[:20] == second[:20]
+    view.key("ArrowLeft")
+    assert view.run("document.activeElement.getAttribute('aria-label')") == heaviest
+
+
+def test_what_comes_and_goes_says_how_often_it_was_there_and_draws_it(
+    view: Browser, small: tuple[Path, dict[str, Any]]
+) -> None:
+    flapping = next(one for one in findings(small[1]) if one["runs"]["seen"] < one["runs"]["of"])
+    for language, words in (("en", "in 15 of the last 20 runs"), ("ja", "直近 20 回中 15 回")):
+        view.run(f"document.querySelector('[data-choice={language}]').click()")
+        view.run("document.getElementById('clear').click()")
+        choose(view, "search", flapping["id"])
+        assert words in view.run("document.querySelector('#list tbody').innerText")
+        view.run("document.querySelector('#list .title').click()")
+        curve = f"document.querySelector('#detail-{flapping['id']} svg.line')"
+        told = view.run(f"{curve}.getAttribute('aria-label')")
+        absent = catalogue(language)["absent"]
+        assert [part.strip() == absent for part in told.partition(": ")[2].split(",")] == [
+            value is None for value in flapping["runs"]["values"]
+        ]
+        assert view.run(f"{curve}.querySelectorAll('polyline, circle').length") == 6
+    view.run("document.querySelector('[data-choice=en]').click()")
+    view.run("document.querySelector('#load details summary').click()")
+    view.until("document.querySelectorAll('#load details tbody tr').length > 20")
+    rows = view.run("document.querySelectorAll('#load details tbody tr').length")
+    assert f"({rows})" in view.run("document.querySelector('#load details summary').textContent")
+    assert view.run("document.querySelectorAll('#load details svg.line').length") == 2 * rows
+    assert view.run("document.querySelectorAll('#nodes svg.line').length") == 2 * 6
+
+
+def test_paper_has_every_row_that_the_filters_leave(opened: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page(merge(fleet(4, 2400), made_at=MADE_AT, today=date(2026, 11, 21))), encoding="utf-8")
+    opened.open(path)
+    count = "document.querySelectorAll('#list tbody tr').length"
+    for moment, rows in (("beforeprint", 2400), ("afterprint", 100)):
+        opened.run(f"dispatchEvent(new Event('{moment}'))")
+        assert opened.run(count) == rows
+    # The browser says so itself, on its way to paper.
+    choose(opened, "severity", "critical")
+    opened.run("document.querySelector('#list tbody').replaceChildren()")
+    opened.run(f"addEventListener('beforeprint', () => {{ window.onpaper = {count} }})")
+    pdf = base64.b64decode(opened.ask("Page.printToPDF", printBackground=True)["data"])
+    assert opened.run("window.onpaper") > 200
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 5
+
+
+def test_names_and_statements_of_64_kilobytes_that_are_attacks_are_texts(
+    opened: Browser, tmp_path: Path
+) -> None:
+    long = (EVIL * (65536 // len(EVIL) + 1))[:65536]
+    of = node("7100000000000000001", long)
+    thing = {"kind": "index", "schema": long, "name": long, "table": long}
+    told = [
+        finding(
+            1, of["system_id"], thing=thing, database=long, action=(long,), undo=(long,), grade="measured"
+        )
+    ]
+    statement = {
+        **query_facts(1, 1)["statements"][0],
+        "text": long,
+        "database": long,
+        "user": long,
+        "calls": 2,
+    }
+    facts = {**query_facts(1, 1), "statements": [statement]}
+    gap = {"what": long, "why": long, "remedy": long}
+    answers = {
+        "index": result(of, told, not_seen=[gap]),
+        "query": result(of, [], facts=facts),
+        "health": {"msg": long},
+    }
+    made = merge(
+        [Host(long, answers)], made_at=MADE_AT, today=date(2026, 11, 21), title=long, fail_on=["low"]
+    )
+    path = tmp_path / "report.html"
+    path.write_text(page(made), encoding="utf-8")
+    opened.requests.clear()
+    opened.errors.clear()
+    opened.size(1280, 900)
+    opened.open(path)
+    for language in ("ja", "en"):
+        opened.run(f"document.querySelector('[data-choice={language}]').click()")
+        opened.run("document.querySelector('#list .title[aria-expanded=false]')?.click()")
+        opened.run("document.querySelector('#plan summary').click()")
+        opened.run("document.querySelector('#load details summary').click()")
+        opened.run("document.querySelector('.bars .name').click()")
+        opened.until("document.querySelectorAll('#plan pre').length === 2")
+        assert opened.run("document.querySelector('.sqls pre').textContent.length") == 65536
+        assert opened.run("document.querySelectorAll('img, main script, iframe').length") == 0
+        assert opened.run("document.documentElement.scrollWidth") <= 1280
+    assert opened.run("document.querySelector('#picked pre').textContent.length") == 65536
+    assert opened.run("typeof window.hacked") == "undefined"
+    assert (opened.errors, set(opened.requests)) == ([], {path.as_uri()})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

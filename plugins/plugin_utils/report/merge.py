@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from ...module_utils._engine.report.baseline import HISTORY, damped, figure, told_of
 from ...module_utils._engine.report.finding import INFO, SEVERITIES, Finding
 from ...module_utils._engine.report.health.fleet import across as health_across
 from ...module_utils._engine.report.index.fleet import across as index_across
@@ -38,13 +39,15 @@ def merge(
     Raises Refused ``report-rule-unknown``.
     """
     agreed = {str(entry["id"]): entry for entry in accepted if entry.get("id")}
-    seen_before = _first_seen(previous)
+    remembered = _remembered(previous)
+    told_here: dict[str, Any] = {}
     clusters = []
     groups = grouped(hosts)
     apart = across_clusters(groups)
     for group in groups:
         found = [*_joined(group), *(finding for name, finding in apart if name == group.name)]
-        findings = [_standing(finding, agreed, seen_before, made_at, today) for finding in found]
+        told_here |= _looked_up([one for one in found if not one.get("first_seen")], remembered, made_at)
+        findings = [_standing(finding, agreed, today) for finding in found]
         clusters.append(
             {
                 "name": group.name,
@@ -62,6 +65,7 @@ def merge(
         "title": title,
         "not_seen": [gap for cluster in clusters for gap in cluster.pop("not_seen")],
         "clusters": clusters,
+        "remembered": {**_gone(remembered, told_here), **told_here},
     }
     document["summary"] = _summary(clusters)
     document["gate"] = judge(fail_on, document)
@@ -157,16 +161,10 @@ def _first_line(text: str | None) -> str:
 def _standing(
     finding: dict[str, Any],
     agreed: Mapping[str, Mapping[str, Any]],
-    seen_before: Mapping[str, str],
-    made_at: str,
     today: date,
 ) -> dict[str, Any]:
-    """With texts, area, and where it stands: first seen, accepted until a day, or accepted too long ago."""
+    """With texts, area, and where it stands: accepted until a day, or accepted too long ago."""
     name = finding["id"]
-    if not finding.get("first_seen"):
-        finding["first_seen"] = seen_before.get(name, made_at)
-        if finding["state"] == "new" and name in seen_before:
-            finding["state"] = "known"
     entry = agreed.get(name) or finding.get("accepted")
     over = bool(entry) and _over(str((entry or {}).get("until") or ""), today)
     if entry and not over:
@@ -190,13 +188,44 @@ def _over(until: str, today: date) -> bool:
     return bool(until) and date.fromisoformat(until[:10]) < today
 
 
-def _first_seen(previous: Mapping[str, Any] | None) -> dict[str, str]:
+def _remembered(previous: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """What the last document knows of findings that only the controller makes, by id: no host keeps them."""
+    if previous and "remembered" in previous:
+        return {str(name): dict(one) for name, one in previous["remembered"].items()}
     return {
-        finding["id"]: str(finding["first_seen"])
+        finding["id"]: {"first_seen": str(finding["first_seen"]), "history": [1.0]}
         for cluster in (previous or {}).get("clusters", [])
         for finding in cluster.get("findings", [])
         if finding.get("first_seen")
     }
+
+
+def _looked_up(
+    findings: Iterable[dict[str, Any]], remembered: Mapping[str, Mapping[str, Any]], made_at: str
+) -> dict[str, Any]:
+    """Sets where they stand, as a host's baseline does for its own; what is to be remembered of them."""
+    kept = {}
+    for finding in findings:
+        before = remembered.get(finding["id"], {})
+        history = list(before.get("history", []))
+        finding["first_seen"] = before.get("first_seen", made_at)
+        if finding["state"] == "new" and damped(history):
+            finding["state"] = "known"
+        value = finding.get("value") or {}
+        history = [*history, figure(value)][-HISTORY:]
+        finding["runs"] = told_of(history, value)
+        kept[finding["id"]] = {"first_seen": finding["first_seen"], "history": history}
+    return kept
+
+
+def _gone(remembered: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that were there in one of the last runs and are not now."""
+    kept = {}
+    for name, one in remembered.items():
+        history = [*one["history"], None][-HISTORY:]
+        if name not in here and any(part is not None for part in history):
+            kept[name] = {**one, "history": history}
+    return kept
 
 
 def _weight(finding: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -2,9 +2,9 @@
 # Copyright: dbkeeper.ops contributors
 """The page: one HTML file that asks nobody for anything.
 
-The document is embedded as JSON that cannot end its element, and drawn by a script that sets texts and never markup.
-A content security policy with the digests of that script and that style sheet holds a reader's browser to it.
-Controller only.
+The document is embedded as compressed JSON, in letters that cannot end its element: a browser takes longer to read
+megabytes of a page than to unpack them. It is drawn by a script that sets texts and never markup. A content security
+policy with the digests of that script and that style sheet holds a reader's browser to it. Controller only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import base64
 import hashlib
 import html
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,6 @@ from .texts import LANGUAGES
 _WEB = Path(__file__).parent / "web"
 #: In the order in which they need each other.
 _SCRIPTS = ("base", "figures", "scope", "charts", "finding", "findings", "sections", "start")
-# Inside an element script, only these could end it or begin a comment; the last two are no line ends in JSON.
-_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def page(document: Mapping[str, Any], *, follow: bool = True) -> str:
@@ -35,7 +34,7 @@ def page(document: Mapping[str, Any], *, follow: bool = True) -> str:
     place = 1 if language == "ja" else 0
     style = (_WEB / "page.css").read_text(encoding="utf-8")
     script = "\n".join((_WEB / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{script}\n}})();\n'
+    script = f'"use strict";\n(async () => {{\n{script}\n}})();\n'
     data = {
         "document": drawn(document),
         "labels": {name: catalogue(name) for name in LANGUAGES},
@@ -49,7 +48,7 @@ def page(document: Mapping[str, Any], *, follow: bool = True) -> str:
         "title": html.escape(str(document["title"]) or LABELS["report"][place]),
         "noscript": html.escape(LABELS["noscript"][place]),
         "style": style,
-        "data": embedded(data),
+        "data": packed(data),
         "script": script,
     }
     text = (_WEB / "page.html").read_text(encoding="utf-8")
@@ -57,13 +56,16 @@ def page(document: Mapping[str, Any], *, follow: bool = True) -> str:
     return "".join(values[part] if number % 2 else part for number, part in enumerate(parts))
 
 
-def embedded(value: Any) -> str:
-    """JSON that may stand in an element ``script``, whatever is in it."""
+def packed(value: Any) -> str:
+    """JSON, deflated, in the letters of base64: nothing in it is markup, whatever it says."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    for letter, escape in _ESCAPES.items():
-        text = text.replace(letter, escape)
-    # A text may hold half a surrogate pair, which no file in UTF-8 can.
-    return text.encode("utf-8", "replace").decode("utf-8")
+    # A text may hold half a surrogate pair, which UTF-8 cannot.
+    return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 6)).decode("ascii")
+
+
+def unpacked(text: str) -> Any:
+    """Back from :func:`packed`."""
+    return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 def _digest(text: str) -> str:

@@ -269,3 +269,31 @@ def test_what_is_short_of_evidence_is_advised_with_care_and_says_why_in_words(wh
         assert not advice.startswith(start)
         assert "db1" in text["missing"] and "first-run" not in text["missing"]
         assert language == "en" or why not in text["missing"]
+
+
+def test_what_only_the_controller_tells_comes_and_goes_without_being_new_again() -> None:
+    """A standby that is missing: no host's baseline knows of that finding, the last document does."""
+    health = {"capacity": {}, "standbys": [], "settings": {}}
+
+    def run(previous: dict[str, Any] | None, *, there: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        told = [{"application_name": "db2", "state": "streaming"}] if there else []
+        primary = Host("db1", {"health": result(node(ONE, "db1"), [], facts={**health, "standbys": told})})
+        made = document(primary, Host("db2", {"health": GONE}, "db1"), previous=previous, fail_on=["new"])
+        jsonschema.validate(json.loads(json.dumps(made)), SCHEMA)
+        found = [one for one in made["clusters"][0]["findings"] if one["class"] == "HC34"]
+        return made, found[0] if found else None
+
+    first, told = run(None, there=False)
+    assert told and (told["state"], told["runs"]["values"]) == ("new", [1.0]) and not first["gate"]["passed"]
+    gone, nothing = run(first, there=True)
+    assert nothing is None and gone["gate"]["passed"]
+    back, again = run(gone, there=False)
+    assert again and (again["state"], again["first_seen"]) == ("known", told["first_seen"])
+    assert (again["runs"]["seen"], again["runs"]["of"], back["gate"]["passed"]) == (2, 3, True)
+    for _run in range(5):
+        back, nothing = run(back, there=True)
+    settled, new = run(back, there=False)
+    assert new and new["state"] == "new" and not settled["gate"]["passed"]
+    for _run in range(30):
+        settled, nothing = run(settled, there=True)
+    assert settled["remembered"] == {}

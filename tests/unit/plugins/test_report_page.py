@@ -28,7 +28,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words.entry import Entry, Pair
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report import page as page_module
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.areas import AREAS
-from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.drawn import drawn
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.drawn import drawn, unpacked
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.fields import FIELDS, SOURCES_JA
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import REPORTS, Host
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.junit import junit
@@ -36,7 +36,8 @@ from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.labels import 
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.markdown import fenced, markdown, plain
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.merge import merge
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.operation import make
-from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.page import embedded, page
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.page import packed, page
+from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.page import unpacked as unpacked_page
 from tests.report_hosts import (
     EVIL,
     LONG,
@@ -109,7 +110,7 @@ def test_a_page_has_no_element_that_data_brought_and_asks_nobody() -> None:
             assert not name.startswith("on"), (tag, name)
             if name in ("src", "href", "action"):
                 assert value in ("data:,", "#findings"), (tag, name, value)
-    data = json.loads(attacked.texts["script data"])
+    data = unpacked_page(attacked.texts["script data"])
     assert data["document"]["title"] == EVIL
     assert data["document"]["clusters"][0]["name"] == EVIL
     assert LONG in data["document"]["strings"]
@@ -130,11 +131,11 @@ def test_the_policy_allows_the_page_its_own_script_and_style_and_nothing_else() 
 
 
 @given(st.text())
-def test_embedded_json_is_the_same_and_cannot_end_its_element(text: str) -> None:
-    made = embedded({text: [text]})
-    assert not re.search("[<>&\u2028\u2029]", made)
+def test_what_is_embedded_is_the_same_and_cannot_end_its_element(text: str) -> None:
+    made = packed({text: [text]})
+    assert re.fullmatch("[A-Za-z0-9+/]+=*", made)
     kept = text.encode("utf-8", "replace").decode("utf-8")
-    assert json.loads(made) == {kept: [kept]}
+    assert unpacked_page(made) == {kept: [kept]}
 
 
 def test_scripts_set_texts_and_never_markup() -> None:
@@ -207,9 +208,32 @@ def test_every_word_that_the_scripts_ask_for_is_there() -> None:
 
 
 def test_texts_that_repeat_are_kept_once() -> None:
-    made = drawn(document(*fleet(4, 200)))
+    told = document(*fleet(4, 200))
+    made = drawn(told)
     assert len(made["strings"]) == len(set(made["strings"]))
-    assert len(made["findings"]) == 200
+    assert len({json.dumps(one) for one in made["values"]}) == len(made["values"])
+    again = unpacked(made)
+    assert len(again) == 200
+    for finding_, of in zip(again, [one for cluster in told["clusters"] for one in cluster["findings"]]):
+        for key in (
+            "id",
+            "class",
+            "severity",
+            "grade",
+            "nodes",
+            "window",
+            "value",
+            "object",
+            "runs",
+            "state",
+        ):
+            assert finding_.get(key) == (of[key] or None), key
+        for language in ("en", "ja"):
+            title, what, why, remedy, _gaps = (made["strings"][number] for number in finding_[language])
+            assert {"title": title, "what": what, "why": why, "remedy": remedy}.items() <= of["texts"][
+                language
+            ].items()
+        assert [made["strings"][number] for number in finding_["action"]] == of["action"]
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from hypothesis import strategies as st
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.clock import format_utc
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.baseline import (
+    DAMPED_RUNS,
+    HISTORY,
     RUNS_KEPT,
     Area,
     Baseline,
     Marks,
     broken_by,
+    figure,
     went_down,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.finding import Finding, Says
@@ -146,6 +150,8 @@ def test_findings_are_new_once_known_then_gone_then_new_again() -> None:
     assert area.recognise([found("high")], [], LATER)[1] is True
     assert area.recognise([], [], LATER) == ([], True)
     assert area.recognise([], [], LATER) == ([], False)
+    for _run in range(DAMPED_RUNS):
+        area.recognise([], [], LATER)
     told, changed = area.recognise([found("high")], [], LATER)
     assert (told[0].state, told[0].first_seen, changed) == ("new", format_utc(NOW), True)
     area.recognise([], [], LATER)
@@ -153,12 +159,45 @@ def test_findings_are_new_once_known_then_gone_then_new_again() -> None:
     assert area.findings == {}
 
 
+def test_what_comes_and_goes_is_told_of_once_and_says_how_often_it_was_there() -> None:
+    area = Area()
+    seen = [True, True, False, True, False, False, True, False, True]
+    told_new, told_changed = [], []
+    for there in seen:
+        told, changed = area.recognise([found()] if there else [], [], LATER)
+        told_new += [one.state == "new" for one in told]
+        told_changed.append(changed)
+    assert told_new == [True] + [False] * 4
+    # It came, and it went for the first time; since then nobody is woken up for it.
+    assert told_changed == [True, False, True] + [False] * 6
+    (last,) = told
+    assert last.runs == {"seen": 5, "of": 9, "key": None, "values": [1.0 if one else None for one in seen]}
+    assert Finding.from_dict(last.to_dict()).runs == last.runs
+    for _run in range(HISTORY * 2):
+        area.recognise([found()], [], LATER)
+    (last,), changed = area.recognise([found()], [], LATER)
+    assert (last.runs["seen"], last.runs["of"], changed) == (HISTORY, HISTORY, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({}, 1.0),
+        ({"name": "x", "ok": True, "size_bytes": 123456}, 123500.0),
+        ({"share": 0.123456, "n": 2}, 0.1235),
+    ],
+)
+def test_the_figure_of_a_curve_is_the_first_number(value: dict[str, Any], expected: float) -> None:
+    assert figure(value) == expected
+
+
 def test_an_accepted_risk_is_accepted_until_its_day_is_over() -> None:
     area = Area()
     risk = {"id": found().id, "owner": "ops", "reason": "known", "until": "2026-11-21"}
     told, changed = area.recognise([found()], [risk], NOW)
     assert (told[0].state, told[0].accepted, changed) == ("accepted", risk, True)
-    assert area.recognise([found()], [risk], LATER) == (told, False)
+    again, changed = area.recognise([found()], [risk], LATER)
+    assert ([replace(one, runs=told[0].runs) for one in again], changed) == (told, False)
     told, changed = area.recognise([found()], [risk], NOW + timedelta(days=1))
     assert (told[0].state, told[0].accepted, changed) == ("known", None, True)
 

@@ -12,7 +12,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,10 @@ FILE = "baseline.json.gz"
 RUNS_KEPT = 96
 #: How long a finding that is gone stays known, so that one that comes back is not called new.
 FORGOTTEN_AFTER_DAYS = 90
+#: Runs of which a finding remembers whether it was there, and with what figure.
+HISTORY = 20
+#: A finding that comes back within so many runs has come and gone: it is the same one, and nothing new.
+DAMPED_RUNS = 5
 _LOCK_SECONDS = 10.0
 
 
@@ -141,7 +145,8 @@ class Area:
     ) -> tuple[list[Finding], bool]:
         """The findings with where they stand, and whether one is new, worse or better, gone, or newly accepted.
 
-        That alone makes a run ``changed``: figures move always. ``accepted``: ``id``, ``owner``, ``reason``, ``until``.
+        That alone makes a run ``changed``: figures move always, and what comes and goes is told of once.
+        ``accepted``: ``id``, ``owner``, ``reason``, ``until``.
         """
         here = format_utc(now)
         risks = {str(item["id"]): dict(item) for item in accepted if not _over(item.get("until"), now)}
@@ -150,20 +155,27 @@ class Area:
         for finding in findings:
             before = self.findings.get(finding.id)
             risk = risks.get(finding.id)
-            gone = bool(before and before["gone"])
+            history = list(before.get("history", [])) if before else []
+            back = before is not None and damped(history) if before and before["gone"] else before is not None
             first = before["first_seen"] if before else here
             about = {"severity": finding.severity, "grade": finding.grade}
-            kept = {"first_seen": first, "about": about, "accepted": risk, "gone": None}
-            changed = changed or before != kept
-            self.findings[finding.id] = kept
-            told[finding.id] = finding.stand(first, known=before is not None and not gone, accepted=risk)
+            kept = {"first_seen": first, "about": about, "accepted": risk}
+            changed = changed or not back or {name: (before or {}).get(name) for name in kept} != kept
+            history = [*history, figure(finding.value)][-HISTORY:]
+            self.findings[finding.id] = {**kept, "gone": None, "history": history}
+            told[finding.id] = finding.stand(
+                first, known=back, accepted=risk, runs=told_of(history, finding.value)
+            )
         for identity, before in list(self.findings.items()):
             if identity in told:
                 continue
+            history = list(before.get("history", []))
+            gone = before["gone"] or here
             if not before["gone"]:
-                changed = True
-                self.findings[identity] = {**before, "gone": here}
-            elif (now - parse_utc(before["gone"])).days >= FORGOTTEN_AFTER_DAYS:
+                changed = changed or None not in history
+            if before["gone"] is None or len(history) < HISTORY or damped(history):
+                self.findings[identity] = {**before, "gone": gone, "history": [*history, None][-HISTORY:]}
+            if (now - parse_utc(gone)).days >= FORGOTTEN_AFTER_DAYS:
                 del self.findings[identity]
         return list(told.values()), changed
 
@@ -175,6 +187,30 @@ class Area:
             "findings": self.findings,
             "runs": self.runs,
         }
+
+
+def figure(value: Mapping[str, Any]) -> float:
+    """What a finding's curve is made of: the first number of its value, of four digits; 1 where it has none."""
+    name = _curve(value)
+    return float(f"{float(value[name]):.4g}") if name else 1.0
+
+
+def _curve(value: Mapping[str, Any]) -> str | None:
+    numbers = (
+        name for name, part in value.items() if isinstance(part, (int, float)) and not isinstance(part, bool)
+    )
+    return next(numbers, None)
+
+
+def damped(history: Sequence[float | None]) -> bool:
+    """Whether something was there in one of the last runs, though it may not be now. Pure."""
+    return any(one is not None for one in history[-DAMPED_RUNS:])
+
+
+def told_of(history: Sequence[float | None], value: Mapping[str, Any]) -> dict[str, Any]:
+    """How often a finding was there, and its figures: ``seen`` ``of`` runs, ``values`` of ``key``. Pure."""
+    seen = sum(one is not None for one in history)
+    return {"seen": seen, "of": len(history), "key": _curve(value), "values": list(history)}
 
 
 def _over(until: Any, now: datetime) -> bool:

@@ -86,6 +86,8 @@ class Finding:
     first_seen: str | None = None
     state: str = "new"
     accepted: Mapping[str, Any] | None = None
+    #: In how many of the last runs it was there, with what figures: ``seen``, ``of``, ``key``, ``values``.
+    runs: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES or self.grade not in GRADES or self.state not in STATES:
@@ -98,10 +100,17 @@ class Finding:
         """Stable over runs, nodes and rebuilt objects."""
         return identify(self.name, self.system_id, self.database, self.thing)
 
-    def stand(self, first_seen: str, *, known: bool, accepted: Mapping[str, Any] | None = None) -> Finding:
+    def stand(
+        self,
+        first_seen: str,
+        *,
+        known: bool,
+        accepted: Mapping[str, Any] | None = None,
+        runs: Mapping[str, Any] | None = None,
+    ) -> Finding:
         """The same, with where it stands against the baseline."""
         state = "accepted" if accepted else "known" if known else "new"
-        return replace(self, first_seen=first_seen, state=state, accepted=accepted)
+        return replace(self, first_seen=first_seen, state=state, accepted=accepted, runs=runs)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, all keys always there."""
@@ -131,6 +140,7 @@ class Finding:
             "first_seen": self.first_seen,
             "state": self.state,
             "accepted": dict(self.accepted) if self.accepted else None,
+            "runs": dict(self.runs) if self.runs else None,
         }
 
     @classmethod
@@ -157,6 +167,7 @@ class Finding:
             first_seen=data["first_seen"],
             state=data["state"],
             accepted=data["accepted"],
+            runs=data.get("runs"),
         )
 
 

@@ -59,6 +59,8 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()), current_settin
        current_setting('port')::int, coalesce(nullif(current_setting('cluster_name'), ''), ''),
        current_setting('block_size')::int
 """
+#: What the server has written into temporary files: the report's own part is the difference of two looks.
+_TEMPORARY = "SELECT sum(temp_bytes)::bigint FROM pg_stat_database"
 _DATABASES = """
 SELECT datname, oid::bigint, datallowconn, has_database_privilege(datname, 'CONNECT'), datistemplate
 FROM pg_database WHERE datname <> 'template0' ORDER BY datname
@@ -255,6 +257,20 @@ class Look:
     def spent(self) -> bool:
         """Whether the time is used up."""
         return time.monotonic() - self._begun > self.budget_seconds
+
+    def temporary(self) -> int | None:
+        """Bytes that the server has written into temporary files by now; None where it does not say."""
+        found = self.ask(_TEMPORARY, what="temporary files")
+        return int(found[0][0]) if found and found[0][0] is not None else None
+
+    def temporary_since(self, before: int | None) -> int | None:
+        """Bytes since then, asked in a session of its own: a session's figures come with its end.
+
+        What others spilled meanwhile is in it: never less than the report's own.
+        """
+        with self.try_database(self.login_database) as inside:
+            now = inside.temporary() if inside else None
+        return None if before is None or now is None else max(0, now - before)
 
     def cost(self, temp_bytes: int | None = None) -> dict[str, Any]:
         """What the look has cost, as in the module's result."""

@@ -1,6 +1,23 @@
 // The document, words in the reader's language, and elements made of texts: nothing here ever reads markup from data.
-const { document: report, labels, areas } = JSON.parse(document.getElementById("data").textContent);
+async function unpack(text) {
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let place = 0; place < letters.length; place += 1) bytes[place] = letters.charCodeAt(place);
+  const whole = new ReadableStream({ start(to) { to.enqueue(bytes); to.close(); } });
+  return JSON.parse(await new Response(whole.pipeThrough(new DecompressionStream("deflate"))).text());
+}
+const { document: report, labels, areas } = await unpack(document.getElementById("data").textContent);
 const strings = report.strings;
+// A finding comes as numbers: of each column, which of the values it is. Objects that several share are never changed.
+report.findings = report.findings.map((row) => {
+  const finding = { texts: {}, action: [], undo: [] };
+  for (let place = 0; place < row.length; place += 1) {
+    if (row[place] < 0) continue;
+    const name = report.columns[place], value = report.values[row[place]];
+    if (name in labels) finding.texts[name] = value;
+    else finding[name] = value;
+  }
+  return finding;
+});
 const SEVERITIES = ["critical", "high", "medium", "low", "info"];
 const GRADES = ["measured", "validated", "heuristic", "insufficient"];
 

@@ -60,7 +60,8 @@ function statements() {
   for (const one of report.statements) {
     if (!inScope(one)) continue;
     const key = `${one.database} ${one.text}`;
-    const sum = found.get(key) || { text: one.text, database: one.database, users: new Set(), nodes: new Set(), calls: 0, total: 0 };
+    const sum = found.get(key) || { text: one.text, database: one.database, users: new Set(), nodes: new Set(), calls: 0, total: 0, most: 0, history: [] };
+    if (one.total_ms > sum.most) Object.assign(sum, { most: one.total_ms, history: one.history || [] });
     sum.calls += one.calls || 0;
     sum.total += (one.total_ms || 0) / 1000;
     sum.nodes.add(one.node);
@@ -123,12 +124,28 @@ function scatter(found) {
     svg("text", { x: left - 7, y: 11, "text-anchor": "end" }, `↑ ${t("mean")}`));
   points.slice().reverse().forEach((one) => {
     chart.append(svg("circle", { class: "point", cx: x(one.calls).toFixed(1), cy: y(one.mean).toFixed(1),
-      r: (3 + 15 * Math.sqrt(one.share)).toFixed(1), tabindex: "0", role: "button",
+      r: (3 + 15 * Math.sqrt(one.share)).toFixed(1), tabindex: one === points[0] ? "0" : "-1", role: "button",
       "aria-label": `${oneLine(strings[one.text]).slice(0, 60)}: ${count(one.calls)}, ${seconds(one.mean)}`,
-      onclick: () => pick(one), onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); pick(one); } } },
+      onclick: () => pick(one), onkeydown: (event) => pointKey(event, one) },
       svg("title", {}, `${oneLine(strings[one.text])}\n${count(one.calls)} × ${seconds(one.mean)}`)));
   });
   return el("figure", {}, head, chart);
+}
+
+// One stop of the Tab key for all points; arrows go from one to the next, the heaviest first.
+const NEXT = { ArrowRight: -1, ArrowDown: -1, ArrowLeft: 1, ArrowUp: 1 };
+function pointKey(event, one) {
+  if (event.key === "Enter" || event.key === " ") {
+    event.preventDefault();
+    pick(one);
+  } else if (event.key in NEXT) {
+    event.preventDefault();
+    const all = [...event.currentTarget.parentNode.querySelectorAll(".point")];
+    const next = all[(all.indexOf(event.currentTarget) + NEXT[event.key] + all.length) % all.length];
+    event.currentTarget.setAttribute("tabindex", "-1");
+    next.setAttribute("tabindex", "0");
+    next.focus();
+  }
 }
 
 const PARTS = ["cpu", "read", "write", "plan", "jit"];
@@ -151,15 +168,42 @@ function timeSplit() {
     el("ul", { class: "legend" }, PARTS.map((part) => el("li", {}, el("i", { class: `part-${part}` }), t(`split_${part}`)))));
 }
 
+// A line over runs, broken where there was nothing; the figures are its text.
 function sparkline(points, label, shownAs) {
-  const wide = 120, high = 26, values = points.map((point) => point || 0);
-  if (values.length < 2) return el("span", { class: "soft" }, values.length ? shownAs(values[0]) : "–");
-  const most = Math.max(...values) || 1;
-  const at = values.map((value, index) =>
-    `${(2 + (wide - 4) * index / (values.length - 1)).toFixed(1)},${(high - 3 - (high - 6) * value / most).toFixed(1)}`);
-  const told = `${label}: ${values.map(shownAs).join(", ")}`;
-  return svg("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, role: "img", "aria-label": told },
-    svg("title", {}, told),
-    svg("polygon", { class: "spark-area", points: `2,${high - 2} ${at.join(" ")} ${wide - 2},${high - 2}` }),
-    svg("polyline", { class: "spark", points: at.join(" ") }));
+  const wide = 120, high = 26, values = points.map((point) => (typeof point === "number" ? point : null));
+  const there = values.filter((value) => value !== null);
+  if (!there.length) return el("span", { class: "soft" }, "–");
+  if (values.length < 2) return el("span", { class: "soft" }, shownAs(there[0]));
+  const most = Math.max(...there) || 1;
+  const x = (index) => (2 + (wide - 4) * index / (values.length - 1)).toFixed(1);
+  const y = (value) => (high - 3 - (high - 6) * value / most).toFixed(1);
+  const told = `${label}: ${values.map((value) => (value === null ? t("absent") : shownAs(value))).join(", ")}`;
+  const lines = [];
+  let line = [];
+  values.forEach((value, index) => {
+    if (value !== null) line.push([x(index), y(value)]);
+    if (line.length && (value === null || index === values.length - 1)) { lines.push(line); line = []; }
+  });
+  return svg("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, role: "img", "aria-label": told, class: "line" },
+    svg("title", {}, told), lines.map((part) => (part.length === 1
+      ? svg("circle", { class: "spark-dot", cx: part[0][0], cy: part[0][1], r: 2 })
+      : [svg("polygon", { class: "spark-area", points: `${part[0][0]},${high - 2} ${part.map((at) => at.join(",")).join(" ")} ${part[part.length - 1][0]},${high - 2}` }),
+        svg("polyline", { class: "spark", points: part.map((at) => at.join(",")).join(" ") })])));
+}
+
+// Every statement of the charts as a table: what can be read aloud, searched in the browser, and printed.
+function statementTable(found) {
+  const heads = ["statement", "database", "calls", "mean", "total", "load_share", "calls_over_time", "mean_over_time"];
+  const body = el("tbody");
+  const write = () => body.replaceChildren(...found.slice(0, 100).map((one) => el("tr", {},
+    el("th", { scope: "row", class: "mono", lang: "en" }, oneLine(strings[one.text]) || "–"), el("td", {}, one.database),
+    el("td", { class: "number" }, count(one.calls)), el("td", { class: "number" }, seconds(one.mean)),
+    el("td", { class: "number" }, seconds(one.total)), el("td", { class: "number" }, percent(one.share)),
+    el("td", {}, sparkline(one.history.map((run) => run && run[0]), t("calls_over_time"), three)),
+    el("td", {}, sparkline(one.history.map((run) => run && run[1]), t("mean_over_time"), (value) => seconds(value / 1000))))));
+  const fold = el("details", { class: "more", ontoggle: () => fold.open && !body.childElementCount && write() },
+    el("summary", {}, t("all_statements", { count: count(Math.min(100, found.length)) })),
+    el("div", { class: "scroll" }, el("table", {}, el("caption", { class: "hidden" }, t("load")),
+      el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))), body)));
+  return fold;
 }

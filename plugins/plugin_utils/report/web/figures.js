@@ -56,6 +56,7 @@ function shown(key, value) {
     return Object.entries(value).map(([name, part]) => `${called(name)} ${shown(name, part)}`).join(", ");
   }
   const text = String(value);
+  if (key === "kind" && has(`term_${text}`)) return t(`term_${text}`);
   return /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) ? when(text) : text;
 }
 

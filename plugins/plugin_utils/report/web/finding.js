@@ -46,6 +46,16 @@ function acceptance(finding) {
   return finding.expired ? t("was_accepted") : "";
 }
 
+// How often it was there, and its figure in each of those runs.
+const comesAndGoes = (finding) => Boolean(finding.runs) && finding.runs.seen < finding.runs.of;
+const runsText = (finding) => t("runs_of", { seen: count(finding.runs.seen), of: count(finding.runs.of) });
+function runsOf(finding) {
+  const { runs } = finding;
+  if (!runs || runs.of < 2) return null;
+  const line = runs.key ? sparkline(runs.values, called(runs.key), (value) => shown(runs.key, value)) : null;
+  return [el("span", {}, runsText(finding)), line ? el("div", {}, line, " ", el("span", { class: "soft" }, called(runs.key))) : null];
+}
+
 function valuesOf(finding) {
   if (!finding.values) return figuresOf(finding.value);
   return el("ul", {}, Object.entries(finding.values).map(([node, value]) => el("li", {}, `${node}: `,
@@ -81,6 +91,7 @@ function detail(finding) {
       [t("threshold"), thresholdOf(finding)],
       [t("impact"), impactText(finding)],
       [t("first_seen"), when(finding.first_seen)],
+      [t("runs"), runsOf(finding)],
       [t("state"), [t(`term_${finding.state}`), acceptance(finding)].filter(Boolean).join(" · ")],
       ["id", el("a", { href: `#${finding.id}`, class: "mono" }, finding.id)],
     ])),

@@ -35,7 +35,8 @@ function findingRow(number) {
     el("td", {}, place(finding).slice(0, 3).join(", ") || clusterOf(finding).name, place(finding).length > 3 ? ` +${place(finding).length - 3}` : null),
     el("td", { class: "wide" }, t(`term_${finding.grade}`)),
     el("td", { class: "wide" }, impactText(finding) || "–"),
-    el("td", { class: "wide" }, finding.state === "known" ? when(finding.first_seen) : badge(finding.state, t(`term_${finding.state}`))),
+    el("td", { class: "wide" }, finding.state === "known" ? when(finding.first_seen) : badge(finding.state, t(`term_${finding.state}`)),
+      comesAndGoes(finding) ? el("div", { class: "soft" }, runsText(finding)) : null),
   ]);
   return open ? [row, detailRow(finding)] : [row];
 }

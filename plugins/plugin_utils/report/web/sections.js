@@ -68,7 +68,8 @@ function loadSection() {
   const found = statements();
   const split = timeSplit();
   if (!found.length && !split) return section("load", t("load"), t("no_statements"));
-  return section("load", t("load"), null, el("div", { class: "charts" }, shareBars(found), el("div", {}, scatter(found), split)), el("div", { class: "picked", id: "picked", hidden: true }));
+  return section("load", t("load"), null, el("div", { class: "charts" }, shareBars(found), el("div", {}, scatter(found), split)), el("div", { class: "picked", id: "picked", hidden: true }),
+    found.length ? statementTable(found) : null);
 }
 
 function notSeenSection() {
@@ -84,7 +85,7 @@ function notSeenSection() {
 }
 
 function nodesSection() {
-  const heads = ["node", "cluster", "state", "role", "version", "started", "history", "cost"];
+  const heads = ["node", "cluster", "state", "role", "version", "started", "sessions_over_time", "calls_over_time", "cost"];
   const rows = report.clusters.flatMap((cluster, number) => cluster.nodes.map((node) => ({ cluster, number, node })))
     .filter(({ number, node }) => inScope({ cluster: number, node: node.name }));
   return section("nodes", t("nodes"), t("history_caption"), el("div", { class: "scroll" }, el("table", {},
@@ -95,20 +96,33 @@ function nodesSection() {
       el("td", { class: "brief" }, node.role ? (has(`term_${node.role}`) ? t(`term_${node.role}`) : node.role) : "–"), el("td", {}, version(node.server_version_num)),
       el("td", { class: "brief" }, when(node.started_at)),
       el("td", {}, sparkline(node.history.map((run) => run.sessions), t("sessions"), three)),
-      el("td", {}, t("cost_of", { seconds: seconds(node.server_seconds), bytes: bytes(node.temp_bytes) }))))))));
+      el("td", {}, sparkline(node.history.map((run) => run.calls), t("calls_over_time"), three)),
+      el("td", {}, node.state === "unreachable" || node.state === "failed" ? "–" : t("cost_of", { seconds: seconds(node.server_seconds), bytes: bytes(node.temp_bytes) }))))))));
 }
 
 function benchmarksSection() {
   const runs = report.benchmarks.filter(inScope);
   if (!runs.length) return null;
-  const heads = ["node", "made_at", "workload", "way", "clients", "scale", "tps", "latency", "failed", "circumstances"];
+  const heads = ["node", "made_at", "workload", "way", "clients", "scale", "tps", "over_time", "latency", "failed", "circumstances"];
+  // Only runs of the same kind, scale and number of clients on the same database host are one curve.
+  const kind = (run) => JSON.stringify([run.cluster, run.node, run.workload, run.way, run.clients, run.scale]);
+  const curves = new Map();
+  for (const run of runs.slice().sort((a, b) => (a.made_at || "").localeCompare(b.made_at || ""))) {
+    curves.set(kind(run), [...(curves.get(kind(run)) || []), run.error ? null : run.tps]);
+  }
+  const drawn = new Set();
+  const curve = (run) => {
+    if (drawn.has(kind(run)) || curves.get(kind(run)).length < 2) return null;
+    drawn.add(kind(run));
+    return sparkline(curves.get(kind(run)), t("tps"), count);
+  };
   return section("benchmarks", t("benchmarks"), t("benchmarks_caption"), el("div", { class: "scroll" }, el("table", {},
     el("caption", { class: "hidden" }, t("benchmarks")), el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
     el("tbody", {}, runs.slice(0, 200).map((run) => el("tr", {}, el("th", { scope: "row" }, run.node), el("td", { class: "brief" }, when(run.made_at)),
       el("td", { class: "brief" }, called(run.workload)), el("td", { class: "brief" }, called(run.way)), el("td", { class: "number" }, count(run.clients)),
       el("td", { class: "number" }, count(run.scale)),
-      run.error ? el("td", { colspan: 3, class: "soft" }, run.error) : [
-        el("td", { class: "number" }, count(run.tps)), el("td", { class: "number" }, seconds(run.latency_seconds)),
+      run.error ? el("td", { colspan: 4, class: "soft" }, run.error) : [
+        el("td", { class: "number" }, count(run.tps)), el("td", {}, curve(run)), el("td", { class: "number" }, seconds(run.latency_seconds)),
         el("td", { class: "number" }, count(run.failed || 0))],
       el("td", { class: "first" }, run.host ? t("on_host", { cpus: count(run.host.cpus), memory: bytes(run.host.memory_bytes), version: (run.server_version || "–").split(" ")[0] }) : "–",
         el("details", {}, el("summary", {}, t("settings_of")), el("dl", {}, Object.entries(run.settings || {})

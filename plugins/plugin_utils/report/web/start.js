@@ -40,7 +40,8 @@ if (named) document.getElementById("findings").scrollIntoView();
 addEventListener("hashchange", () => {
   if (fromAddress()) { view.cluster = view.node = null; draw(); document.getElementById("findings").scrollIntoView(); }
 });
+// Paper has all rows that the filters leave.
 let before = 0;
-addEventListener("beforeprint", () => { before = view.limit; view.limit = 2000; drawRows(); });
+addEventListener("beforeprint", () => { before = view.limit; view.limit = Infinity; drawRows(); });
 addEventListener("afterprint", () => { view.limit = before; drawRows(); });
 document.documentElement.dataset.drawn = String(Math.round(performance.now()));

@@ -57,6 +57,7 @@ def health_report(
     look = Look(options, budget_seconds=request.budget_seconds)
     with look.database():
         node = look.node()
+        temporary = look.temporary()
         seen = instance(look, node)
         names = look.databases(request.databases)
     baseline = Baseline.load(request.state_directory, node.system_id)
@@ -83,7 +84,7 @@ def health_report(
         "findings": [finding.to_dict() for finding in ranked(findings)],
         "not_seen": [item.to_dict() for item in look.not_seen],
         "facts": _told(facts, area),
-        "cost": look.cost(),
+        "cost": look.cost(look.temporary_since(temporary)),
         "baseline": dict(stored),
     }
 

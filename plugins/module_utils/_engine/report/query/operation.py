@@ -22,6 +22,8 @@ from .summary import Known, Statement
 AREA = "query"
 #: Statements of the window before that are kept to be compared with; those behind them never pass the gate.
 _COMPARED = 2000
+#: Statements whose calls and mean are kept for curves, and of how many windows.
+_CURVES, _CURVE_RUNS = 60, 20
 #: How long a statement is compared with what it was.
 _REMEMBERED = timedelta(days=35)
 #: Whys of a window whose statements may be compared with those of the window before.
@@ -33,6 +35,7 @@ def query_report(options: Mapping[str, Any], request: QueryRequest) -> dict[str,
     look = Look(options, budget_seconds=request.budget_seconds)
     with look.database():
         node = look.node()
+        temporary = look.temporary()
         reading = pull(look, node.taken_at)
         names = [] if reading else look.databases()
     for name in names:
@@ -48,13 +51,14 @@ def query_report(options: Mapping[str, Any], request: QueryRequest) -> dict[str,
         if not any("pg_stat_statements" in item.says.values["what"] for item in look.not_seen):
             look.miss("pg_stat_statements", "absent", "no database has the extension")
         stored = baseline.store(node.name, AREA, area, check=True)
-        return _result(look, node, [], {}, stored, changed=False)
+        return _result(look, node, [], {}, stored, changed=False, temp_bytes=look.temporary_since(temporary))
     facts, found = _judged(look, node, reading, area, request)
     findings, changed = area.recognise(found, request.accepted, moment(node.taken_at))
     stored = baseline.store(node.name, AREA, area, check=request.check)
     if "why" in stored:
         look.miss("the baseline", "baseline-not-stored", str(stored["why"]))
-    return _result(look, node, findings, facts, stored, changed=changed)
+    spilled = look.temporary_since(temporary)
+    return _result(look, node, findings, facts, stored, changed=changed, temp_bytes=spilled)
 
 
 def _result(
@@ -65,6 +69,7 @@ def _result(
     stored: Mapping[str, Any],
     *,
     changed: bool,
+    temp_bytes: int | None,
 ) -> dict[str, Any]:
     return {
         "changed": changed,
@@ -73,7 +78,7 @@ def _result(
         "findings": [finding.to_dict() for finding in ranked(findings)],
         "not_seen": [item.to_dict() for item in look.not_seen],
         "facts": dict(facts),
-        "cost": look.cost(),
+        "cost": look.cost(temp_bytes),
         "baseline": dict(stored),
     }
 
@@ -119,6 +124,9 @@ def _judged(
     seen = _with(seen, replanned=planned)
     facts = _facts(seen, reading, window, since_reset, request, shapes)
     _keep(area, marks, reading, window, seen, now, request, facts)
+    curves = area.data.get("curves", {})
+    for one in facts["statements"]:
+        one["history"] = curves.get(curve_of(one), [])
     return {**facts, "history": area.runs}, rules.findings(seen, request.limits, request.gate)
 
 
@@ -322,6 +330,35 @@ def _keep(
         dealloc=reading.info["dealloc"],
     )
     area.add_run(now, {**facts["time"], "seconds": window.seconds if window else None})
+    if window and window.why == "stored":
+        area.data["curves"] = curves(area.data.get("curves", {}), facts["statements"], window.seconds)
+
+
+def curve_of(one: Mapping[str, Any]) -> str:
+    """The name of a statement's curve: its database, its user, and what it is."""
+    return f"{one['database']}\n{one['user']}\n{one['id']}"
+
+
+def curves(
+    kept: Mapping[str, list[Any]], listed: Iterable[Mapping[str, Any]], seconds: float
+) -> dict[str, list[Any]]:
+    """Calls per second and mean of the heaviest statements in each window, oldest first; null where one was not among
+    them. Those that were in none of the windows that are kept are forgotten. Pure."""
+    here = {
+        curve_of(one): [
+            float(f"{one['calls'] / seconds:.4g}"),
+            one["mean_ms"] and float(f"{one['mean_ms']:.4g}"),
+        ]
+        for one in [one for one in listed if one["toplevel"]][:_CURVES]
+    }
+    longest = max(map(len, kept.values()), default=0)
+    found = {}
+    for name in [*here, *(name for name in kept if name not in here)]:
+        before = kept.get(name, [None] * longest)
+        points = [*before, here.get(name)][-_CURVE_RUNS:]
+        if any(points):
+            found[name] = points
+    return found
 
 
 def references(

@@ -42,6 +42,10 @@ TERMS: dict[str, Pair] = {
     "constraint": Pair("constraint", "制約"),
     "primary": Pair("primary", "プライマリー"),
     "standby": Pair("standby", "スタンバイ"),
+    # What got worse, as a regression says it.
+    "plan": Pair("reads more for as many rows", "同じ行数に対する読み込みの増加"),
+    "data-growth": Pair("more rows", "行数の増加"),
+    "contention": Pair("waits", "待ち"),
 }
 
 #: Why a window begins where it does, as a reason why it is short.
