@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.integration.harness.sandbox import Sandbox
 
 from . import cold_proof, disaster, fleet, logical, many_segments
+from . import reports as large_server
 from .record import machine, say, table, write
 
 
@@ -31,7 +32,7 @@ def main() -> int:
         "--cold-segments", type=int, default=64, help="of 16 MB, for the proof without an index"
     )
     parser.add_argument("--logical-megabytes", type=int, default=1000, help="what is dumped and loaded")
-    parser.add_argument("--only", choices=("disaster", "segments", "cold", "logical", "fleet"))
+    parser.add_argument("--only", choices=("disaster", "segments", "cold", "logical", "fleet", "reports"))
     options = parser.parse_args()
     reports = Path(os.environ.get("DBKEEPER_REPORT_DIR", "build/reports"))
     reports.mkdir(parents=True, exist_ok=True)
@@ -70,6 +71,12 @@ def main() -> int:
             sandbox.close()
     if options.only in (None, "fleet"):
         rows += fleet.measure(nodes=50, findings=5000, repeat=options.repeat)
+    if options.only in (None, "reports"):
+        sandbox = Sandbox()
+        try:
+            rows += large_server.measure(sandbox, repeat=options.repeat)
+        finally:
+            sandbox.close()
     write(reports / "bench.json", rows)
     print("\n" + table(rows))
     return 0
