@@ -381,6 +381,41 @@ def test_what_comes_and_goes_says_how_often_it_was_there_and_draws_it(
     assert view.run("document.querySelectorAll('#nodes svg.line').length") == 2 * 6
 
 
+def test_workload_tests_have_a_curve_over_those_that_can_be_compared(opened: Browser, tmp_path: Path) -> None:
+    kinds = [("read_only", "direct", 100), ("read_only", "direct", 10), ("read_write", "direct", 100)]
+    runs = [
+        {
+            **{
+                "made_at": f"2026-11-{20 - day:02d}T03:00:00Z",
+                "workload": workload,
+                "way": way,
+                "scale": scale,
+            },
+            **{"clients": 8, "tps": 1000.0 + day, "latency_seconds": 0.008, "failed": 0},
+            **({"error": "it did not run", "tps": None} if day == 2 else {}),
+        }
+        for day in range(4)
+        for workload, way, scale in (kinds if day < 3 else kinds[:2])
+    ]
+    of = node("7100000000000000001", "db1")
+    made = merge(
+        [Host("db1", {"benchmark": result(of, [], facts={"runs": runs})})],
+        made_at=MADE_AT,
+        today=date(2026, 11, 21),
+    )
+    path = tmp_path / "report.html"
+    path.write_text(page(made), encoding="utf-8")
+    opened.open(path)
+    curves = opened.run(
+        "[...document.querySelectorAll('#benchmarks tbody tr')].map("
+        "(row) => row.querySelector('svg.line')?.getAttribute('aria-label') ?? null)"
+    )
+    told = [one.partition(": ")[2].split(", ") for one in curves if one]
+    # Oldest first; a run that failed is a gap.
+    assert len(curves) == len(runs) and None not in curves[:3] and set(curves[3:]) == {None}
+    assert told == [["1,003", "not there", "1,001", "1,000"]] * 2 + [["not there", "1,001", "1,000"]]
+
+
 def test_paper_has_every_row_that_the_filters_leave(opened: Browser, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(page(merge(fleet(4, 2400), made_at=MADE_AT, today=date(2026, 11, 21))), encoding="utf-8")

@@ -17,6 +17,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.
     since_reset,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.query.operation import (
+    curves,
     references,
     window_of,
 )
@@ -261,3 +262,24 @@ def test_one_that_got_worse_stays_compared_with_how_it_was_until_that_is_long_ag
     assert after(first, bad, 36, name)[name]["figures"]["exec_ms"] == 900
     assert after(first, [], 36) == {}
     assert after({}, made({"10:1:t:1": entry(29)}, {}), 0) == {}
+
+
+def test_curves_hold_a_point_for_each_window_and_forget_what_is_long_gone() -> None:
+    def listed(name: str, calls: int, mean: float, *, toplevel: bool = True) -> dict[str, Any]:
+        return {
+            "database": "d",
+            "user": "u",
+            "id": name,
+            "calls": calls,
+            "mean_ms": mean,
+            "toplevel": toplevel,
+        }
+
+    kept = curves({}, [listed("a", 600, 1.23456), listed("inner", 1, 1.0, toplevel=False)], 60.0)
+    assert kept == {"d\nu\na": [[10.0, 1.235]]}
+    kept = curves(kept, [listed("b", 60, 2.0)], 60.0)
+    assert kept == {"d\nu\nb": [None, [1.0, 2.0]], "d\nu\na": [[10.0, 1.235], None]}
+    for _run in range(19):
+        kept = curves(kept, [listed("b", 60, 2.0)], 60.0)
+    assert list(kept) == ["d\nu\nb"]
+    assert kept["d\nu\nb"] == [[1.0, 2.0]] * 20
