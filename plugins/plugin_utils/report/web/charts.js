@@ -33,12 +33,19 @@ function heatTable() {
       shownAreas.map((area) => el("th", { scope: "col" }, t(`area_${area}`))))), body));
 }
 
+// Why a node, or a part of it, was not seen, in the reader's language.
+function reasonOf(number, node) {
+  if (node.state === "seen") return "";
+  const gap = report.not_seen.find((one) => one.node === node.name && one.cluster === report.clusters[number].name);
+  return gap ? gap.texts[language].why : node.error || "";
+}
+
 function heatRow(number, node, shownAreas, cells) {
   const lost = node.state === "unreachable" || node.state === "failed";
   const state = node.state === "seen" ? t(`term_${node.role}`) : t(`node_state_${node.state}`);
   return el("tr", {},
     el("th", { scope: "row" }, el("button", { class: "row", type: "button", onclick: () => go(number, node.name) }, node.name)),
-    el("td", { class: "is" }, el("span", { class: lost ? "bg-critical" : node.state === "partly" ? "bg-medium" : "", title: node.error || "" }, state)),
+    el("td", { class: "is" }, el("span", { class: lost ? "bg-critical" : node.state === "partly" ? "bg-medium" : "", title: reasonOf(number, node) }, state)),
     shownAreas.map((area) => {
       const cell = cells.get(JSON.stringify([number, node.name, area]));
       if (lost) return el("td", {}, el("span", { class: "gap" }, el("span", { class: "hidden" }, t(`node_state_${node.state}`))));
