@@ -24,6 +24,45 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _WAIT_SECONDS = 30.0
 
 
+#: Texts whose contrast with what is behind them is below WCAG AA (4.5, or 3 for large ones).
+DIM = """(() => {
+  const channels = (text) => {
+    const found = text.match(/[\\d.]+/g).map(Number);
+    const scale = text.startsWith('color(') ? 255 : 1;
+    return [found[0] * scale, found[1] * scale, found[2] * scale, found.length > 3 ? found[3] : 1];
+  };
+  const light = (color) => {
+    const [r, g, b] = color.slice(0, 3).map((part) => {
+      const share = part / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = channels(getComputedStyle(at).backgroundColor);
+      if (color[3] > 0.9) return color;
+    }
+    return [255, 255, 255, 1];
+  };
+  const dim = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    const box = element.getBoundingClientRect();
+    if (!own || !box.width || box.width < 2 || element.closest('.hidden, script, noscript, .skip, option')) continue;
+    const style = getComputedStyle(element);
+    const svg = element instanceof SVGElement;
+    const front = light(channels(svg ? style.fill : style.color)), back = light(behind(element));
+    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    if (ratio < (large ? 3 : 4.5)) {
+      dim.push([element.tagName, element.getAttribute('class'), element.textContent.slice(0, 30), ratio.toFixed(2)]);
+    }
+  }
+  return dim;
+})()"""
+
+
 class Browser:
     """One page of one browser."""
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import Host
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.labels import catalogue
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.merge import merge
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.page import page
-from tests.headless import Browser, browser
-from tests.report_hosts import EVIL, MADE_AT, finding, fleet, node, query_facts, result
+from tests.headless import DIM, Browser, browser
+from tests.report_hosts import MADE_AT, fleet
 
 #: What stands before the steps of a finding in the plan.
 MARK = re.compile(r"-- [a-z]{2}\d\d[a-z]?-[0-9a-f]{12}: ")
@@ -29,43 +28,6 @@ SEVERITIES = ["critical", "high", "medium", "low", "info"]
 ROWS = """[...document.querySelectorAll('#list tbody tr[data-id]')].map((row) =>
   [row.querySelector('.badge').className.slice('badge bg-'.length), row.querySelector('.title').textContent,
    row.dataset.id])"""
-#: Texts whose contrast with what is behind them is below WCAG AA (4.5, or 3 for large ones).
-DIM = """(() => {
-  const channels = (text) => {
-    const found = text.match(/[\\d.]+/g).map(Number);
-    const scale = text.startsWith('color(') ? 255 : 1;
-    return [found[0] * scale, found[1] * scale, found[2] * scale, found.length > 3 ? found[3] : 1];
-  };
-  const light = (color) => {
-    const [r, g, b] = color.slice(0, 3).map((part) => {
-      const share = part / 255;
-      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const color = channels(getComputedStyle(at).backgroundColor);
-      if (color[3] > 0.9) return color;
-    }
-    return [255, 255, 255, 1];
-  };
-  const dim = [];
-  for (const element of document.querySelectorAll('body *')) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    const box = element.getBoundingClientRect();
-    if (!own || !box.width || box.width < 2 || element.closest('.hidden, script, noscript, .skip, option')) continue;
-    const style = getComputedStyle(element);
-    const svg = element instanceof SVGElement;
-    const front = light(channels(svg ? style.fill : style.color)), back = light(behind(element));
-    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
-    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    if (ratio < (large ? 3 : 4.5)) {
-      dim.push([element.tagName, element.getAttribute('class'), element.textContent.slice(0, 30), ratio.toFixed(2)]);
-    }
-  }
-  return dim;
-})()"""
 
 
 @pytest.fixture(scope="module")
@@ -379,107 +341,6 @@ def test_what_comes_and_goes_says_how_often_it_was_there_and_draws_it(
     assert f"({rows})" in view.run("document.querySelector('#load details summary').textContent")
     assert view.run("document.querySelectorAll('#load details svg.line').length") == 2 * rows
     assert view.run("document.querySelectorAll('#nodes svg.line').length") == 2 * 6
-
-
-def test_workload_tests_have_a_curve_over_those_that_can_be_compared(opened: Browser, tmp_path: Path) -> None:
-    kinds = [("read_only", "direct", 100), ("read_only", "direct", 10), ("read_write", "direct", 100)]
-    runs = [
-        {
-            **{
-                "made_at": f"2026-11-{20 - day:02d}T03:00:00Z",
-                "workload": workload,
-                "way": way,
-                "scale": scale,
-            },
-            **{"clients": 8, "tps": 1000.0 + day, "latency_seconds": 0.008, "failed": 0},
-            **({"error": "it did not run", "tps": None} if day == 2 else {}),
-        }
-        for day in range(4)
-        for workload, way, scale in (kinds if day < 3 else kinds[:2])
-    ]
-    of = node("7100000000000000001", "db1")
-    made = merge(
-        [Host("db1", {"benchmark": result(of, [], facts={"runs": runs})})],
-        made_at=MADE_AT,
-        today=date(2026, 11, 21),
-    )
-    path = tmp_path / "report.html"
-    path.write_text(page(made), encoding="utf-8")
-    opened.open(path)
-    curves = opened.run(
-        "[...document.querySelectorAll('#benchmarks tbody tr')].map("
-        "(row) => row.querySelector('svg.line')?.getAttribute('aria-label') ?? null)"
-    )
-    told = [one.partition(": ")[2].split(", ") for one in curves if one]
-    # Oldest first; a run that failed is a gap.
-    assert len(curves) == len(runs) and None not in curves[:3] and set(curves[3:]) == {None}
-    assert told == [["1,003", "not there", "1,001", "1,000"]] * 2 + [["not there", "1,001", "1,000"]]
-
-
-def test_paper_has_every_row_that_the_filters_leave(opened: Browser, tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(page(merge(fleet(4, 2400), made_at=MADE_AT, today=date(2026, 11, 21))), encoding="utf-8")
-    opened.open(path)
-    count = "document.querySelectorAll('#list tbody tr').length"
-    for moment, rows in (("beforeprint", 2400), ("afterprint", 100)):
-        opened.run(f"dispatchEvent(new Event('{moment}'))")
-        assert opened.run(count) == rows
-    # The browser says so itself, on its way to paper.
-    choose(opened, "severity", "critical")
-    opened.run("document.querySelector('#list tbody').replaceChildren()")
-    opened.run(f"addEventListener('beforeprint', () => {{ window.onpaper = {count} }})")
-    pdf = base64.b64decode(opened.ask("Page.printToPDF", printBackground=True)["data"])
-    assert opened.run("window.onpaper") > 200
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 5
-
-
-def test_names_and_statements_of_64_kilobytes_that_are_attacks_are_texts(
-    opened: Browser, tmp_path: Path
-) -> None:
-    long = (EVIL * (65536 // len(EVIL) + 1))[:65536]
-    of = node("7100000000000000001", long)
-    thing = {"kind": "index", "schema": long, "name": long, "table": long}
-    told = [
-        finding(
-            1, of["system_id"], thing=thing, database=long, action=(long,), undo=(long,), grade="measured"
-        )
-    ]
-    statement = {
-        **query_facts(1, 1)["statements"][0],
-        "text": long,
-        "database": long,
-        "user": long,
-        "calls": 2,
-    }
-    facts = {**query_facts(1, 1), "statements": [statement]}
-    gap = {"what": long, "why": long, "remedy": long}
-    answers = {
-        "index": result(of, told, not_seen=[gap]),
-        "query": result(of, [], facts=facts),
-        "health": {"msg": long},
-    }
-    made = merge(
-        [Host(long, answers)], made_at=MADE_AT, today=date(2026, 11, 21), title=long, fail_on=["low"]
-    )
-    path = tmp_path / "report.html"
-    path.write_text(page(made), encoding="utf-8")
-    opened.requests.clear()
-    opened.errors.clear()
-    opened.size(1280, 900)
-    opened.open(path)
-    for language in ("ja", "en"):
-        opened.run(f"document.querySelector('[data-choice={language}]').click()")
-        opened.run("document.querySelector('#list .title[aria-expanded=false]')?.click()")
-        opened.run("document.querySelector('#plan summary').click()")
-        opened.run("document.querySelector('#load details summary').click()")
-        opened.run("document.querySelector('.bars .name').click()")
-        opened.until("document.querySelectorAll('#plan pre').length === 2")
-        assert opened.run("document.querySelector('.sqls pre').textContent.length") == 65536
-        assert opened.run("document.querySelectorAll('img, main script, iframe').length") == 0
-        assert opened.run("document.documentElement.scrollWidth") <= 1280
-    assert opened.run("document.querySelector('#picked pre').textContent.length") == 65536
-    assert opened.run("typeof window.hacked") == "undefined"
-    assert (opened.errors, set(opened.requests)) == ([], {path.as_uri()})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
