@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal import reader
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.archive import Archive
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import Target
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.index import WalIndex
@@ -227,6 +228,35 @@ def test_wal_of_a_server_that_crashed_again_and_again(sandbox: Sandbox) -> None:
         n: (e.tail_lsn, e.joined, e.commits, e.fault) for n, e in archive.entries.items()
     }
     assert overwritten
+
+
+@pytest.mark.parametrize("spoilt", [None, 3, 9], ids=["sound", "one damaged", "the covered one damaged"])
+def test_however_few_are_read_at_a_time_the_same_is_found(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, spoilt: int | None
+) -> None:
+    """Also where a record covers whole segments: its beginning is kept until its end is read."""
+    server = Server(sandbox, "main", default_installation())
+    server.cluster.start()
+    server.cluster.sql("CREATE TABLE t (n int, p text)")
+    server.backup()
+    for n in range(3):
+        server.cluster.sql("INSERT INTO t SELECT n, repeat('x', 900) FROM generate_series(1, 3000) n")
+        server.cluster.sql("SELECT pg_logical_emit_message(true, 'large', repeat('y', %s))", 2_500_000 + n)
+    server.close_segment()
+    names = [path.name for path in server.archive.segments()]
+    assert len(names) > 14
+    if spoilt is not None:
+        with open(server.archive.path / names[spoilt], "r+b") as handle:
+            handle.seek(500_000)
+            handle.write(b"damage")
+    whole = server.index("whole").refresh(server.archive, server.bin_directory)
+    assert (spoilt is None) is not any(entry.fault for entry in whole.entries.values())
+    covered = [name for name, entry in whole.entries.items() if entry.first_lsn is None]
+    assert covered
+    for count in (1, 2, 3, 5):
+        monkeypatch.setattr(reader, "GROUP_BYTES", count << 20)
+        few = server.index(f"few-{count}").refresh(server.archive, server.bin_directory)
+        assert same(whole, few)
 
 
 @pytest.mark.parametrize("segment_mb", [16, 64])

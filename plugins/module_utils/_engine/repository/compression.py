@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Streams through the ``zstd`` program, hashed on the way.
+"""Stored files unpacked, hashed on the way: by libzstd where there is one and all is well, else by ``zstd``.
 
-The program and not a binding: hosts have it, the standard library of Python 3.9 has not, and its process is
-the second core that the work needs anyway.
+The program can always: hosts have it, the standard library of Python 3.9 has not. What is damaged is what it
+calls so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import IO
 
 from ..core.run import start, stop_group
+from .zstdlib import Unsound, library
 
 BLOCK = 1 << 18
 SUFFIX = ".zst"
@@ -49,19 +50,44 @@ def write_all(target: int, block: memoryview) -> None:
 
 
 def plain_digest(path: str, target: int | None = None) -> tuple[str, int]:
-    """SHA-256 and length of a stored file's plain bytes, written to ``target`` (new, open for both) on the way.
+    """SHA-256 and length of a stored file's plain bytes, written to ``target`` (open for both) on the way.
 
+    What ``target`` held is overwritten, and what is left of it cut off.
     Raises OSError when it cannot be read (or the target not written), :class:`Damaged` when not unpacked.
     """
     source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if not path.endswith(SUFFIX):
-            return _copy(source, target)
-        if target is None:
-            return _unpack(source)
-        return _unpack_into(source, target)
+            result = _copy(source, target)
+        else:
+            result = _unpack_here(source, target) or (
+                _unpack(source) if target is None else _unpack_into(source, target)
+            )
+        if target is not None:
+            os.ftruncate(target, result[1])
+        return result
     finally:
         os.close(source)
+
+
+def _unpack_here(source: int, target: int | None) -> tuple[str, int] | None:
+    """Without a program; None when that cannot be done, for whatever reason."""
+    unpacker = library()
+    if unpacker is None:
+        return None
+    sha, length = sha256(), 0
+    try:
+        for block in unpacker.blocks(source):
+            sha.update(block)
+            length += len(block)
+            if target is not None:
+                write_all(target, block)
+    except Unsound:
+        for descriptor in (source, target):
+            if descriptor is not None:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+        return None
+    return sha.hexdigest(), length
 
 
 def _unpack(source: int) -> tuple[str, int]:
@@ -102,6 +128,7 @@ def _unpack_into(source: int, target: int) -> tuple[str, int]:
                 raise OSError(number, os.strerror(number))
         _must_be_readable(source)
         raise Damaged(words or f"zstd ended with status {status}")
+    os.ftruncate(target, os.lseek(target, 0, os.SEEK_CUR))
     os.lseek(target, 0, os.SEEK_SET)
     return _copy(target, None)
 

@@ -61,7 +61,7 @@ class NativeWalSource:
             ) from error
 
     def fetch(self, name: str, target_path: str | None) -> str:
-        """Write the plain bytes of ``name`` to a new file (None: nowhere); their SHA-256 in hex.
+        """Write the plain bytes of ``name`` to a file, over what is there (None: nowhere); their SHA-256 in hex.
 
         Raises :class:`Refused` ``segment-missing``, ``segment-unreadable``, ``segment-corrupt`` (zstd cannot
         unpack it) or ``segment-duplicate`` (two stored forms whose contents differ, B14);
@@ -218,7 +218,8 @@ class NativeWalSource:
 
 def _open_target(path: str, attempted: str) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # Not emptied: what lies there is written over, which costs a fraction of taking new pages.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Failed(
             "segment-write-failed",

@@ -48,11 +48,9 @@ def identify(source: WalSource, system_id: str, space: str) -> ArchiveFacts | No
             facts = facts_of_file(path)
         except (KeeperError, ValueError):
             continue
-        finally:
-            if os.path.exists(path):
-                os.unlink(path)
         if not system_id.isdigit() or facts.system_id == int(system_id):
             votes[facts] += 1
-        if sum(votes.values()) >= _ASKED:
+        # The others could not outvote it.
+        if sum(votes.values()) >= _ASKED or votes[facts] > _ASKED // 2:
             break
     return votes.most_common(1)[0][0] if votes else None

@@ -9,10 +9,12 @@ takes the time of listing them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from time import monotonic
 from typing import Optional
 
@@ -41,8 +43,8 @@ Reason = tuple[str, str, Optional[str]]
 class WalIndex:
     """The index of the archive of one system identifier.
 
-    ``directory`` holds the index file, its lock and, while reading, plain segments (at most two batches of
-    32 segments or 512 MB). It carries the system identifier as its name.
+    ``directory`` holds the index file, its lock and, while reading, plain segments (64 MB or one, and what comes
+    before them, twice). It carries the system identifier as its name.
     """
 
     def __init__(self, directory: str) -> None:
@@ -202,12 +204,14 @@ class WalIndex:
         done, total = 0, len(todo) * size
         workers = min(2, len(batches))
         with workspace(self.directory) as space, ThreadPoolExecutor(workers) as pool:
+            recycling = _Recycling(reader, os.path.join(space, "spare"))
 
             def read(number: int, batch: Work) -> list[Entry]:
                 place = os.path.join(space, str(number))
                 os.mkdir(place)
                 try:
-                    return reader.read_batch(batch, predecessors(batch[0][0], timelines, files, size), place)
+                    before = predecessors(batch[0][0], timelines, files, size)
+                    return recycling.reader.read_batch(batch, before, place)
                 finally:
                     shutil.rmtree(place, ignore_errors=True)
 
@@ -244,6 +248,28 @@ class WalIndex:
     @property
     def _lock_path(self) -> str:
         return os.path.join(self.directory, "lock")
+
+
+class _Recycling:
+    """A reader that writes the next segment over one that was read: new pages cost more than hashing them."""
+
+    def __init__(self, reader: Reader, stem: str) -> None:
+        self._obtain = reader.obtain
+        self._stem = stem
+        self._numbers = itertools.count()
+        self._spare: list[str] = []
+        self.reader = replace(reader, obtain=self._onto, release=self._keep)
+
+    def _onto(self, stored: StoredWal, path: str) -> str:
+        with contextlib.suppress(IndexError):
+            # Taken from the list in one step: the other thread gets another one.
+            os.rename(self._spare.pop(), path)
+        return self._obtain(stored, path)
+
+    def _keep(self, path: str) -> None:
+        spare = f"{self._stem}.{next(self._numbers)}"
+        os.rename(path, spare)
+        self._spare.append(spare)
 
 
 def _listing(source: WalSource, size: int) -> tuple[dict[str, StoredWal], dict[str, list[StoredWal]]]:

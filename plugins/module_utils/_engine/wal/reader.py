@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Reads segments for the index: one batch of neighbours at a time, in bounded space.
+"""Reads segments for the index: neighbours, a few at a time, in bounded space.
 
 A record that goes over a segment's end belongs to the segment in which it ends. So reading a segment begins
 with the last record of its predecessor; that also checks the link between the two.
@@ -17,9 +17,12 @@ from ..core.errors import KeeperError
 from .entry import Entry, Tally
 from .page import HEADER_BYTES, SegmentFault, check_segment_header
 from .records import Layout, first_record, read_layout, record_end, zeros_from
-from .segment import Segment, first_lsn, last_segment_of, segment_name, segment_of
+from .segment import Segment, first_lsn, last_segment_of, parse_segment, segment_name, segment_of
 from .source import StoredWal
 from .waldump import RawEnd, RestorePoint, TimelineSwitch, WalDump, lsn_of
+
+#: So much is plain at a time: little enough to stay near the processor until pg_waldump has read it.
+GROUP_BYTES = 64 << 20
 
 
 @dataclass
@@ -80,11 +83,15 @@ class Splitter:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads segments of one system. ``obtain(stored, path)`` puts the bytes at path; returns their digest."""
+    """Reads segments of one system. ``obtain(stored, path)`` puts the bytes at path; returns their digest.
+
+    ``release(path)`` is told of a file that is not needed any more, which may be made another one.
+    """
 
     dump: WalDump
     system_id: int
     obtain: Callable[[StoredWal, str], str]
+    release: Callable[[str], None] = os.unlink
 
     @property
     def size(self) -> int:
@@ -104,7 +111,27 @@ class Reader:
         """
         timeline = batch[0][0].timeline
         earlier = self._earlier(before, timeline, space)
-        pieces = [self._fetch(segment, stored, timeline, space) for segment, stored in batch]
+        found: list[Entry] = []
+        count = max(1, GROUP_BYTES // self.size)
+        for position in range(0, len(batch), count):
+            group = batch[position : position + count]
+            pieces = [self._fetch(segment, stored, timeline, space) for segment, stored in group]
+            earlier = self._read(pieces, earlier, timeline, space)
+            found += [self._entry(piece) for piece in pieces]
+            # What comes next is read from the last record of what was.
+            tail = None if earlier is None else earlier.tail
+            self._release(space, group[-1][0].number + 1 if tail is None else segment_of(tail, self.size))
+        return found
+
+    def _release(self, space: str, below: int) -> None:
+        for name in os.listdir(space):
+            if parse_segment(name, self.size).number < below:
+                self.release(os.path.join(space, name))
+
+    def _read(
+        self, pieces: Sequence[Piece], earlier: Piece | None, timeline: int, space: str
+    ) -> Piece | None:
+        """Fill in neighbours that follow ``earlier``; the last of them, if the next can be joined to it."""
         run: list[Piece] = []
         for piece in pieces:
             if piece.fault:
@@ -113,7 +140,7 @@ class Reader:
             else:
                 run.append(piece)
         self._read_run(run, earlier, timeline, space)
-        return [self._entry(piece) for piece in pieces]
+        return run[-1] if run else earlier
 
     def read_unfinished(
         self,

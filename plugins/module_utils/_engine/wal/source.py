@@ -30,7 +30,7 @@ class WalSource(Protocol):
         """All finished files: segments, ``.partial``, ``.history``, ``.backup``; no temporary ones."""
 
     def fetch(self, name: str, target_path: str) -> str:
-        """Write the plain bytes to a new file at ``target_path``; their SHA-256 in hex.
+        """Write the plain bytes to ``target_path``, over what is there; their SHA-256 in hex.
 
         Needs no fsync. Raises KeeperError (``segment-unreadable``, ``segment-missing``, ``segment-corrupt``)
         and leaves no file then. Called from several threads at once.
