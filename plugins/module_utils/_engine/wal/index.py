@@ -204,7 +204,7 @@ class WalIndex:
         done, total = 0, len(todo) * size
         workers = min(2, len(batches))
         with workspace(self.directory) as space, ThreadPoolExecutor(workers) as pool:
-            recycling = _Recycling(reader, os.path.join(space, "spare"))
+            recycling = Recycling(reader, os.path.join(space, "spare"))
 
             def read(number: int, batch: Work) -> list[Entry]:
                 place = os.path.join(space, str(number))
@@ -250,7 +250,7 @@ class WalIndex:
         return os.path.join(self.directory, "lock")
 
 
-class _Recycling:
+class Recycling:
     """A reader that writes the next segment over one that was read: new pages cost more than hashing them."""
 
     def __init__(self, reader: Reader, stem: str) -> None:
@@ -264,7 +264,13 @@ class _Recycling:
         with contextlib.suppress(IndexError):
             # Taken from the list in one step: the other thread gets another one.
             os.rename(self._spare.pop(), path)
-        return self._obtain(stored, path)
+        try:
+            return self._obtain(stored, path)
+        except BaseException:
+            # What was read before must not lie under the name of what could not be.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            raise
 
     def _keep(self, path: str) -> None:
         spare = f"{self._stem}.{next(self._numbers)}"
