@@ -141,6 +141,20 @@ def test_what_failed_last_is_known_until_it_works() -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "state"),
+    [
+        ({}, "warning"),
+        ({"scheduled": True}, "failed"),
+        ({"facts": {"database": "a"}}, "failed"),
+    ],
+)
+def test_who_mistypes_a_name_calls_nobody_out_of_bed(more: dict[str, Any], state: str) -> None:
+    """A command by hand that was refused before it knew what it was about, and not a schedule's."""
+    refused = run("dump", "refused", 1, code="database-unknown", error={"happened": "x"}, **more)
+    assert judge.last_runs(failing_series([refused])).state == state
+
+
+@pytest.mark.parametrize(
     ("progress", "runs", "state", "words"),
     [
         (None, [], "ok", "nothing runs too long"),

@@ -17,6 +17,7 @@ from ..core.clock import format_utc, parse_utc
 from ..core.sayings import span
 from ..core.sizes import format_bytes
 from .finding import FAILED, OK, WARNING, Finding, Measure, worst
+from .history import REFUSED
 from .space import Forecast
 from .words import say
 
@@ -326,8 +327,9 @@ def last_runs(failing: Sequence[Mapping[str, Any]]) -> Finding:
             "code": run.get("code"),
             "why": " ".join(str(error.get("happened") or run["result"]).split()),
         }
-        # A restore is done by somebody who sees how it ends.
-        attended = run["operation"] in ("restore", "undo", "load")
+        # A restore is done by somebody who sees how it ends; and who mistypes a name reads that there is none.
+        mistaken = run["result"] == REFUSED and not run.get("scheduled") and not run.get("facts")
+        attended = mistaken or run["operation"] in ("restore", "undo", "load")
         said.append((WARNING if attended else FAILED, "runs_bad", values))
     return _several("runs", said, "runs_ok", [Measure("runs_failing", len(failing), most=0)])
 
