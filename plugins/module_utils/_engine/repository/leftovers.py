@@ -8,6 +8,7 @@ to work that is going on, and nobody knows who put the others there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -44,9 +45,11 @@ def leftovers(repository: Repository, system_id: int | None, now: float) -> list
     for directory in (repository.base, *(repository.backup(label) for label in known)):
         for path in _files(directory, lambda name: not name.startswith(TEMPORARY_PREFIX), deep=False):
             note(path)
-    for name in os.listdir(repository.base):
-        if name.startswith(TEMPORARY_PREFIX) and os.path.isdir(f"{repository.base}/{name}"):
-            note(f"{repository.base}/{name}")
+    # Of a repository elsewhere nothing lies here.
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(repository.base):
+            if name.startswith(TEMPORARY_PREFIX) and os.path.isdir(f"{repository.base}/{name}"):
+                note(f"{repository.base}/{name}")
     return sorted(found, key=lambda one: (-one["age_seconds"], one["path"]))
 
 
