@@ -198,6 +198,18 @@ def test_one_backup_of_a_clock_far_off_does_not_make_the_others_old(number: int,
     assert kept - {number} <= set(range(23, 37))
 
 
+def test_files_of_one_day_only_do_not_make_everything_young() -> None:
+    """An archive that was moved by a program that keeps no dates, or whose clock the kernel did not know."""
+    sheets = year_of({})
+    (group,) = (name for name, sheet in sheets.items() if sheet.kind == "wal")
+    moved = (BEGIN + timedelta(days=366)).timestamp()
+    same = {key: replace(one, modified_at=moved) for key, one in sheets[group].objects.items()}
+    sheets[group] = replace(sheets[group], objects=same)
+    plan = plan_keep(Policy(2, 100 * 86400), None, sheets, {})
+    assert {int(name[6:]) for name in plan.why} == set(range(26, 37))
+    assert plan.wal
+
+
 def test_a_quiet_time_whose_wal_is_gone_is_remembered_and_nothing_lingers() -> None:
     """A backup a month, WAL for a day: what lies between the backups is deleted, and yet they grow old."""
     policy, step = Policy(1, 90 * 86400, 86400), timedelta(days=30)

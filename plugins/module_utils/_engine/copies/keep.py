@@ -25,7 +25,7 @@ from ..retention.policy import DumpPolicy, Policy
 from ..wal.lsn import parse_lsn
 from .branches import Branches, Held, fit
 from .choice import number_of
-from .lived import ages_of, chronicle, last_places, place_of, present
+from .lived import ages_of, chronicle, last_places, place_of, present, unsure
 from .objects import BASE, DUMP, WAL
 from .sheets import GOING, WHOLE, Sheet
 
@@ -114,7 +114,7 @@ def _branches(
 @dataclass(frozen=True)
 class _View:
     """What all decisions look at: ``good`` are backups that a restore could start from; ``last`` the last sign of life
-    of each (system, timeline), ``present`` those of them that may be alive."""
+    of each (system, timeline), ``present`` those of them that may be alive, ``unsure`` those that nobody could date."""
 
     backups: Sequence[Held]
     good: Sequence[Held]
@@ -122,6 +122,7 @@ class _View:
     life: Chronicle
     last: Mapping[tuple[str, int], Place]
     present: frozenset[tuple[str, int]]
+    unsure: frozenset[tuple[str, int]]
 
     @classmethod
     def of(
@@ -130,7 +131,8 @@ class _View:
         branches = _branches(backups, sheets, loose)
         life = chronicle(backups, branches, sheets, float(base.window_seconds or 0))
         last = last_places(backups, branches, sheets)
-        return cls(backups, fit(backups, branches), branches, life, last, frozenset(present(last, life)))
+        now, undated = frozenset(present(last, life)), frozenset(unsure(last, life))
+        return cls(backups, fit(backups, branches), branches, life, last, now, undated)
 
     def leading(self, line: tuple[str, int], among: Sequence[Held]) -> list[Held]:
         """Those of them that lead to a timeline, in the order of their positions."""
@@ -154,7 +156,8 @@ class _View:
         anchors: list[Held] = []
         later: list[Held] = []
         for line, place in self.last.items():
-            if line not in self.present and self.life.age(place).seconds > age.seconds:
+            dated = line not in self.present and line not in self.unsure
+            if dated and self.life.age(place).seconds > age.seconds:
                 continue
             leading = self.leading(line, among)
             ages = ages_of(leading, self.life)

@@ -100,6 +100,11 @@ class Chronicle:
         found = bisect_right(self._places, place) - 1
         return self._moments[found] if found >= 0 else None
 
+    def knows(self, place: Place) -> bool:
+        """Whether a sign is from that very place."""
+        found = bisect_left(self._places, place)
+        return found < len(self._places) and self._places[found] == place
+
     def last(self, system: int) -> datetime | None:
         """The last moment of one system."""
         found = bisect_left(self._places, Place(system + 1, 0, 0)) - 1
