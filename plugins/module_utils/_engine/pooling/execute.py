@@ -28,6 +28,7 @@ from .state import Live, State, Text, gather, journal_path, observe, owner_of_pr
 
 _DRAIN_SECONDS = 10.0
 _POLL_SECONDS = 0.02
+_LISTENING_SECONDS = 1.0
 
 
 def converge(request: PoolerRequest, *, check: bool) -> dict[str, Any]:
@@ -94,8 +95,19 @@ def _prove(request: PoolerRequest, state: State, plan: Plan) -> None:
         text = ", ".join(f"{name} is {before!r}, not {after!r}" for name, (before, after) in wrong.items())
         raise _differs(text, {name: list(pair) for name, pair in wrong.items()})
     waits = {"listen_addr", "listen_port"} & set(plan.pending)
-    if request.setting("listen_addr") and not waits and request.port not in process.ports:
+    if request.setting("listen_addr") and not waits and not _listens(request, process):
         raise _differs(f"it does not listen on port {request.port}", {"ports": sorted(process.ports)})
+
+
+def _listens(request: PoolerRequest, process: Process | None) -> bool:
+    """The kernel's list of sockets is read in pieces, and others come and go between them: one look is not enough."""
+    deadline = time.monotonic() + _LISTENING_SECONDS
+    while process is None or request.port not in process.ports:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+        process = find(request.config_file)
+    return True
 
 
 def _differs(happened: str, details: dict[str, Any]) -> Failed:
