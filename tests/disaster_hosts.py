@@ -122,7 +122,7 @@ class Client:
                 yield
             finally:
                 stop.touch()
-                said, _none = run.communicate(timeout=60)
+                said, _none = run.communicate(timeout=240)
         assert run.returncode == 0, said.decode()
 
 
@@ -165,7 +165,8 @@ class Acknowledged:
 def acknowledged(book: Path) -> list[Acknowledged]:
     """All of them, in the order in which they were written down."""
     found = []
-    for line in book.read_text(encoding="utf-8").splitlines():
+    # The last line may be still being written.
+    for line in book.read_text(encoding="utf-8").split("\n")[:-1]:
         item = json.loads(line)
         if item["kind"] != "transaction" or item["state"] != "committed":
             continue

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-_WAIT_SECONDS = 30.0
+_WAIT_SECONDS = 240.0
 
 
 #: Texts whose contrast with what is behind them is below WCAG AA (4.5, or 3 for large ones).
@@ -144,10 +144,27 @@ class Browser:
     def until(self, script: str) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + _WAIT_SECONDS
-        while not self.run(f"Boolean({script})"):
+        while not self._is_true(script):
             if time.monotonic() > end:
                 raise AssertionError(f"never true: {script}; the page said: {self.errors}")
             time.sleep(0.02)
+
+    def _is_true(self, script: str) -> bool:
+        try:
+            return bool(self.run(f"Boolean({script})"))
+        except AssertionError as error:
+            # Asked of the page that was just being left.
+            if "context" not in str(error):
+                raise
+            return False
+
+    def reload(self) -> None:
+        """Load the same once more, and wait until the new one has drawn itself: for a moment the old one is there."""
+        self.run("window.old = true")
+        self.ask("Page.reload")
+        self.until(
+            "!window.old && document.documentElement?.dataset.drawn && document.readyState === 'complete'"
+        )
 
     def size(self, width: int, height: int) -> None:
         """How large the window is."""
@@ -248,7 +265,7 @@ def browser(scratch: Path, *, language: str = "en-US") -> Iterator[Browser]:
         yield page
         page._session = None
         page.ask("Browser.close")
-        process.wait(timeout=30)
+        process.wait(timeout=240)
     finally:
         if process.poll() is None:
             process.kill()

@@ -141,7 +141,7 @@ def by_cron(moment: datetime) -> str:
     before = os.path.getsize(LOG)
     with subprocess.Popen(["/usr/sbin/cron", "-f"], env={**os.environ, **ENVIRONMENT}) as daemon:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while os.path.getsize(LOG) == before and time.monotonic() < deadline:
                 time.sleep(0.1)
         finally:

@@ -23,8 +23,9 @@ import psycopg
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import KeeperError
 
 from .harness import damage
-from .harness.cluster import Cluster, postmaster_pid
+from .harness.cluster import Cluster
 from .harness.installation import Installation
+from .harness.processes import postmaster_pid
 from .harness.sandbox import Sandbox
 from .harness.side import Beside
 from .harness.template import SUPERUSER
@@ -230,7 +231,7 @@ class Pair:
         try:
             with open(root / "pg_ctl.log", "ab") as log:
                 status = subprocess.call(
-                    [installation.program("pg_ctl"), "start", "-w", "-t", "90", "-s", "-D", str(data)]
+                    [installation.program("pg_ctl"), "start", "-w", "-t", "240", "-s", "-D", str(data)]
                     + ["-l", str(root / "log")],
                     env=installation.environment,
                     stdout=log,
@@ -258,7 +259,7 @@ class Pair:
                     return "promoted" if answered else ""
                 return "promoted"
 
-            yield dsn, wait_for(promoted, "promotion or the end", timeout=90) == "promoted", words
+            yield dsn, wait_for(promoted, "promotion or the end", timeout=240) == "promoted", words
         finally:
             subprocess.call(
                 [installation.program("pg_ctl"), "stop", "-s", "-m", "immediate", "-D", str(data)],

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.integration.harness.catcher import Certificate, MailCatcher, WebCatcher, make_certificate
 from tests.integration.harness.cluster import Cluster
@@ -39,6 +43,28 @@ def pytest_configure(config: pytest.Config) -> None:
     # A process under nohup passes on that SIGHUP is ignored; the commands started here meet it as from a terminal.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.pluginmanager.register(Matrix(config), "dbkeeper-matrix")
+
+
+class SharedTogether(LoadScopeScheduling):
+    """Tests of a module that share what it makes once (a server, a past) run in one process, in their order.
+
+    Else each process would make it for itself, and take some minutes more. All other tests run wherever there is room.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if _shares(module.rpartition("/")[2]) else nodeid
+
+
+@cache
+def _shares(name: str) -> bool:
+    path = Path(__file__).with_name(name)
+    return path.is_file() and re.search(r"scope=.(module|session)", path.read_text()) is not None
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedTogether:
+    """Only called where there are several processes."""
+    return SharedTogether(config, log)
 
 
 @pytest.fixture

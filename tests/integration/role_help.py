@@ -128,6 +128,6 @@ class RoleHost:
             check=False,
             text=True,
             capture_output=True,
-            timeout=180,
+            timeout=240,
         )
         return RoleRun(done.returncode, done.stdout + done.stderr)

@@ -105,7 +105,7 @@ class Configured:
     ) -> None:
         """The same in another process, which kills itself at a step of its journal."""
         process = self.start(settings, hba, kill_at=step, operation=operation)
-        said, _nothing = process.communicate(timeout=120)
+        said, _nothing = process.communicate(timeout=240)
         assert process.returncode == -signal.SIGKILL, said
 
     def start(

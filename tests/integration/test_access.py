@@ -17,14 +17,14 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.acce
 )
 
 from .harness.cluster import Cluster
-from .harness.installation import installations
+from .harness.installation import a_major_a_day, installations
 from .harness.sandbox import Sandbox
 
 SHOP = DatabaseAccess("my-shop", schemas=("public", "stock"), creators=("maker",))
 DENIED = psycopg.errors.InsufficientPrivilege
 
 
-@pytest.fixture(scope="module", params=sorted(installations()))
+@pytest.fixture(scope="module", params=a_major_a_day())
 def server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A server with a database that has a past, and its groups with one member each."""
     sandbox = Sandbox()

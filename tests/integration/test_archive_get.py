@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -281,17 +280,22 @@ def test_across_file_systems(world: World) -> None:
 
 def test_a_prefetcher_that_is_killed_at_any_moment(world: World) -> None:
     """kill -9 again and again: every segment still arrives whole."""
-    killed = 0
     for position in range(COUNT - 1):
         world.delivers(position)
-        pid = world.spool.prefetcher_pid()
-        if pid is not None:
-            time.sleep((position % 5) * 0.004)  # another moment of its work each time
-            with contextlib.suppress(ProcessLookupError):  # it may have come to its end meanwhile
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-            wait_for(lambda: not world.spool.prefetcher_lives(), "the prefetcher's end")
-    assert killed >= 5
+        if position == COUNT - 2:
+            # Nothing comes after the last one.
+            break
+        pid = prefetcher(world)
+        time.sleep((position % 5) * 0.004)  # another moment of its work each time
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not world.spool.prefetcher_lives(), "the prefetcher's end")
+
+
+def prefetcher(world: World) -> int:
+    """Its process: started by the answer, it takes its lock a moment later."""
+    pid = wait_for(world.spool.prefetcher_pid, "the prefetcher")
+    assert pid is not None
+    return pid
 
 
 def test_what_a_killed_prefetcher_was_writing_is_not_delivered(world: World) -> None:
@@ -306,22 +310,20 @@ def test_what_a_killed_prefetcher_was_writing_is_not_delivered(world: World) -> 
 
 def test_one_prefetcher_only(world: World) -> None:
     world.delivers(0)
-    pid = world.spool.prefetcher_pid()
-    assert pid is not None
+    pid = prefetcher(world)
     for position in range(1, 4):
         world.delivers(position)
         assert world.spool.prefetcher_pid() == pid
 
 
 def gone(world: World) -> None:
-    wait_for(lambda: not world.spool.prefetcher_lives(), "the prefetcher's end", timeout=10)
+    wait_for(lambda: not world.spool.prefetcher_lives(), "the prefetcher's end", timeout=240)
 
 
 @pytest.mark.parametrize("how", ["plan removed", "plan replaced", "spool removed", "used up"])
 def test_the_prefetcher_does_not_outlive_its_plan(world: World, how: str) -> None:
     world.delivers(0)
-    pid = world.spool.prefetcher_pid()
-    assert pid is not None
+    pid = prefetcher(world)
     if how == "plan removed":
         world.plan.unlink()
     elif how == "plan replaced":
@@ -332,7 +334,7 @@ def test_the_prefetcher_does_not_outlive_its_plan(world: World, how: str) -> Non
     else:
         for position in range(1, COUNT - 1):
             world.delivers(position)
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the prefetcher's end", timeout=10)
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the prefetcher's end", timeout=240)
 
 
 def test_the_prefetcher_ends_when_nobody_asks(world: World) -> None:
@@ -363,19 +365,19 @@ def test_a_signal_is_255(world: World, number: signal.Signals) -> None:
     wait_for((world.spool_path / "wanted").exists, "the fetch begun")
     time.sleep(0.05)
     process.send_signal(number)
-    _dummy, err = process.communicate(timeout=30)
+    _dummy, err = process.communicate(timeout=240)
     assert process.returncode == 255
     assert f"signal {number.value}" in err
     assert list(world.pg_wal.iterdir()) == []
 
 
 def test_latency_is_paid_once_for_many(world: World) -> None:
-    """With 200 ms for each fetch, as many are on the way at once as the plan allows, and none twice."""
+    """With 400 ms for each fetch, as many are on the way at once as the plan allows, and none twice."""
     world.write(prefetch=6)
     names = world.names[:-1]
-    process = slow(world, 0.2, *names)
+    process = slow(world, 0.4, *names)
     begun = time.monotonic()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     spent = time.monotonic() - begun
     assert (process.returncode, out, err) == (0, "", "")
     for position, name in enumerate(names):
@@ -390,7 +392,7 @@ def test_latency_is_paid_once_for_many(world: World) -> None:
         together += change
         peak = max(peak, together)
     assert peak >= 6
-    print(f"{len(names)} segments with 200 ms each: {spent:.2f} s, one at a time {0.2 * len(names):.1f} s")
+    print(f"{len(names)} segments with 400 ms each: {spent:.2f} s, one at a time {0.4 * len(names):.1f} s")
 
 
 def test_the_whole_restore_command_in_a_shell(world: World) -> None:

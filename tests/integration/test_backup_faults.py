@@ -256,6 +256,8 @@ def test_an_archive_command_that_goes_elsewhere(cluster: Cluster) -> None:
     cluster.set(archive_command="test -f %p")
     cluster.reload()
     wait_for(lambda: cluster.value("SHOW archive_command") == "test -f %p", "the setting")
+    # The archiver may still take some with the command of before.
+    wait_for(lambda: not (cluster.wal_directory / f"{cluster.archive_all()}.zst").exists(), "the archiver")
     cluster.keeper("backup").failed("wal-not-in-repository", "though the server calls them archived")
     assert statuses(cluster) == ["failed"]
 

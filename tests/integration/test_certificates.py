@@ -101,7 +101,7 @@ def connect(server: Cluster, user: str, password: str, ca: Path, host: str = "lo
         dbname="postgres",
         sslmode="verify-full",
         sslrootcert=str(ca),
-        connect_timeout=10,
+        connect_timeout=60,
     ).close()
 
 

@@ -155,9 +155,13 @@ def test_archiving_that_fails_or_goes_elsewhere(cluster: Cluster) -> None:
     right = cluster.value("SELECT current_setting('archive_command')")
     assert state(cluster, "arrival") == "ok"
     command(cluster, "false")
+    # The archiver may still take one with the command of before.
+    failed = "SELECT failed_count FROM pg_stat_archiver"
+    before = cluster.value(failed)
+    wait_for(lambda: cluster.switch_wal() and cluster.value(failed) > before, "a failure", interval=0.2)
     for number in range(3):
         cluster.sql(f"CREATE TABLE waits_{number} (n int)")
-        cluster.switch_wal()
+        newest = cluster.switch_wal()
     wait_for(lambda: state(cluster, "archiving") == "failed", "the archiver's failure")
     found = checks(cluster)
     backlog = {one["name"]: one["value"] for one in found["backlog"]["measures"]}
@@ -167,8 +171,9 @@ def test_archiving_that_fails_or_goes_elsewhere(cluster: Cluster) -> None:
     # One that says yes and stores nothing.
     command(cluster, "test -f %p")
     wait_for(lambda: not list(cluster.archive_status.glob("*.ready")), "the archiver")
-    last = cluster.value("SELECT last_archived_wal FROM pg_stat_archiver")
-    assert state(cluster, "arrival", last, "the repository does not have it") == "failed"
+    last = "SELECT last_archived_wal FROM pg_stat_archiver"
+    wait_for(lambda: cluster.value(last) == newest, "the archiver's word")
+    assert state(cluster, "arrival", newest, "the repository does not have it") == "failed"
     command(cluster, right)
     cluster.archive_all()
     assert state(cluster, "arrival") == "ok" and state(cluster, "archiving") == "ok"

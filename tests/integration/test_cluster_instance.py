@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.insta
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed, Refused
 
 from .harness.cluster import Cluster
-from .harness.installation import Installation, installations
+from .harness.installation import Installation, an_installation_a_day
 from .harness.waiting import wait_for
 
 
@@ -38,7 +39,7 @@ def quiet(make_cluster: Callable[..., Cluster]) -> Cluster:
     return make_cluster(archiving=False)
 
 
-@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+@pytest.mark.parametrize("installation", an_installation_a_day())
 def test_a_life(make_cluster: Callable[..., Cluster], installation: Installation) -> None:
     cluster = make_cluster(archiving=False, installation=installation, external_config=True)
     server = instance(cluster)
@@ -49,7 +50,7 @@ def test_a_life(make_cluster: Callable[..., Cluster], installation: Installation
     assert (server.status().running, server.status().stale_pid_file) == (False, False)
     assert server.stop() is False
     started = server.start()
-    assert started.changed and started.status.ready and 0 < started.ready_seconds < 30
+    assert started.changed and started.status.ready and 0 < started.ready_seconds < 240
     assert server.answers()
     assert cluster.value("SHOW config_file") == str(cluster.config_file)
     before = cluster.pid
@@ -65,10 +66,12 @@ def test_a_life(make_cluster: Callable[..., Cluster], installation: Installation
 
 
 def test_started_at_is_what_the_server_says(quiet: Cluster) -> None:
+    begun = datetime.now(timezone.utc)
+    quiet.restart()
     said = quiet.value("SELECT pg_postmaster_start_time()")
     known = instance(quiet).status().started_at
     # The pid file has whole seconds, and is written a moment earlier.
-    assert known is not None and abs((said - known).total_seconds()) < 5
+    assert known is not None and begun - timedelta(seconds=1) <= known <= said
 
 
 def test_smart_waits_for_clients_and_gives_up_in_time(quiet: Cluster) -> None:
@@ -161,7 +164,7 @@ def test_a_start_that_fails_says_the_server_s_own_words(quiet: Cluster) -> None:
     quiet.stop()
     quiet.set(shared_preload_libraries="no_such_library")
     with pytest.raises(Failed) as caught:
-        instance(quiet).start(timeout=30)
+        instance(quiet).start(timeout=240)
     assert caught.value.code == "server-did-not-start"
     assert 'could not access file "no_such_library"' in caught.value.happened
     assert not instance(quiet).status().running
@@ -175,7 +178,7 @@ def test_two_servers_on_one_port(make_cluster: Callable[..., Cluster]) -> None:
     second.stop()
     second.set(port=str(first.port), unix_socket_directories=str(first.socket_directory))
     with first.unchanged(), pytest.raises(Failed) as caught:
-        instance(second).start(timeout=30)
+        instance(second).start(timeout=240)
     assert caught.value.code == "server-did-not-start"
     assert "lock file" in caught.value.happened or "already in use" in caught.value.happened
 
@@ -206,7 +209,7 @@ def test_a_missing_manager_is_named(quiet: Cluster) -> None:
     assert caught.value.code == "program-missing"
 
 
-@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+@pytest.mark.parametrize("installation", an_installation_a_day())
 def test_control_data_of_every_major(
     make_cluster: Callable[..., Cluster], installation: Installation
 ) -> None:

@@ -198,7 +198,7 @@ def test_no_segment_is_acknowledged_that_a_required_place_does_not_have(
     assert not (cluster.archive_status / f"{second}.done").exists()
     assert stored(disk) == set()
     (sandbox.root / "unplugged").rename(disk / "main")
-    third = cluster.archive_all(timeout=90)
+    third = cluster.archive_all(timeout=240)
     wanted = {f"{name}.zst" for name in (first, second, third)}
     assert wanted <= stored(cluster.repository) and wanted <= stored(disk)
     # What archive-push has stored there is looked at, not sent again; the other place catches up.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -105,11 +106,13 @@ def code(answer: dict[str, Any]) -> str:
 
 def fingerprint(vault: Elsewhere) -> dict[str, str]:
     """Every stored file with its content, but for the log and the locks."""
-    return {
-        str(path.relative_to(vault.archive)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(vault.archive.rglob("*"))
-        if path.is_file() and path.name not in ("door.log", ".push.lock", "backup.lock")
-    }
+    found = {}
+    for parent, _below, names in os.walk(vault.archive):
+        for name in names:
+            if name not in ("door.log", ".push.lock", "backup.lock"):
+                with contextlib.suppress(FileNotFoundError):
+                    found[f"{parent}/{name}"] = hashlib.sha256(Path(parent, name).read_bytes()).hexdigest()
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +150,8 @@ def same(vault: Elsewhere) -> Iterator[None]:
     """After the test everything is as it was before."""
     before = fingerprint(vault)
     yield
-    assert fingerprint(vault) == before
+    # The door of a client that has hung up may still be tidying up.
+    wait_for(lambda: fingerprint(vault) == before, "everything as it was before")
 
 
 def system_of(vault: Elsewhere) -> str:
@@ -308,7 +312,7 @@ def test_garbage_is_heard_once_and_logged(vault: Elsewhere, same: None) -> None:
         b"D\0\0\0\0",
     ):
         done = subprocess.run(
-            vault.ssh("append", "-T"), check=False, input=noise, capture_output=True, timeout=60
+            vault.ssh("append", "-T"), check=False, input=noise, capture_output=True, timeout=240
         )
         assert done.returncode != 0 and done.stdout == b""
         assert "REFUSED broken" in vault.log().splitlines()[-1]
@@ -330,7 +334,7 @@ def test_no_shell_no_copy_no_forwarding_no_terminal(vault: Elsewhere, sandbox: S
     marker = sandbox.root / "marker"
 
     def attempt(*argv: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        return subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=240)
 
     for command in (
         f"touch {marker}",
@@ -368,14 +372,14 @@ def test_a_door_that_is_set_up_wrongly_stays_shut(
     given = {"--root": str(vault.repository), "--cluster": "main", "--access": "read"}
     argv = [word for option, value in given.items() if option != words[0] for word in (option, value)]
     done = subprocess.run(
-        [vault.command, "door", *argv, *words], check=False, capture_output=True, timeout=60
+        [vault.command, "door", *argv, *words], check=False, capture_output=True, timeout=240
     )
     assert done.returncode == 2 and done.stdout == b"" and done.stderr.startswith(b"door: ")
 
 
 def test_a_stranger_does_not_come_in(vault: Elsewhere, same: None) -> None:
     done = subprocess.run(
-        vault.ssh("stranger", "-T"), check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+        vault.ssh("stranger", "-T"), check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=240
     )
     assert done.returncode == 255 and b"Permission denied" in done.stderr
 

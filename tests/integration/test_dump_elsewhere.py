@@ -15,6 +15,7 @@ import pytest
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.elsewhere import Elsewhere
 from tests.integration.harness.sandbox import Sandbox
+from tests.integration.harness.waiting import wait_for
 from tests.integration.test_door import TRAVERSALS, Client, code
 from tests.integration.test_load import within
 
@@ -161,6 +162,7 @@ def test_the_way_is_cut_while_a_dump_is_sent(away: Cluster, vault: Elsewhere) ->
     )
     other.close()
     client.close()
+    wait_for(lambda: entry_of(vault, "cut")["status"] == "failed", "the door's giving up")
     place = vault.archive / "dump" / "app" / "cut"
     away.keeper("dump", "--database", "app", "--label", "after-cut").expect(0)
     assert {path.name for path in place.iterdir()} == {"dump.json"}
@@ -244,7 +246,9 @@ def test_a_dump_of_a_stranger_with_the_key_is_one_more_and_no_more(away: Cluster
     ) -> dict[str, Any]:
         client = Client(vault)
         try:
-            assert client.ask({"verb": "dump-begin", "entry": running, **about})["ok"]
+            begin = {"verb": "dump-begin", "entry": running, **about}
+            # The door of the one before may have to tidy up first.
+            wait_for(lambda: client.ask(begin)["ok"], "the turn of the one before being over")
             for name in names:
                 answer = client.put({"verb": "dump-put", "name": name, **about}, content, end=wrong or end)
                 if not answer["ok"]:

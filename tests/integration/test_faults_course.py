@@ -30,9 +30,10 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.proof imp
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.waldump import WalDump
 
 from .harness import damage
-from .harness.cluster import Cluster, postmaster_pid
+from .harness.cluster import Cluster
 from .harness.disk import SmallDisk
 from .harness.keeper import DELAY_GET
+from .harness.processes import postmaster_pid
 from .harness.sandbox import Sandbox
 from .harness.side import Beside
 from .harness.template import SUPERUSER
@@ -118,7 +119,7 @@ def ask_staged(world: World, query: str) -> list[tuple[Any, ...]]:
     """As the staged server's own user on its private socket, which nobody else can enter."""
     cluster = world.cluster
     dsn = f"host={work(world)}/socket port={cluster.port} dbname=postgres user={SUPERUSER}"
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=60) as connection:
         cursor = connection.execute(query.encode())
         return cursor.fetchall() if cursor.description else []
 
@@ -177,13 +178,14 @@ def test_d11_a_copy_whose_server_dies_before_it_is_verified_is_verified_again(wo
 def test_d09_replay_without_progress_is_given_up_and_goes_on_later(world: World) -> None:
     cluster = world.cluster
     segments = cluster.keeper("plan", *TARGET).expect(0)["plan"]["segments"]
-    cluster.write_config(restore={"stalled_after_seconds": 2})
+    # Longer than any one segment takes on a busy machine.
+    cluster.write_config(restore={"stalled_after_seconds": 6})
     with cluster.unchanged(*ITS_OWN):
         running = cluster.keeper_start(*RESTORE, hold_get=segments[-2][0])
         running.wait_paused()
         answer = running.wait()
         answer.failed(
-            "replay-stalled", "for 2 s", segments[-2][0], "whether the repository answers", "server.log"
+            "replay-stalled", "for 6 s", segments[-2][0], "whether the repository answers", "server.log"
         )
         nothing_swapped(world, answer)
         assert postmaster_pid(staged(world)) is None

@@ -57,7 +57,7 @@ class Receiver:
 
     def end(self) -> list[Path]:
         """After its server is gone: its unfinished segments."""
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=240)
         return sorted(self.directory.glob("*.partial"))
 
 

@@ -218,14 +218,14 @@ def test_a_copy_that_archives_is_never_swapped_in(world: World) -> None:
         assert (status / "00000002.history.ready").exists()
         assert not (work / "data" / "standby.signal").exists()
         dsn = f"host={work}/socket port={cluster.port} dbname=postgres user={SUPERUSER}"
-        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=60) as connection:
             for name, value in QUIET.items():
                 [[found]] = connection.execute("SELECT current_setting(%s)", [name]).fetchall()
                 assert found == value, name
         with open(work / "staged.conf", "a") as handle:
             handle.write("archive_command = '/bin/true'\n")
         os.kill(int((work / "data" / "postmaster.pid").read_text().split("\n", 1)[0]), signal.SIGHUP)
-        wait_for((status / "00000002.history.done").exists, "the copy's archiver", timeout=90)
+        wait_for((status / "00000002.history.done").exists, "the copy's archiver", timeout=240)
         running.resume()
         error = running.wait().failed("restored-copy-unfit", "archived segments", "nothing was swapped")
         assert error["details"]["state"] == {**error["details"]["state"], "swapped": False, "running": True}

@@ -10,11 +10,11 @@ import pytest
 
 from .harness import damage
 from .harness.cluster import Cluster
-from .harness.installation import Installation, installations
+from .harness.installation import Installation, an_installation_a_day
 from .harness.template import Kind
 
 
-@pytest.mark.parametrize("installation", installations().values(), ids=lambda found: str(found.major))
+@pytest.mark.parametrize("installation", an_installation_a_day())
 @pytest.mark.parametrize("segment_mb", [1, 16])
 def test_a_cluster_of_every_major_starts_and_survives_a_crash(
     make_cluster: Callable[..., Cluster], installation: Installation, segment_mb: int

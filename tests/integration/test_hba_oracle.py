@@ -22,7 +22,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.lock
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.readback import access_faults
 
 from .harness.cluster import Cluster
-from .harness.installation import installations
+from .harness.installation import a_major_a_day, installations
 from .harness.sandbox import Sandbox
 
 #: What the server says of its build or its settings, not of the line.
@@ -186,7 +186,7 @@ TEXTS = [
 Row = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=sorted(installations()))
+@pytest.fixture(scope="module", params=a_major_a_day())
 def server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A server of each major that is here."""
     major: int = request.param
@@ -254,7 +254,7 @@ def test_a_line_that_is_refused_is_seen_as_refused(server: Cluster, connection: 
 
 
 # 14 has no pg_ident_file_mappings; what its maps allow is tried with connections below.
-@pytest.mark.parametrize("server", [major for major in installations() if major >= 15], indirect=True)
+@pytest.mark.parametrize("server", a_major_a_day(least=15), indirect=True)
 @pytest.mark.parametrize(
     "text",
     [

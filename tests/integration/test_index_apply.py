@@ -287,7 +287,7 @@ def test_a_regression_undoes_the_step_by_itself(bench: Bench) -> None:
             while actor.is_alive() and bench.record()[finding["id"]]["status"] == "done":
                 connection.execute(QUERY.encode()).fetchall()
     finally:
-        actor.join(90)
+        actor.join(240)
     (step,) = result["steps"]
     assert step["result"] == "undone-by-itself"
     assert "sales" in step["regressions"][0]["text"]

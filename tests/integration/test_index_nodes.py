@@ -161,7 +161,7 @@ def test_what_only_receives_wal_answers_no_queries(nodes: Nodes) -> None:
         told = [standby["name"] for standby in nodes.look(nodes.primary)["facts"]["standbys"]]
     finally:
         receiver.terminate()
-        receiver.communicate(timeout=30)
+        receiver.communicate(timeout=240)
     assert len(told) == 1 and told != ["archive"]
 
 

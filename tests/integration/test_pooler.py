@@ -12,15 +12,21 @@ import psycopg
 import pytest
 
 from .harness.cluster import Cluster
-from .harness.pooler import PASSWORDS, Pooler, programs
+from .harness.pooler import PASSWORDS, Pooler, a_program_a_day, programs
 from .harness.waiting import wait_for
 
 PREPARED_STATEMENTS = (1, 21)
 
 
 @pytest.fixture(params=programs().values(), ids=programs().keys())
-def pooler(request: pytest.FixtureRequest, make_cluster: Callable[..., Cluster]) -> Pooler:
+def each(request: pytest.FixtureRequest, make_cluster: Callable[..., Cluster]) -> Pooler:
     """A pooler that is still to be made, before a server that is ready, once for each version found."""
+    return Pooler.with_server(make_cluster(archiving=False), request.param)
+
+
+@pytest.fixture(params=a_program_a_day())
+def pooler(request: pytest.FixtureRequest, make_cluster: Callable[..., Cluster]) -> Pooler:
+    """The same, of the version whose turn it is."""
     return Pooler.with_server(make_cluster(archiving=False), request.param)
 
 
@@ -35,7 +41,8 @@ def test_there_is_a_pooler_to_be_tried() -> None:
     assert programs(), "no PgBouncer: make test-integration installs the package"
 
 
-def test_the_thinnest_path(pooler: Pooler) -> None:
+def test_the_thinnest_path(each: Pooler) -> None:
+    pooler = each
     result = pooler.apply()
     assert (result["changed"], result["plan"], result["running"]) == (True, ["place", "start"], True)
     with pooler.connect() as connection:
@@ -166,19 +173,23 @@ def test_transaction_pooling_shares_a_server_connection(pooler: Pooler) -> None:
                 lambda: pooler.console("SHOW POOLS")[0]["cl_waiting"] == "1",
                 "the second to wait for the first",
             )
-        waiting.join(10)
+        waiting.join(240)
         assert not waiting.is_alive()
 
 
-def test_prepared_statements_in_transaction_pooling(pooler: Pooler) -> None:
+def test_prepared_statements_in_transaction_pooling(each: Pooler) -> None:
     """From 1.21 on they follow the client to every server connection. Before, a driver must not prepare."""
+    pooler = each
     pooler.apply(settings=pooler.settings(default_pool_size=4, reserve_pool_size=0))
     version = tuple(map(int, pooler.apply()["version"].split(".")))
+
+    everybody = threading.Barrier(8)
 
     def work(number: int) -> set[int]:
         threshold = 0 if version >= PREPARED_STATEMENTS else None
         pids = set()
         with pooler.connect(prepare_threshold=threshold) as connection:
+            everybody.wait(240)
             for step in range(30):
                 row = connection.execute(
                     "SELECT %s::int + %s::int, pg_backend_pid(), pg_sleep(0.002)", (number, step)
@@ -202,7 +213,7 @@ def test_prepared_statements_in_transaction_pooling(pooler: Pooler) -> None:
 
 
 def test_many_clients_over_twenty_server_connections(pooler: Pooler) -> None:
-    pooler.apply(settings=pooler.settings(default_pool_size=20, reserve_pool_size=0, query_wait_timeout=60))
+    pooler.apply(settings=pooler.settings(default_pool_size=20, reserve_pool_size=0, query_wait_timeout=240))
     assert pooler.apply()["budgets"][0]["wanted"] == 21
     clients = 120
     everybody = threading.Barrier(clients + 1)
@@ -210,7 +221,7 @@ def test_many_clients_over_twenty_server_connections(pooler: Pooler) -> None:
 
     def work(number: int) -> int:
         with pooler.connect(prepare_threshold=None) as connection:
-            everybody.wait(60)
+            everybody.wait(240)
             for step in range(10):
                 with connection.transaction():
                     row = connection.execute(
@@ -228,7 +239,7 @@ def test_many_clients_over_twenty_server_connections(pooler: Pooler) -> None:
 
     with ThreadPoolExecutor(clients) as threads:
         jobs = [threads.submit(work, number) for number in range(clients)]
-        everybody.wait(60)
+        everybody.wait(240)
         while not all(job.done() for job in jobs):
             most.append(count())
         assert sum(job.result() for job in jobs) == clients * 10
@@ -272,7 +283,14 @@ def test_several_databases_and_servers(pooler: Pooler, make_cluster: Callable[..
 def test_a_client_can_cancel_through_the_pool(pooler: Pooler) -> None:
     pooler.apply()
     with pooler.connect() as connection:
-        timer = threading.Timer(0.3, connection.cancel)
-        timer.start()
+        active = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
+
+        def cancel() -> None:
+            wait_for(lambda: pooler.cluster.sql(active), "the statement at work")
+            connection.cancel()
+
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
         with pytest.raises(psycopg.errors.QueryCanceled):
-            connection.execute("SELECT pg_sleep(30)")
+            connection.execute("SELECT pg_sleep(600)")
+        canceller.join()

@@ -62,7 +62,7 @@ def at_work(*connections: psycopg.Connection[Any], statement: str) -> Iterator[N
         for connection in connections:
             connection.cancel()
         for thread in threads:
-            thread.join(timeout=20)
+            thread.join(timeout=240)
 
 
 @pytest.mark.parametrize("major", a_major_a_day())

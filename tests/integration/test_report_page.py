@@ -131,8 +131,8 @@ def test_it_speaks_the_language_of_its_reader_and_switches(
         view.picture(reports / f"report-{language}.png", whole=False)
     agent = view.run("navigator.userAgent")
     view.ask("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="ja-JP,ja;q=0.9,en;q=0.5")
-    view.ask("Page.reload")
-    view.until("document.documentElement?.dataset.drawn && document.documentElement.lang === 'ja'")
+    view.reload()
+    view.until("document.documentElement.lang === 'ja'")
     view.ask("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="en-US,en")
 
 
@@ -155,8 +155,7 @@ def test_findings_are_filtered_and_the_address_keeps_it(
         assert view.run("document.getElementById('empty').hidden") is bool(wanted)
         if wanted:
             address = view.run("location.hash")
-            view.ask("Page.reload")
-            view.until("document.documentElement?.dataset.drawn")
+            view.reload()
             assert view.run("location.hash") == address
             assert {row[2] for row in shown(view)} == {one["id"] for one in wanted}
         view.run("document.getElementById('clear').click()")

@@ -200,7 +200,7 @@ def test_a_plan_that_reads_more_is_a_regression_of_its_kind_and_so_are_growth_vo
         for number in range(40):
             connection.execute(b"SELECT pad FROM item WHERE id = %s", (number,))
             connection.execute(b"SELECT one, pad FROM grown")
-            connection.execute(b"SELECT id FROM held, pg_sleep(%s)", (0.002 if often > 1 else 0.0,))
+            connection.execute(b"SELECT id FROM held, pg_sleep(%s)", (0.02 if often > 1 else 0.0,))
         for _number in range(60 * often):
             connection.execute(b"SELECT count(*) FROM generate_series(1, 5000) AS oftener")
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from .harness.cluster import Cluster, postmaster_pid
+from .harness.cluster import Cluster
 from .harness.installation import a_major_a_day, installations
+from .harness.processes import postmaster_pid
 from .harness.sandbox import Sandbox
 from .harness.workload import recovered_rows
 from .harness.world import SETTINGS, Frozen, World, lsn_number, lsn_text, standard_past, utc

@@ -175,7 +175,7 @@ def test_pgbadger_understands_every_line(make_cluster: Callable[..., Cluster], m
         f"--outfile={report}",
         "--extension=json",
     ]
-    done = subprocess.run([*argv, *files], check=False, text=True, capture_output=True, timeout=120)
+    done = subprocess.run([*argv, *files], check=False, text=True, capture_output=True, timeout=240)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert not [line for line in said.splitlines() if "unknown" in line.lower()], said
@@ -211,7 +211,7 @@ def make_noise(cluster: Cluster) -> None:
     wait_for(
         lambda: cluster.value("SELECT autovacuum_count FROM pg_stat_user_tables WHERE relname = 'noise'") > 0,
         "an automatic vacuum",
-        timeout=60,
+        timeout=240,
     )
 
 

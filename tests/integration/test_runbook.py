@@ -42,7 +42,7 @@ def paste(script: str, *, expect: int = 0) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         cwd="/",
         env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
     )

@@ -19,8 +19,9 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.requ
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.settings.tree import read_tree
 
 from .harness.cluster import Cluster
-from .harness.installation import installations
+from .harness.installation import a_major_a_day, installations
 from .harness.template import BACKUP_USER
+from .harness.waiting import wait_for
 from .settings_help import HBA, Configured
 
 
@@ -29,7 +30,7 @@ def configured(cluster: Cluster) -> Configured:
     return Configured(cluster)
 
 
-@pytest.mark.parametrize("major", installations())
+@pytest.mark.parametrize("major", a_major_a_day())
 def test_a_setting_that_a_reload_brings_into_effect(make_cluster: Callable[..., Cluster], major: int) -> None:
     configured = Configured(make_cluster(installation=installations()[major]))
     before = configured.started_at()
@@ -87,6 +88,8 @@ def test_when_idle_waits_for_clients(configured: Configured) -> None:
         assert configured.apply("max_connections = 50\n", restart="when_idle")["changed"] is False
         assert configured.restart("when_idle")["plan"] == []
         assert configured.started_at() == before
+    clients = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    wait_for(lambda: configured.cluster.value(clients) == 1, "the end of the client's process")
     assert configured.restart("when_idle")["plan"] == ["restart"]
 
 

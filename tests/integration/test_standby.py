@@ -215,7 +215,7 @@ def test_killed_at_any_step_it_is_finished_by_the_next_run(pair: tuple[Cluster, 
         json.dumps(dict(request_of(primary).primary)),
     ]
     for moment in ("begun", "done"):
-        done = subprocess.run([*argv, step, moment], capture_output=True, timeout=120, check=False)
+        done = subprocess.run([*argv, step, moment], capture_output=True, timeout=240, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
         if step == execute.PROVE:
             break

@@ -24,11 +24,10 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.tuning.tune i
 from tests.unit.tuning.cases import LEAST
 
 from .harness.cluster import Cluster
-from .harness.installation import installations, run
+from .harness.installation import a_major_a_day, installations, run
 from .harness.sandbox import Sandbox
 
 KB, MB, GB, TB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
-MAJORS = sorted(installations())
 #: Memory, CPUs, disk.
 HOSTS = [(512 * MB, 1, 100 * GB), (2 * GB, 2, 40 * GB), (32 * GB, 8, 500 * GB), (512 * GB, 64, 8 * TB)]
 HOSTS += [(2 * TB, 256, 500 * TB)]
@@ -78,7 +77,7 @@ def write(path: Path, settings: list[dict[str, Any]]) -> None:
     path.write_text("".join(f"{item['name']} = '{item['value']}'\n" for item in settings))
 
 
-@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("major", a_major_a_day())
 def test_every_choice_for_every_host_is_accepted(major: int, sandbox: Sandbox) -> None:
     """The server's own program reads the file: an unknown name or a value out of its range ends it."""
     installation = installations()[major]
@@ -94,7 +93,7 @@ def test_every_choice_for_every_host_is_accepted(major: int, sandbox: Sandbox) -
 
 
 @pytest.mark.parametrize("size", HOSTS, ids=lambda size: f"{size[0] // MB}MB")
-@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("major", a_major_a_day())
 def test_a_server_starts_with_what_was_chosen(
     major: int, size: tuple[int, int, int], make_cluster: Make
 ) -> None:
@@ -111,7 +110,7 @@ def test_a_server_starts_with_what_was_chosen(
     assert cluster.value("SELECT count(*) FROM generate_series(1, 100000)") == 100000
 
 
-@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("major", a_major_a_day())
 def test_rules_know_what_the_server_knows(major: int, make_cluster: Make) -> None:
     """Names, units, least values, and what needs a restart, held against pg_settings."""
     cluster = make_cluster(installation=installations()[major])
@@ -132,7 +131,7 @@ def test_rules_know_what_the_server_knows(major: int, make_cluster: Make) -> Non
             assert LEAST[rule.name] >= int(least) * UNITS[unit], rule.name
 
 
-@pytest.mark.parametrize("major", [major for major in MAJORS if major >= 15])
+@pytest.mark.parametrize("major", a_major_a_day(least=15))
 @pytest.mark.parametrize("connections", [100, 1000])
 def test_the_count_of_huge_pages_is_near_the_servers(
     major: int, connections: int, make_cluster: Make
@@ -155,7 +154,7 @@ def config_of(cluster: Cluster) -> ClusterConfig:
     return ClusterConfig.load(str(cluster.config_path))
 
 
-@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("major", a_major_a_day())
 def test_build_options_are_the_servers(major: int, make_cluster: Make) -> None:
     cluster = make_cluster(installation=installations()[major])
     found = host.build_options(config_of(cluster))
@@ -251,7 +250,7 @@ def test_what_is_staged_beside_a_cluster_is_no_other(make_cluster: Make) -> None
 # -- as a whole --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("major", a_major_a_day())
 def test_a_host_is_tuned_once_and_stays_so(major: int, make_cluster: Make) -> None:
     """Facts of this machine, settings, a server that runs with them, facts again: the same file."""
     cluster = make_cluster(installation=installations()[major])

@@ -184,7 +184,7 @@ def test_what_is_limited_takes_its_time(world: World) -> None:
     stored = sum(path.stat().st_size for path in base(world, label).iterdir() if path.name != "backup.json")
     done = cluster.keeper("verify", label, "--max-rate", str(stored // 1024)).expect(0)
     (one,) = done["verification"]["backups"]
-    assert 0.6 <= one["seconds"] <= 10
+    assert 0.6 <= one["seconds"] <= 120
     cluster.keeper("verify", "--max-rate", "0").refused("rate-malformed")
 
 

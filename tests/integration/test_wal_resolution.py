@@ -25,7 +25,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.waldump i
     WalDump,
 )
 
-from .harness.installation import installations
+from .harness.installation import a_major_a_day, installations
 from .harness.sandbox import Sandbox
 from .wal_archive import Server, all_records
 
@@ -94,11 +94,9 @@ def workload(server: Server) -> None:
     server.close_segment()
 
 
-@pytest.fixture(scope="module", params=[15, 17, 18])
+@pytest.fixture(scope="module", params=a_major_a_day(least=15))
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    installation = installations().get(request.param)
-    if installation is None:
-        installation = installations()[max(installations())]
+    installation = installations()[request.param]
     sandbox = Sandbox()
     server = Server(sandbox, "main", installation)
     server.cluster.start()

@@ -215,7 +215,7 @@ class Recovery:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        wait_for(self._stands, "the recovery to stand at its target", timeout=30)
+        wait_for(self._stands, "the recovery to stand at its target", timeout=240)
         return self
 
     def __exit__(self, *_dummy: object) -> None:

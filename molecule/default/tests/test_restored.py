@@ -41,7 +41,7 @@ def workload(host: Any, command: str) -> dict[str, Any]:
     return dict(json.loads(as_postgres(host, f"python3 {LEDGER}/ledger_workload.py {command} --dsn '{DSN}'")))
 
 
-def wait_for(question: Any, seconds: float = 30) -> None:
+def wait_for(question: Any, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < deadline

@@ -58,9 +58,9 @@ def disaster() -> Disaster:
     client.init()
     with client.load(book):
         begun = len(archived())
-        until(lambda: len(archived()) >= begun + 3, 60, "segments in the repository")
+        until(lambda: len(archived()) >= begun + 3, 240, "segments in the repository")
         known = len(acknowledged(book))
-        until(lambda: len(acknowledged(book)) > known + 50, 30, "commits that nobody has archived yet")
+        until(lambda: len(acknowledged(book)) > known + 50, 240, "commits that nobody has archived yet")
         died_at = time.time()
         bed("poweroff", "database")
     bed("down", "database")
@@ -130,7 +130,7 @@ def test_4_it_is_archived_and_backed_up_as_the_lost_one_was(disaster: Disaster) 
     known = json.loads(spare.check_output("runuser -u postgres -- dbkeeper info --cluster main --json"))
     assert [item["status"] for item in known["backups"]] == ["verified", "verified"]
     last = postgres(spare, "SELECT pg_walfile_name(pg_switch_wal())", "app")
-    until(lambda: last in archived(2), 30, f"{last} in the repository")
+    until(lambda: last in archived(2), 240, f"{last} in the repository")
 
 
 def test_5_the_evidence_says_who_took_over_and_how_long_it_took(disaster: Disaster) -> None:

@@ -106,8 +106,11 @@ def test_pgbadger_reads_every_line_of_the_log(server: Server, tmp_path: Path) ->
     server.sql("SELECT pg_sleep(1.1)")
     server.sql("CHECKPOINT")
     current = server.sql("SELECT pg_current_logfile()")
-    log = tmp_path / "postgresql.log"
-    log.write_text(server.host.file(current).content_string + "\n", encoding="utf-8")
+    log, deadline = tmp_path / "postgresql.log", time.monotonic() + 120
+    # What the server has said comes into the file by another process, a moment later.
+    while "pg_sleep(1.1)" not in (said := server.host.file(current).content_string):
+        assert time.monotonic() < deadline, said
+    log.write_text(said + "\n", encoding="utf-8")
     argv = ["pgbadger", "--quiet", "--format", "stderr", "--outfile", str(tmp_path / "report.json")]
     prefix = server.show("log_line_prefix")
     done = subprocess.run([*argv, "--prefix", prefix, str(log)], capture_output=True, text=True, check=False)

@@ -39,7 +39,7 @@ def ask(name: str, statement: str) -> str:
     return str(done.stdout.strip())
 
 
-def until(question: Callable[[], object], what: str, seconds: float = 60) -> None:
+def until(question: Callable[[], object], what: str, seconds: float = 240) -> None:
     """Wait for it."""
     deadline = time.monotonic() + seconds
     while not question():
@@ -69,10 +69,11 @@ def unchanged(name: str) -> str:
 
 def streaming(timeline: int) -> None:
     """All sides say so, and what is committed on the one is seen on the others."""
-    assert ask("primary", SENDS) == "ahead streaming, behind streaming"
+    # It catches up first.
+    until(lambda: ask("primary", SENDS) == "ahead streaming, behind streaming", "both being sent to")
     ask("primary", f"INSERT INTO book VALUES ({1000 + timeline})")
     for name in STANDBYS:
-        assert ask(name, RECEIVES) == f"t|streaming|{timeline}", name
+        until(lambda name=name: ask(name, RECEIVES) == f"t|streaming|{timeline}", f"{name} receiving")
         until(lambda name=name: rows(name) == rows("primary"), f"the primary's rows on {name}")
 
 
@@ -90,8 +91,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told() -> Told:
-    streaming_at_first = ask("primary", SENDS)
-    assert streaming_at_first == "ahead streaming, behind streaming"
+    until(lambda: ask("primary", SENDS) == "ahead streaming, behind streaming", "both being sent to")
     ask("primary", "CREATE TABLE book AS SELECT generate_series(1, 3) AS n")
     for name in STANDBYS:
         until(lambda name=name: rows(name) == [1, 2, 3], f"three rows on {name}")

@@ -8,10 +8,8 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import psycopg
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 
+from .archiver import at_rest
 from .digest import difference, fingerprint
 from .disk import SmallDisk
 from .elsewhere import Elsewhere
@@ -34,6 +33,7 @@ from .keeper import (
     Running,
     write_launcher,
 )
+from .processes import kill_postmaster, postmaster_pid
 from .sandbox import Sandbox
 from .template import BACKUP_USER, SUPERUSER, Kind, copy_template
 from .waiting import wait_for
@@ -188,7 +188,7 @@ class Cluster:
 
     # -- the server ------------------------------------------------------------------------------------
 
-    def program(self, name: str, *argv: str, timeout: float = 60.0) -> str:
+    def program(self, name: str, *argv: str, timeout: float = 240.0) -> str:
         """Run one of PostgreSQL's programs of this major; it must end well."""
         return run(
             [*self.enter, self.installation.program(name), *argv],
@@ -198,7 +198,7 @@ class Cluster:
 
     def start(self) -> Cluster:
         """Start the server and wait until it takes connections."""
-        argv = ["start", "-w", "-t", "60", "-s", "-D", str(self.data_directory), "-l", str(self.server_log)]
+        argv = ["start", "-w", "-t", "180", "-s", "-D", str(self.data_directory), "-l", str(self.server_log)]
         if self.config_file:
             argv += ["-o", f"-c config_file={self.config_file}"]
         # pg_ctl leaves its output open in the server: it must not be a pipe that we would wait for.
@@ -210,7 +210,7 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                timeout=90,
+                timeout=240,
             )
         assert status == 0, self.log()
         return self
@@ -218,7 +218,7 @@ class Cluster:
     def stop(self, mode: str = "fast") -> None:
         """Stop the server as pg_ctl does."""
         self.program(
-            "pg_ctl", "stop", "-w", "-t", "60", "-s", "-m", mode, "-D", str(self.data_directory), timeout=90
+            "pg_ctl", "stop", "-w", "-t", "180", "-s", "-m", mode, "-D", str(self.data_directory), timeout=240
         )
 
     def restart(self) -> None:
@@ -227,8 +227,21 @@ class Cluster:
         self.start()
 
     def reload(self) -> None:
-        """Read the settings again."""
+        """Have the settings read again; who connects from now on has the new ones.
+
+        Processes that are there already (the archiver, too) hear of it a little later.
+        """
+        before = self._loaded_at()
         self.program("pg_ctl", "reload", "-s", "-D", str(self.data_directory))
+        if before is not None:
+            # Files with mistakes are never loaded, and whoever wrote such ones looks for himself.
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: self._loaded_at() != before, "the settings to be loaded", timeout=20)
+
+    def _loaded_at(self) -> Any:
+        with contextlib.suppress(psycopg.Error):
+            return self.value("SELECT pg_conf_load_time()")
+        return None
 
     def crash(self) -> None:
         """kill -9 of the postmaster, and wait until its children have gone too."""
@@ -263,7 +276,7 @@ class Cluster:
 
     def connect(self, database: str = "postgres", user: str = SUPERUSER) -> psycopg.Connection[Any]:
         """A connection in autocommit mode."""
-        return psycopg.connect(self.dsn(database, user), autocommit=True, connect_timeout=10)
+        return psycopg.connect(self.dsn(database, user), autocommit=True, connect_timeout=60)
 
     def sql(self, query: str, *values: Any, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
@@ -300,7 +313,7 @@ class Cluster:
         self.sql("SELECT pg_switch_wal()")
         return name
 
-    def archive_all(self, timeout: float = 30.0) -> str:
+    def archive_all(self, timeout: float = 240.0) -> str:
         """End the current segment and wait until it, and so all before it, has been archived."""
         name = self.switch_wal()
         done = self.archive_status / f"{name}.done"
@@ -349,7 +362,7 @@ class Cluster:
         *argv: str,
         environment: dict[str, str] | None = None,
         kill_at: str | None = None,
-        timeout: float = 120.0,
+        timeout: float = 400.0,
     ) -> Answer:
         """Run the host command to its end.
 
@@ -421,30 +434,8 @@ class Cluster:
         """Assert that the block changes nothing of :meth:`world`, but for facts that begin so."""
         if self.running:
             self.sql("CHECKPOINT")
+            at_rest(self)
         before = self.world()
         yield
         changes = [line for line in difference(before, self.world()) if not line[2:].startswith(but_for)]
         assert not changes, "something changed:\n" + "\n".join(changes[:40])
-
-
-def postmaster_pid(data_directory: Path) -> int | None:
-    """The pid of the postmaster that runs on a data directory, or None."""
-    try:
-        pid = int((data_directory / "postmaster.pid").read_text().split("\n", 1)[0])
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        return None
-    return None if state in "ZX" else pid
-
-
-def kill_postmaster(pid: int) -> None:
-    """kill -9 of a postmaster; returns when it and all its children have gone."""
-    children = [int(item) for item in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    os.kill(pid, signal.SIGKILL)
-    for process in (pid, *children):
-        wait_for(partial(_gone, process), f"the end of process {process}", timeout=20)
-
-
-def _gone(pid: int) -> bool:
-    # A zombie that its parent has not collected yet still makes PostgreSQL believe in the old pid file.
-    return not os.path.exists(f"/proc/{pid}")

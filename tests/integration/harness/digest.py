@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 #: Files of a running server that change although nobody does anything.
@@ -49,15 +50,24 @@ def fingerprint(
     ``alive``: without what a running server changes by itself.
     """
     ignored = (*ALIVE, "pg_wal", "pg_control", "pg_xact", "pg_subtrans", "pg_commit_ts") if alive else ()
-    facts = {f"beside: {path.name}": str(path.stat().st_ino) for path in data_directory.parent.iterdir()}
+    facts = _inodes((path.name, path) for path in data_directory.parent.iterdir())
     facts |= {f"data: {path}": said for path, said in listing(data_directory, ignore=ignored).items()}
     for oid, place in tablespaces.items():
         facts |= {f"tablespace: {oid}/{path}": said for path, said in listing(place, ignore=ignored).items()}
         # What is restored beside a tablespace, or put aside, has a name that begins with its own.
-        facts |= {f"beside: {path}": str(path.stat().st_ino) for path in place.parent.glob(f"{place.name}.*")}
+        facts |= _inodes((str(path), path) for path in place.parent.glob(f"{place.name}.*"))
     for part in ("base", "wal"):
         facts |= {f"{part}: {path}": said for path, said in listing(stored / part).items()}
     return facts
+
+
+def _inodes(places: Iterable[tuple[str, Path]]) -> dict[str, str]:
+    """What lies beside the data; what goes while we look is not there."""
+    found = {}
+    for name, path in places:
+        with contextlib.suppress(FileNotFoundError):
+            found[f"beside: {name}"] = str(path.stat().st_ino)
+    return found
 
 
 def tree_digest(directory: Path | str, *, content: bool = True, ignore: tuple[str, ...] = ()) -> str:

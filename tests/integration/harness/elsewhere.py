@@ -149,7 +149,7 @@ class Elsewhere:
         for pid in self.sessions():
             _end(pid)
         self.sshd.terminate()
-        self.sshd.wait(timeout=20)
+        self.sshd.wait(timeout=240)
 
     def sessions(self) -> list[int]:
         """sshd's processes for connections, newest last."""

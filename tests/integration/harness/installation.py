@@ -110,7 +110,7 @@ def default_installation() -> Installation:
 
 
 def run(
-    argv: list[str], *, environment: dict[str, str], timeout: float = 60.0, stdin: str | None = None
+    argv: list[str], *, environment: dict[str, str], timeout: float = 240.0, stdin: str | None = None
 ) -> str:
     """Run a program that must end well and return what it said. Raises AssertionError with its words."""
     done = subprocess.run(

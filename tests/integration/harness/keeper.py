@@ -186,7 +186,7 @@ class Running:
         """Of the command itself."""
         return self.process.pid
 
-    def wait_paused(self, timeout: float = 60.0) -> None:
+    def wait_paused(self, timeout: float = 240.0) -> None:
         """Until it stands still where ``pause_at`` or ``hold_get`` said."""
         assert self._pause_file is not None, "started without pause_at and hold_get"
         reached = Path(f"{self._pause_file}.reached")
@@ -212,13 +212,13 @@ class Running:
         os.killpg(self.process.pid, signal.SIGKILL)
         return self.wait()
 
-    def wait(self, timeout: float = 120.0) -> Answer:
+    def wait(self, timeout: float = 400.0) -> Answer:
         """Until it has ended."""
         try:
             out, err = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            out, err = self.process.communicate(timeout=10)
+            out, err = self.process.communicate(timeout=240)
             raise AssertionError(
                 f"{' '.join(self.argv)} did not end within {timeout:g} s\n{out}\n{err}"
             ) from None

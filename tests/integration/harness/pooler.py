@@ -147,7 +147,7 @@ class Pooler:
             "auth_file": str(self.auth_file),
             "log_file": str(self.log_file),
             "user": getpass.getuser(),
-            "timeout_seconds": 10,
+            "timeout_seconds": 60,
         }
 
     @classmethod
@@ -234,7 +234,7 @@ class Pooler:
             "password": password if password is not None else PASSWORDS.get(user, "none"),
             "sslmode": "verify-full",
             "sslrootcert": self.certificates.path("ca.crt"),
-            "connect_timeout": 10,
+            "connect_timeout": 60,
         }
         return psycopg.conninfo.make_conninfo(**values)
 
@@ -252,7 +252,7 @@ class Pooler:
         }
         place = self.dsn(user=user, password="").replace("password=''", "")
         argv = [self.cluster.installation.program("psql"), "-X", "-w", "-At", "-d", place, "-c", sql]
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=240)
 
     def console(self, command: str) -> list[dict[str, Any]]:
         """The admin console as a person has it: psql over the socket."""

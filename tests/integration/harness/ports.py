@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Ports that no other test takes: each is held by a lock file while its test lives, also under xdist."""
+"""Ports that no other test takes: each is held by a lock file while its test lives, also under xdist.
+
+In a place that all runs on this machine see, whatever their directories for temporary files are."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import socket
-import tempfile
 from pathlib import Path
 
 FIRST, LAST = 21000, 24999
@@ -18,7 +19,7 @@ class PortKeeper:
 
     def __init__(self) -> None:
         self._held: list[int] = []
-        self._directory = Path(tempfile.gettempdir()) / f"dbkeeper-test-ports-{os.getuid()}"
+        self._directory = Path("/tmp") / f"dbkeeper-test-ports-{os.getuid()}"
         self._directory.mkdir(mode=0o700, exist_ok=True)
         self._next = FIRST + (os.getpid() * 37) % (LAST - FIRST)
 

@@ -64,13 +64,13 @@ class Receiver:
         """As systemd does; its exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=240)
 
     def kill(self) -> None:
         """kill -9 of the command alone: pg_receivewal lives on."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=240)
 
     def words(self) -> str:
         """What it said."""

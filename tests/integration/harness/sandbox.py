@@ -45,7 +45,7 @@ class Sandbox:
                     os.kill(pid, signal.SIGKILL)
             return not left
 
-        wait_for(gone, f"the end of the processes below {self.root}", timeout=20)
+        wait_for(gone, f"the end of the processes below {self.root}", timeout=240)
 
     def close(self) -> None:
         """Stop all and remove all; with DBKEEPER_TEST_KEEP in the environment the files stay."""

@@ -86,7 +86,7 @@ class Sequence:
                     return ()
 
             try:
-                (rows,) = wait_for(standing, "recovery to stand at its target", timeout=90)
+                (rows,) = wait_for(standing, "recovery to stand at its target", timeout=240)
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{_log(plan)}") from None
             server.stop()

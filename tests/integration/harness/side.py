@@ -65,7 +65,7 @@ class Beside:
 
     def restore(self, plan: RestorePlan) -> Recovered:
         """Stage, replay, promote, look, and remove."""
-        with self.server(plan) as dsn, psycopg.connect(dsn, connect_timeout=10) as connection:
+        with self.server(plan) as dsn, psycopg.connect(dsn, connect_timeout=60) as connection:
             rows = set(connection.execute("SELECT run, worker, seq, part FROM ledger_entries").fetchall())
             balances = tuple(int(value) for value in connection.execute(_BALANCES).fetchall()[0])
         return Recovered(plan, rows, balances)

@@ -12,9 +12,12 @@ T = TypeVar("T")
 
 
 def wait_for(
-    condition: Callable[[], T], description: str, *, timeout: float = 30.0, interval: float = 0.02
+    condition: Callable[[], T], description: str, *, timeout: float = 120.0, interval: float = 0.02
 ) -> T:
-    """Ask until the answer is true and return it. Raises AssertionError naming what never came (seconds)."""
+    """Ask until the answer is true and return it. Raises AssertionError naming what never came (seconds).
+
+    Where all is well no limit costs anything: it is for the slowest machine, five times slower than ours and busy.
+    """
     deadline = time.monotonic() + timeout
     while True:
         answer = condition()

@@ -70,7 +70,7 @@ class Workload:
     def stop(self, process: subprocess.Popen[str]) -> dict[str, Any]:
         """End a run of :meth:`start` and return its counts."""
         (self.cluster.root / "stop-workload").touch()
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
         return dict(json.loads(out))
 
@@ -82,7 +82,7 @@ class Workload:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
         assert done.returncode in (0, 1), done.stderr
         answer = dict(json.loads(done.stdout))
@@ -110,7 +110,7 @@ class Workload:
             check=False,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
@@ -120,7 +120,7 @@ def recovered_rows(cluster_dsn: str) -> set[Key]:
     """What ``ledger_entries`` holds."""
     import psycopg
 
-    with psycopg.connect(cluster_dsn, connect_timeout=10) as connection:
+    with psycopg.connect(cluster_dsn, connect_timeout=60) as connection:
         return {tuple(row) for row in connection.execute("SELECT run, worker, seq, part FROM ledger_entries")}
 
 
