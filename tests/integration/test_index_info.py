@@ -246,7 +246,7 @@ def test_what_is_locked_is_named_and_not_waited_for(site: Site, seen: dict[str, 
     with locked(site, "w1"):
         result = site.look()
     told = {one["what"]: one["says"]["key"] for one in result["not_seen"]}
-    assert told["table public.w1"] == "locked"
+    assert told["public.w1 in database shop"] == "locked"
     assert drops(result, "w1") == {}
     assert drops(result, "w2") == {"w2_a": "w2_ab"}
     assert result["cost"]["seconds"] < 120

@@ -126,7 +126,7 @@ def _under_locks(cluster: Cluster, request: Request) -> None:
             reader.rollback()
             waiter.join()
     named = {one["what"] for one in result["not_seen"] if one["says"]["key"] == "locked"}
-    assert named == {"table public.t1", "table public.t2"}
+    assert named == {"public.t1 in database postgres", "public.t2 in database postgres"}
     assert waits == []
 
 

@@ -213,7 +213,7 @@ LABELS: dict[str, tuple[str, str]] = {
     ),
     "settings_of": ("Settings", "設定値"),
     "clients": ("Clients", "クライアント数"),
-    "tps": ("Transactions per second", "TPS"),
+    "tps": ("TPS", "TPS"),
     "latency": ("Latency", "レイテンシー"),
     "failed": ("Failed", "失敗数"),
     "noscript": (

@@ -274,7 +274,9 @@ def _not_seen(group: Group) -> list[dict[str, Any]]:
                 )
             gaps += [_gap(group, host.name, report, blind(each)) for each in result.get("not_seen") or []]
     gaps += [_gap(group, name, None, unseen("stranger", name)) for name in group.strangers()]
-    return gaps
+    # Two reports of a host that are kept from the same thing for the same reason are one gap, of the first of them.
+    once = {(gap["node"], gap["what"], gap["why"], gap["remedy"]): gap for gap in reversed(gaps)}
+    return list(reversed(once.values()))
 
 
 def _gap(group: Group, node: str, report: str | None, texts: dict[str, dict[str, str]]) -> dict[str, Any]:

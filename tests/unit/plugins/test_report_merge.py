@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.finding import Says
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.finding import NotSeen, Says
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.gate import checked, known_rules
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.hosts import Host, grouped
 from ansible_collections.dbkeeper.ops.plugins.plugin_utils.report.merge import merge
@@ -189,10 +189,17 @@ def test_rules_are_held_against_findings_by_name_class_severity_and_novelty() ->
         "not_seen": 3,
         "unreachable": 1,
     }
-    made = document(host("a", findings=told), lost("b", primary="a"), host("c", TWO, not_seen=[{}, {}]))
+    made = document(
+        host("a", findings=told),
+        lost("b", primary="a"),
+        host("c", TWO, not_seen=[{"what": "one"}, {"what": "two"}]),
+    )
     for rule, broken in expected.items():
         gate = document(
-            host("a", findings=told), lost("b"), host("c", TWO, not_seen=[{}, {}]), fail_on=[rule]
+            host("a", findings=told),
+            lost("b"),
+            host("c", TWO, not_seen=[{"what": "one"}, {"what": "two"}]),
+            fail_on=[rule],
         )["gate"]
         assert len(gate["failures"]) == broken, rule
         assert gate["passed"] is (broken == 0)
@@ -297,3 +304,17 @@ def test_what_only_the_controller_tells_comes_and_goes_without_being_new_again()
     for _run in range(30):
         settled, nothing = run(settled, there=True)
     assert settled["remembered"] == {}
+
+
+def test_two_reports_that_are_kept_from_the_same_thing_are_one_gap() -> None:
+    of = node(ONE, "db1")
+    shut = NotSeen(Says("refused", {"what": "database sealed", "detail": "too many connections"})).to_dict()
+    other = NotSeen(Says("refused", {"what": "database other", "detail": "too many connections"})).to_dict()
+    made = document(
+        Host(
+            "db1",
+            {"index": result(of, [], not_seen=[shut]), "health": result(of, [], not_seen=[shut, other])},
+        )
+    )
+    told = [(gap["report"], gap["what"]) for gap in made["not_seen"]]
+    assert told == [("index", "database sealed"), ("health", "database other")]

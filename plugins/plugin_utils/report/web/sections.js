@@ -103,13 +103,14 @@ function nodesSection() {
 function benchmarksSection() {
   const runs = report.benchmarks.filter(inScope);
   if (!runs.length) return null;
-  const heads = ["node", "made_at", "workload", "way", "clients", "scale", "tps", "over_time", "latency", "failed", "circumstances"];
   // Only runs of the same kind, scale and number of clients on the same database host are one curve.
   const kind = (run) => JSON.stringify([run.cluster, run.node, run.workload, run.way, run.clients, run.scale]);
   const curves = new Map();
   for (const run of runs.slice().sort((a, b) => (a.made_at || "").localeCompare(b.made_at || ""))) {
     curves.set(kind(run), [...(curves.get(kind(run)) || []), run.error ? null : run.tps]);
   }
+  const repeated = [...curves.values()].some((values) => values.length > 1);
+  const heads = ["node", "made_at", "workload", "way", "clients", "scale", "tps", ...(repeated ? ["over_time"] : []), "latency", "failed", "circumstances"];
   const drawn = new Set();
   const curve = (run) => {
     if (drawn.has(kind(run)) || curves.get(kind(run)).length < 2) return null;
@@ -121,10 +122,10 @@ function benchmarksSection() {
     el("tbody", {}, runs.slice(0, 200).map((run) => el("tr", {}, el("th", { scope: "row" }, run.node), el("td", { class: "brief" }, when(run.made_at)),
       el("td", { class: "brief" }, called(run.workload)), el("td", { class: "brief" }, called(run.way)), el("td", { class: "number" }, count(run.clients)),
       el("td", { class: "number" }, count(run.scale)),
-      run.error ? el("td", { colspan: 4, class: "soft" }, run.error) : [
-        el("td", { class: "number" }, count(run.tps)), el("td", {}, curve(run)), el("td", { class: "number" }, seconds(run.latency_seconds)),
+      run.error ? el("td", { colspan: repeated ? 4 : 3, class: "soft" }, run.error) : [
+        el("td", { class: "number" }, count(run.tps)), repeated ? el("td", {}, curve(run)) : null, el("td", { class: "number" }, seconds(run.latency_seconds)),
         el("td", { class: "number" }, count(run.failed || 0))],
-      el("td", { class: "first" }, run.host ? t("on_host", { cpus: count(run.host.cpus), memory: bytes(run.host.memory_bytes), version: (run.server_version || "–").split(" ")[0] }) : "–",
+      el("td", { class: "first about" }, run.host ? t("on_host", { cpus: count(run.host.cpus), memory: bytes(run.host.memory_bytes), version: (run.server_version || "–").split(" ")[0] }) : "–",
         el("details", {}, el("summary", {}, t("settings_of")), el("dl", {}, Object.entries(run.settings || {})
           .map(([name, value]) => [el("dt", { class: "mono" }, name), el("dd", {}, value)]))))))))));
 }

@@ -177,7 +177,7 @@ def _leave_out_locked(look: Look, tables: dict[int, Table], locked: set[int]) ->
     named = set()
     for oid in sorted(locked & set(tables)):
         table = tables.pop(oid)
-        look.miss(f"table {table.schema}.{table.name}", "locked")
+        look.miss(f"{table.schema}.{table.name} in database {look.database_name}", "locked")
         named.add((table.schema, table.name))
     return frozenset(named)
 
