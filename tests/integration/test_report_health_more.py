@@ -58,6 +58,7 @@ def certificate(directory: Path, *, since_days: float, left_days: float) -> None
     (directory / "server.key").chmod(0o600)
 
 
+@pytest.mark.matrix
 def test_a_certificate_that_ends_is_told_by_what_is_left_of_it(server: Callable[..., Cluster]) -> None:
     cluster = server()
     cluster.sql("ALTER SYSTEM SET ssl_cert_file = 'server.crt'; ")
@@ -103,6 +104,7 @@ def test_a_page_that_does_not_match_its_checksum_is_critical(server: Callable[..
     )
 
 
+@pytest.mark.matrix
 def test_multixacts_are_counted_beside_transactions(server: Callable[..., Cluster]) -> None:
     cluster = server()
     cluster.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
@@ -119,6 +121,7 @@ def test_multixacts_are_counted_beside_transactions(server: Callable[..., Cluste
     assert told["postgres"]["value"]["age"] == ages["postgres"]
 
 
+@pytest.mark.matrix
 def test_a_subscription_that_fails_to_apply_is_told_with_what_failed(
     make_cluster: Callable[..., Cluster],
 ) -> None:

@@ -60,6 +60,7 @@ def test_workload_tests_have_a_curve_over_those_that_can_be_compared(opened: Bro
     assert told == [["1,003", "not there", "1,001", "1,000"]] * 2 + [["not there", "1,001", "1,000"]]
 
 
+@pytest.mark.matrix
 def test_paper_has_every_row_that_the_filters_leave(opened: Browser, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(page(merge(fleet(4, 2400), made_at=MADE_AT, today=date(2026, 11, 21))), encoding="utf-8")
