@@ -26,7 +26,7 @@ from .fitness import needs
 from .host import tablespace_moves
 from .plan import RestorePlan, make_plan
 from .request import RestoreRequest
-from .state import HostState, ask_state, live_cluster, ready_segments
+from .state import HostState, ask_state, live_cluster, waiting_segments
 from .waiting import wait_for
 
 #: Where waiting for the archive helps: WAL with the target may not have arrived yet.
@@ -208,7 +208,7 @@ def archive_now(config: ClusterConfig) -> None:
             "SELECT coalesce(last_archived_wal, '') >= :'name' FROM pg_stat_archiver",
             values={"name": name},
         )
-        return row[0][0] == "t" and name not in ready_segments(config.data_directory)
+        return row[0][0] == "t" and name not in waiting_segments(config.data_directory)
 
     wait_for(
         archived,
@@ -222,13 +222,15 @@ def archive_now(config: ClusterConfig) -> None:
 def stop_and_archive(config: ClusterConfig, repository: Repository, accept_unarchived: bool) -> None:
     """Before ``latest``: a clean stop archives the last segment; what is left over is pushed by us.
 
-    Raises :class:`Refused` (``live-wal-not-archived``) when a crashed cluster holds WAL that never left it.
+    Raises :class:`Refused` (``live-wal-not-archived``) when a crashed cluster holds WAL that never left it, or when
+    nobody can say what has not.
     """
     instance = Instance(config)
     if instance.status().running:
         instance.stop()
     live = live_cluster(config)
-    for name in live.ready_segments:
+    left = live.ready_segments if accept_unarchived else waiting_segments(config.data_directory)
+    for name in left:
         push(repository, f"{config.data_directory}/pg_wal/{name}")
         status = f"{config.data_directory}/pg_wal/archive_status/{name}"
         os.rename(f"{status}.ready", f"{status}.done")

@@ -18,7 +18,7 @@ from ..cluster.instance import Instance, InstanceStatus
 from ..cluster.target import TargetHost
 from ..core import privilege
 from ..core.clock import utc_now
-from ..core.errors import KeeperError
+from ..core.errors import KeeperError, Refused
 from ..repository.catalog import Catalog, read_catalog
 from ..repository.evidence import list_evidence
 from ..repository.layout import Repository
@@ -118,11 +118,33 @@ def _stranger(directory: str) -> str | None:
 
 
 def ready_segments(data_directory: str) -> tuple[str, ...]:
-    """WAL that the server has finished and not archived yet, from pg_wal/archive_status."""
+    """WAL that the server has finished and not archived yet, as far as pg_wal/archive_status can be read.
+
+    A directory that cannot be read is a reason to restore, not a reason to refuse to; whoever must know asks
+    :func:`waiting_segments`.
+    """
     try:
-        names = os.listdir(f"{data_directory}/pg_wal/archive_status")
-    except OSError:
+        return waiting_segments(data_directory)
+    except Refused:
         return ()
+
+
+def waiting_segments(data_directory: str) -> tuple[str, ...]:
+    """The same for certain. Raises :class:`Refused` (``live-wal-not-archived``) where nobody can say."""
+    path = f"{data_directory}/pg_wal/archive_status"
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise Refused(
+            "live-wal-not-archived",
+            attempted="see which WAL of the live cluster waits to be archived",
+            happened=f"{path}: {error.strerror}; what only the live cluster has is not known",
+            remedy="Give the cluster's owner access to it, or mend its disk; or repeat with accept_unarchived "
+            "(--accept-unarchived) and lose what was never archived.",
+            details={"path": path},
+        ) from error
     return tuple(sorted(name[: -len(".ready")] for name in names if name.endswith(".ready")))
 
 
