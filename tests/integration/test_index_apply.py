@@ -336,6 +336,30 @@ def test_a_build_whose_run_was_killed_is_finished(bench: Bench, server_ends_it: 
         bench.cluster.sql("DROP TABLE killed")
 
 
+def test_the_index_that_keeps_updates_from_being_hot_is_named(bench: Bench) -> None:
+    """IX11: by what statements set, in keys as well as in expressions; the index of another column is not blamed."""
+    for statement in (
+        "CREATE TABLE counters (id int PRIMARY KEY, hits int, note text) WITH (fillfactor = 40)",
+        "INSERT INTO counters SELECT g, g, md5(g::text) FROM generate_series(1, 3000) g",
+        "CREATE INDEX by_hits ON counters ((hits % 10))",
+        "CREATE INDEX by_note ON counters (note)",
+        "VACUUM ANALYZE counters",
+    ):
+        bench.cluster.sql(statement)
+    try:
+        bench.look()
+        with bench.cluster.connect() as connection:
+            for number in range(250):
+                connection.execute(b"UPDATE counters SET hits = hits + 1 WHERE id = %s", [number])
+        updated = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'counters'"
+        wait_for(lambda: int(bench.cluster.value(updated) or 0) >= 249, "the updates to be counted")
+        (found,) = [one for one in bench.look()["findings"] if one["class"] == "IX11"]
+        assert (found["object"]["name"], found["says"]["key"]) == ("counters", "IX11_hot_named")
+        assert found["value"]["blockers"] == [{"index": "public.by_hits", "columns": ["hits"], "calls": 250}]
+    finally:
+        bench.cluster.sql("DROP TABLE counters")
+
+
 def test_two_at_once_take_turns(bench: Bench) -> None:
     bench.cluster.sql("CREATE INDEX slowly ON sales (day, note)")
     bench.cluster.sql("CREATE INDEX meanwhile ON sales (day, note)")

@@ -24,6 +24,7 @@ from .draft import Draft
 from .exact import confirm, damaged
 from .facts import Database
 from .history import Past, compare
+from .hot import named
 from .limits import Limits
 from .pull import pull
 from .unused import digest_of, unused_here
@@ -185,7 +186,7 @@ def _database(
         is_copy=trying.is_copy,
         settings=trying.settings,
     )
-    found = [*judged(database, past, request.limits), *tried]
+    found = [*named(look, database, node.major, judged(database, past, request.limits)), *tried]
     if request.read_whole:
         found = [*confirm(look, database, found, request.limits), *damaged(look, database)]
     drafts, left_out = _bounded(found, request.limits.kept_per_class)

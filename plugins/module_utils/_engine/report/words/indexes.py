@@ -297,6 +297,10 @@ MISSING: dict[str, Pair] = {
         "pgstatindex of {what} on a restored copy: this is an estimate",
         "復元したコピー上での {what} の pgstatindex による実測 (この値は推定です)",
     ),
+    "no-statement-sets": Pair(
+        "which columns of {what} are updated: pg_stat_statements shows no statement that sets an indexed one",
+        "{what} で更新される列の確認 (インデックスのある列を更新する文が pg_stat_statements にありません)",
+    ),
     "no-query-asks": Pair(
         "that no query looks for the common value of {column} by this index",
         "{column} の頻出値をこのインデックスで検索する問い合わせがないことの確認",

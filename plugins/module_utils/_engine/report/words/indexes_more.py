@@ -153,6 +153,26 @@ MORE: dict[str, Entry] = {
             "頻繁に更新される列を含むインデックスと、fillfactor を確認してください。",
         ),
     ),
+    "IX11_hot_named": Entry(
+        Pair("Indexes keep updates from being HOT", "インデックスが HOT 更新を妨げている"),
+        Pair(
+            "Of the updates of {table} only {hot_share} are HOT: {blockers} hold {columns}, "
+            "which statements set ({calls} calls).",
+            "{table} の更新のうち HOT は {hot_share} だけです。更新対象の列 {columns} ({calls} 回) を"
+            " {blockers} が含んでいます。",
+        ),
+        Pair(
+            "Such an update writes into all {count} indexes of {size_bytes}, whichever column they hold "
+            "({writes} writes).",
+            "これらの列を更新すると、{count} 個のインデックス ({size_bytes}) すべてに書き込みます "
+            "(書き込み {writes} 行)。",
+        ),
+        Pair(
+            "See whether these indexes are worth it, or whether the column can leave them (INCLUDE, predicate, "
+            "expression); then whether fillfactor leaves room.",
+            "インデックスの必要性と、INCLUDE・述語・式からその列を外せないかを検討し、fillfactor も確認してください。",
+        ),
+    ),
     "IX12_boolean": Entry(
         Pair("Index on a boolean alone", "真偽値だけのインデックス"),
         Pair("{index} on {table} has two values.", "{table} の {index} は 2 種類の値しか持ちません。"),
