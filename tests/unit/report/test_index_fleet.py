@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.fleet import across, twins
-from tests.unit.report.index_facts import DAY, NOW
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.unused import digest_of
+from tests.unit.report.index_facts import DAY, NOW, database, index
 
 
 def row(index: str = "idle", **changes: Any) -> dict[str, Any]:
@@ -124,3 +125,28 @@ def test_an_index_that_one_of_three_shards_lacks_or_has_otherwise() -> None:
     assert {one.thing["name"]: one.nodes for one in found} == {"b": ("two",), "c": ("three",)}
     assert twins(shards(one={"public.a": "1"}, two={"public.a": "1"})) == []
     assert twins(shards(one={"public.a": "1"})) == []
+
+
+def test_of_too_many_indexes_the_tables_are_compared() -> None:
+    facts = shards(one={"public.a": "1"}, two={"public.a": "1"}, three={"public.a": "1"})
+    tables = {"one": {"public.t": "1", "public.u": "1"}, "two": {"public.t": "1", "public.u": "1"}}
+    tables["three"] = {"public.t": "1", "public.u": "2"}
+    for cluster, (result,) in facts.items():
+        result["facts"]["databases"]["shop"]["definitions"] |= {"each": None, "tables": tables[cluster]}
+    (found,) = twins(facts)
+    assert (found.says.key, found.thing["kind"], found.thing["name"]) == ("IX13_table", "table", "u")
+    assert found.nodes == ("three",)
+    # One that tells of nothing that the others tell of is not called different.
+    facts["one"][0]["facts"]["databases"]["shop"]["definitions"]["tables"] = None
+    assert twins(facts) == []
+
+
+def test_tables_are_told_of_where_there_are_many_indexes() -> None:
+    few = database(*[index(number, 1) for number in range(10, 20)])
+    assert digest_of(few)["tables"] is None and len(digest_of(few)["each"]) == 10
+    many = [index(number, 1) for number in range(10, 5100)]
+    told = digest_of(database(*many))
+    assert told["each"] is None and set(told["tables"]) == {"public.t1"}
+    assert digest_of(database(*reversed(many)))["tables"] == told["tables"]
+    other = digest_of(database(*many[:-1], many[-1]._replace(unique=True)))
+    assert other["tables"] != told["tables"]

@@ -185,38 +185,63 @@ def twins(clusters: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Finding]:
 
     The form that most of them have is taken as the one that is meant.
     """
-    forms: dict[tuple[str, str], dict[str, str]] = {}
     system_ids: dict[str, str] = {}
-    silent: dict[str, set[str]] = {}
+    told: dict[str, dict[str, Mapping[str, Any]]] = {}
     for cluster, results in clusters.items():
         for result in results:
             if result["node"]["in_recovery"]:
                 continue
             system_ids[cluster] = str(result["node"]["system_id"])
             for database, facts in result["facts"]["databases"].items():
-                silent.setdefault(database, set()).add(cluster)
-                for index, digest in (facts["definitions"]["each"] or {}).items():
-                    forms.setdefault((database, index), {})[cluster] = digest
+                told.setdefault(database, {})[cluster] = facts["definitions"]
     findings = []
-    for (database, index), found in sorted(forms.items()):
-        there = silent[database]
-        if len(there) < 2 or (len(found) == len(there) and len(set(found.values())) == 1):
-            continue
-        common, count = Counter(found.values()).most_common(1)[0]
-        others = sorted(cluster for cluster in there if found.get(cluster) != common)
-        schema, _dot, name = index.partition(".")
-        findings.append(
-            Finding(
-                name="IX13",
-                # Of no single cluster: stable as long as the group of clusters is.
-                system_id=",".join(sorted(system_ids.values())),
-                severity=MEDIUM,
-                grade=MEASURED,
-                database=database,
-                thing=thing("index", schema, name),
-                says=Says("IX13", {"index": index, "present": count, "all": len(there), "others": others}),
-                nodes=tuple(others),
-                value={"same": count, "clusters": len(there)},
-            )
+    for database, definitions in sorted(told.items()):
+        # By each index where all tell of each; where one has too many for that, by table.
+        by = next(
+            (
+                one
+                for one in ("each", "tables")
+                if all(each.get(one) is not None for each in definitions.values())
+            ),
+            None,
         )
+        if by is None:
+            continue
+        forms: dict[str, dict[str, str]] = {}
+        for cluster, each in definitions.items():
+            for name, digest in each[by].items():
+                forms.setdefault(name, {})[cluster] = digest
+        for name, found in sorted(forms.items()):
+            if len(definitions) > 1 and (len(found) < len(definitions) or len(set(found.values())) > 1):
+                findings.append(
+                    _differs(database, name, found, sorted(definitions), by == "tables", system_ids)
+                )
     return findings
+
+
+def _differs(
+    database: str,
+    place: str,
+    found: Mapping[str, str],
+    there: Sequence[str],
+    of_table: bool,
+    system_ids: Mapping[str, str],
+) -> Finding:
+    common, count = Counter(found.values()).most_common(1)[0]
+    others = [cluster for cluster in there if found.get(cluster) != common]
+    schema, _dot, name = place.partition(".")
+    return Finding(
+        name="IX13",
+        # Of no single cluster: stable as long as the group of clusters is.
+        system_id=",".join(sorted(system_ids.values())),
+        severity=MEDIUM,
+        grade=MEASURED,
+        database=database,
+        thing=thing("table" if of_table else "index", schema, name),
+        says=Says(
+            "IX13_table" if of_table else "IX13",
+            {"table" if of_table else "index": place, "present": count, "all": len(there), "others": others},
+        ),
+        nodes=tuple(others),
+        value={"same": count, "clusters": len(there)},
+    )

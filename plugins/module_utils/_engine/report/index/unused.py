@@ -113,9 +113,27 @@ def _guards(database: Database, drafts: Iterable[Draft]) -> dict[int, str]:
 def digest_of(database: Database) -> dict[str, Any]:
     """The definitions of all indexes, comparable between clusters: names instead of oids."""
     indexes = [index for index in database.indexes if not index.parent and index.schema != "pg_toast"]
-    few = len(indexes) <= _MOST_DIGESTS
-    each = {f"{index.schema}.{index.name}": _digest(database, index) for index in indexes} if few else None
-    return {"count": len(indexes), "each": each}
+    each = [(f"{index.schema}.{index.name}", index.table, _digest(database, index)) for index in indexes]
+    few = len(each) <= _MOST_DIGESTS
+    return {
+        "count": len(each),
+        "each": {name: digest for name, _table, digest in each} if few else None,
+        # A twin may have a few more or less: both forms around the limit.
+        "tables": _by_table(database, each) if 2 * len(each) > _MOST_DIGESTS else None,
+    }
+
+
+def _by_table(database: Database, each: list[tuple[str, int, str]]) -> dict[str, str]:
+    """Table -> all its indexes in one digest: less to send, and enough to say where to look."""
+    lists: dict[str, list[str]] = {}
+    for name, oid, digest in each:
+        table = database.tables.get(oid)
+        if table:
+            lists.setdefault(f"{table.schema}.{table.name}", []).append(f"{name} {digest}")
+    return {
+        table: hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
+        for table, names in lists.items()
+    }
 
 
 def _digest(database: Database, index: Index) -> str:

@@ -230,6 +230,24 @@ MORE: dict[str, Entry] = {
             "すべて同じにするか、異なる理由を accepted に記録してください。",
         ),
     ),
+    "IX13_table": Entry(
+        Pair(
+            "Indexes of a table differ between clusters of one role",
+            "同じ役割のクラスター間で異なるテーブルのインデックス",
+        ),
+        Pair(
+            "The indexes of {table} are the same on {present} of {all} clusters; different on: {others}.",
+            "{table} のインデックスは {all} クラスター中 {present} で同じです。異なるクラスター: {others}。",
+        ),
+        Pair(
+            "The same query has another plan there. There are too many indexes to compare each by its name.",
+            "同じ問い合わせでも実行計画が変わります。インデックスの数が多いため、名前ごとの比較は行っていません。",
+        ),
+        Pair(
+            "Compare the indexes of this table (pg_indexes); make them the same on all, or say why not (accepted).",
+            "このテーブルの pg_indexes を比較し、すべて同じにするか、異なる理由を accepted に記録してください。",
+        ),
+    ),
     "IX14_unread": Entry(
         Pair("Unique index that is never scanned", "走査されていない一意インデックス"),
         Pair(
