@@ -296,7 +296,13 @@ def test_a_regression_undoes_the_step_by_itself(bench: Bench) -> None:
     assert bench.record()[finding["id"]]["why"] == "regression"
 
 
-@pytest.mark.parametrize("server_ends_it", [True, False], ids=["by-the-server-alone", "by-nobody"])
+@pytest.mark.parametrize(
+    "server_ends_it",
+    [
+        pytest.param(True, id="by-the-server-alone", marks=pytest.mark.matrix),
+        pytest.param(False, id="by-nobody"),
+    ],
+)
 def test_a_build_whose_run_was_killed_is_finished(bench: Bench, server_ends_it: bool) -> None:
     """kill -9 in the middle: the server goes on building without us, or an invalid index is left."""
     bench.cluster.sql("CREATE TABLE killed (id int, sale int REFERENCES sales)")
@@ -360,11 +366,30 @@ def test_the_index_that_keeps_updates_from_being_hot_is_named(bench: Bench) -> N
         bench.cluster.sql("DROP TABLE counters")
 
 
+def test_what_an_old_collation_sorted_is_built_again(bench: Bench) -> None:
+    """IX15: every index of the collation, one of an exclusion constraint as well, and then its version is noted."""
+    for statement in (
+        'CREATE TABLE words (word text COLLATE "und-x-icu", EXCLUDE USING btree (word WITH =))',
+        "CREATE INDEX words_word ON words (word, length(word))",
+        "UPDATE pg_collation SET collversion = '0.1' WHERE collname = 'und-x-icu'",
+    ):
+        bench.cluster.sql(statement)
+    try:
+        finding = next(one for one in bench.look()["findings"] if one["class"] == "IX15")
+        assert len(finding["action"]) == 3 and "CONCURRENTLY" in "".join(finding["action"])
+        assert bench.apply(finding)["steps"][0]["result"] == "done"
+        assert not [one for one in bench.look()["findings"] if one["class"] == "IX15"]
+        assert bench.apply(finding)["steps"][0]["result"] == "already-done"
+    finally:
+        bench.cluster.sql("DROP TABLE words")
+        bench.cluster.sql('ALTER COLLATION pg_catalog."und-x-icu" REFRESH VERSION')
+
+
 def test_two_at_once_take_turns(bench: Bench) -> None:
     bench.cluster.sql("CREATE INDEX slowly ON sales (day, note)")
     bench.cluster.sql("CREATE INDEX meanwhile ON sales (day, note)")
     first, second = bench.finding("slowly"), bench.finding("meanwhile")
-    actor = threading.Thread(target=lambda: bench.apply(first, watch_seconds=6))
+    actor = threading.Thread(target=lambda: bench.apply(first, watch_seconds=3))
     actor.start()
     try:
         wait_for(lambda: bench.record().get(first["id"], {}).get("status") == "done", "the first drop")

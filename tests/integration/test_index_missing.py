@@ -249,6 +249,7 @@ def test_by_default_it_is_proven_on_a_restored_copy(sandbox: Sandbox) -> None:
     assert list((cluster.repository / cluster.name / "leases").glob("*.json")) == []
 
 
+@pytest.mark.matrix
 def test_what_pg_qualstats_saw_is_a_sample(sandbox: Sandbox) -> None:
     """Tried like any other where a statement is known; of what only the extension saw no more is claimed than that."""
     cluster = Cluster(

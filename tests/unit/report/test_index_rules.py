@@ -143,6 +143,10 @@ def test_collations_that_changed_name_their_indexes() -> None:
     facts = database(index(1, keys=(text,), options=(0,)), collations=(Collation(0, "", "", "2.31", "2.36"),))
     draft = found(facts, past())["IX15_database"]
     assert (draft.finding.severity, draft.finding.value["indexes"]) == ("critical", 1)
+    assert draft.finding.action == (
+        'REINDEX INDEX CONCURRENTLY "public"."i1";',
+        'ALTER DATABASE "shop" REFRESH COLLATION VERSION;',
+    )
     numbers = database(index(1, 1), collations=(Collation(0, "", "", "2.31", "2.36"),))
     assert "IX15_database" not in found(numbers, past())
 

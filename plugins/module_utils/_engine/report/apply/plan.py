@@ -13,7 +13,7 @@ from ..finding import GRADES, VALIDATED
 
 ATTEMPTED = "act on findings about indexes"
 #: Classes whose evidence this host can look at again by itself, just before it acts.
-SEEN_AGAIN = ("IX01", "IX02", "IX03", "IX06", "IX07")
+SEEN_AGAIN = ("IX01", "IX02", "IX03", "IX06", "IX07", "IX15")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from ..finding import CRITICAL, HEURISTIC, HIGH, INFO, INSUFFICIENT, LOW, MEASURED, MEDIUM, Finding, Says
 from .cover import ORDERED, SIZE_RATIO, Cover, covers, drops, needed, settled
 from .draft import DROP, NONE, REBUILD, Draft, draft, lack, write_rate
-from .facts import Database, dotted, needed_not_null, thing
+from .facts import Collation, Database, Index, dotted, needed_not_null, quoted, thing
 from .history import Past, name_of
 from .limits import SOURCES, Limits
 
@@ -208,8 +208,24 @@ def collations(database: Database) -> Iterator[Draft]:
                 "source": "pg_collation.collversion, pg_database.datcollversion",
             },
             impact={"bytes": size},
+            action=_sorted_again(database, collation, leaves),
         )
         yield Draft(finding, NONE)
+
+
+def _sorted_again(database: Database, collation: Collation, leaves: list[Index]) -> tuple[str, ...]:
+    """All that was sorted by the old version is built again; only then is the new one recorded as that of the data."""
+    rebuilt = [
+        f"REINDEX INDEX {'' if index.exclusion else 'CONCURRENTLY '}{quoted(index.schema, index.name)};"
+        for index in sorted(leaves, key=lambda one: (one.pages, one.oid))
+    ]
+    name = quoted(collation.schema, collation.name) if collation.oid else quoted(database.name)
+    noted = (
+        f"ALTER COLLATION {name} REFRESH VERSION;"
+        if collation.oid
+        else f"ALTER DATABASE {name} REFRESH COLLATION VERSION;"
+    )
+    return (*rebuilt, noted)
 
 
 def too_many(database: Database, limits: Limits) -> Iterator[Draft]:
