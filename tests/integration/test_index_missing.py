@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import signal
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.scratch import scratch
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.look import Request, look_at
 
 from .harness.cluster import Cluster
@@ -311,3 +315,35 @@ def test_where_no_copy_can_be_had_it_is_said(shop: Shop) -> None:
         assert told["key"] == "unavailable" and why in told["values"]["detail"]
         # What plans tell is told all the same, and as no more than that.
         assert {one["grade"] for one in of(result, "IX08").values()} == {"heuristic"}
+
+
+@pytest.mark.matrix
+def test_what_a_killed_run_left_goes_with_the_next_copy(sandbox: Sandbox) -> None:
+    """Its server, its directory and its lease; the live cluster is as it was."""
+    cluster = Cluster(sandbox, installation=installations()[HYPOPG]).start()
+    cluster.keeper("backup").expect(0)
+    config = ClusterConfig.load(str(cluster.config_path))
+    context = multiprocessing.get_context("fork")
+    running = context.Event()
+
+    def hold() -> None:
+        with scratch(config):
+            running.set()
+            signal.pause()
+
+    run = context.Process(target=hold, daemon=True)
+    with cluster.unchanged():
+        run.start()
+        assert running.wait(60)
+        run.kill()
+        run.join()
+        assert len(list(cluster.parent.iterdir())) > 1 and (cluster.state_directory / "scratch.json").exists()
+        with scratch(config) as copy:
+            dsn = (
+                f"host={copy.login['login_unix_socket']} port={config.port} user={SUPERUSER} dbname=postgres"
+            )
+            with psycopg.connect(dsn) as connection:
+                assert connection.execute("SELECT pg_is_in_recovery()").fetchall() == [(False,)]
+    assert [path.name for path in cluster.parent.iterdir()] == ["data"]
+    assert not (cluster.state_directory / "scratch.json").exists()
+    assert list((cluster.repository / cluster.name / "leases").glob("*.json")) == []
