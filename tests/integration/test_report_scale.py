@@ -38,7 +38,7 @@ def test_what_reports_on_health_and_statements_cost(
         found = {name: report(cluster, budget_seconds=600.0) for name, report in REPORTS.items()}
     assert waits == []
     blind = {gap["what"] for gap in found["health"]["not_seen"] if gap["says"]["key"] == "locked"}
-    assert {"public.t1 in database postgres", "public.t2 in database postgres"} <= blind
+    assert {f"public.{name} in database postgres" for name in ("t1", "t2", "s3")} <= blind
     assert found["query"]["not_seen"] == []
     assert found["query"]["facts"]["extension"]["entries"] >= min(TABLES, STATEMENTS)
 
