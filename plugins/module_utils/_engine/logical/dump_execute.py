@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from ..backup.copy import stop_strangers
@@ -63,6 +63,8 @@ class DumpExecution:
         self.attempted = f"take dump {plan.label} of database {request.database}"
         self.entry = _first_entry(request, plan, state)
         self._seconds: dict[str, float] = {}
+        self._roles: Future[None] | None = None
+        self._listed: Listing | None = None
 
     def run(self) -> Dump:
         """Do the steps. Raises :class:`Failed`; the entry says ``failed`` and why, its data is gone."""
@@ -112,15 +114,20 @@ class DumpExecution:
         with self._snapshot() as snapshot:
             if pipe:
                 pipe = (*pipe, "-f", "-o", self._path)
-            if counting and listed:
+            if counting and self.request.selection.whole:
+                snapshot.count_all()
+            elif counting and listed:
                 snapshot.count_while_dumping(self._path)
-            with Writeback(self.plan.incoming):
+            with ThreadPoolExecutor(max_workers=1) as beside, Writeback(self.plan.incoming):
+                # While pg_dump reads definitions, another processor has nothing to do.
+                roles = beside.submit(self._write_globals) if self.plan.globals_argv else None
                 talk = dump(
                     (*argv[:-1], f"--snapshot={snapshot.identity}", argv[-1]),
                     pipe,
                     attempted=self.attempted,
                     tick=self._tick,
                 )
+            self._roles = roles
             if counting:
                 self.progress.phase("rows", note=f"{talk.tables} tables")
                 listing = self._listing if listed else None
@@ -152,11 +159,16 @@ class DumpExecution:
         self.progress.update(done, note=f"{self.plan.label}, {talk.tables} tables")
 
     def _listing(self) -> Listing:
-        return list_back(self.config, self._path, attempted=self.attempted)
+        """Of what is whole, so that it is read once."""
+        if self._listed is None:
+            self._listed = list_back(self.config, self._path, attempted=self.attempted)
+        return self._listed
 
     def _globals(self) -> None:
-        if not self.plan.globals_argv:
-            return
+        if self._roles is not None:
+            self._roles.result()
+
+    def _write_globals(self) -> None:
         path = f"{self.plan.incoming}/{GLOBALS}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _SECRET_MODE)
         try:

@@ -2,9 +2,11 @@
 # Copyright: dbkeeper.ops contributors
 """Rows of every table in a dump, counted (or digested as well) at its very snapshot while pg_dump works.
 
-Which tables those are is taken from the dump itself: its table of contents is written before its rows are. A table that
-was truncated, rewritten or dropped since the snapshot would be counted wrong (the manual, "Caveats" of MVCC): it has
-another file then, which is asked after counting.
+Which tables those are is taken from the dump itself. Of a whole database they are all of them, so that counting begins
+at once, while pg_dump reads definitions with one processor; else it waits for the dump's table of contents, which is
+written before its rows are. A table that was truncated, rewritten or dropped since the snapshot would be counted wrong
+(the manual, "Caveats" of MVCC): it has another file then, which is asked when pg_dump is done, whose locks keep others
+from changing it any more.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 from ..cluster.config import ClusterConfig
 from ..core.errors import KeeperError
 from .dump_listing import Listing, peek
-from .rows import COUNT, TableRows, count_rows, split_key, to_record
+from .rows import COUNT, LARGE_OBJECTS, TableRows, count_rows, split_key, to_record
 from .session import Session
 
 _PEEK_SECONDS = 0.2
@@ -42,6 +44,10 @@ WHERE c.relkind = 'r' AND c.relfilenode <> 0 AND c.relfilenode IS DISTINCT FROM 
 Name = tuple[str, str]
 
 
+class GivenUp(Exception):
+    """The dump has failed: nobody wants to know the rest."""
+
+
 class Snapshot:
     """A transaction that keeps a snapshot for pg_dump, and counts what pg_dump dumps. A context manager."""
 
@@ -64,6 +70,9 @@ class Snapshot:
         self._thread: threading.Thread | None = None
         self._fault: list[BaseException] = []
         self._counted_once = False
+        self._all: dict[str, TableRows] | None = None
+        self._counting: Session | None = None
+        self._given_up = False
         self.identity = ""
         self.lsn = ""
         self.rows: dict[str, dict[str, Any]] = {}
@@ -84,12 +93,19 @@ class Snapshot:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._stop.set()
         if kind is not None:
-            # The statement that counts ends with its session.
+            self._given_up = True
+            if self._counting is not None:
+                self._counting.cancel()
             self._session.__exit__(kind, error, trace)
         if self._thread is not None:
             self._thread.join()
         if kind is None:
             self._session.__exit__(kind, error, trace)
+
+    def count_all(self) -> None:
+        """Begin at once with all tables that a dump of the whole database can have."""
+        self._thread = threading.Thread(target=self._begin, name="rows", daemon=True)
+        self._thread.start()
 
     def count_while_dumping(self, path: str) -> None:
         """Begin as soon as the dump at ``path`` has its table of contents."""
@@ -109,7 +125,24 @@ class Snapshot:
         if not self._counted_once:
             listing = listed() if listed else None
             objects = listing.large_objects if listing else large_objects
-            self._count(listing, list(names), large_objects=objects)
+            if self._all is None:
+                self._count(listing, list(names), large_objects=objects)
+                return
+            wanted, lost = self._wanted(listing, list(names))
+            chosen = {split_key(key) for key in self._all} & wanted
+            found = {key: one for key, one in self._all.items() if split_key(key) in chosen}
+            if objects and LARGE_OBJECTS in self._all:
+                found[LARGE_OBJECTS] = self._all[LARGE_OBJECTS]
+            self._keep(found, wanted, lost)
+
+    def _begin(self) -> None:
+        try:
+            self._all = self._counted(None, True)
+        except KeeperError:
+            # Something was dropped since the snapshot, or stayed locked: counted is what the dump has, when it has it.
+            self._all = None
+        except BaseException as error:
+            self._fault.append(error)
 
     def _wait(self, path: str) -> None:
         try:
@@ -137,6 +170,10 @@ class Snapshot:
             except KeeperError as again:
                 self.warnings.append(f"rows were not counted: {again.happened}")
                 return
+        self._keep(found, wanted, lost)
+
+    def _keep(self, found: dict[str, TableRows], wanted: set[Name], lost: list[str]) -> None:
+        """Record them, but those that somebody has changed meanwhile."""
         changed = self._changed() & wanted
         kept = {key: item for key, item in found.items() if split_key(key) not in changed}
         lost += [".".join(name) for name in sorted(changed)]
@@ -145,22 +182,30 @@ class Snapshot:
             self.warnings.append(f"rows not counted of {len(lost)} tables, changed meanwhile: {what}")
         self.rows = to_record(kept)
 
-    def _counted(self, wanted: set[Name], large_objects: bool) -> dict[str, TableRows]:
-        if not wanted and not large_objects:
+    def _counted(self, wanted: set[Name] | None, large_objects: bool) -> dict[str, TableRows]:
+        """Of these, or (None) of all."""
+        if wanted is not None and not wanted and not large_objects:
             return {}
         return count_rows(
             self._config,
             self._database,
             snapshot=self.identity,
-            wanted=lambda schema, table: (schema, table) in wanted,
+            wanted=None if wanted is None else lambda schema, table: (schema, table) in wanted,
             large_objects=large_objects,
             level=self._level,
             lock_timeout_seconds=self._lock_wait_seconds,
             report=self._report,
+            opened=self._opened,
         )
+
+    def _opened(self, session: Session) -> None:
+        self._counting = session
+        self._report(0, 0)
 
     def _report(self, done: int, _total: int) -> None:
         self.done_bytes = done
+        if self._given_up:
+            raise GivenUp
 
     def _wanted(self, listing: Listing | None, names: list[str]) -> tuple[set[Name], list[str]]:
         """Schema and table of each, and what nobody could name."""

@@ -108,16 +108,19 @@ def count_rows(
     jobs: int = 1,
     lock_timeout_seconds: float = 0,
     report: Report | None = None,
+    opened: Callable[[Session], None] | None = None,
 ) -> dict[str, TableRows]:
     """Every table of a database by its :func:`table_key`, at ``snapshot`` (what ``pg_export_snapshot()`` said) or now.
 
     ``wanted(schema, table)`` chooses tables; ``level`` says whether their rows are digested, too; ``jobs`` processes of
-    the server read a large one; ``report(done, total)`` is told bytes. Large objects come as the table
-    ``pg_catalog.pg_largeobject``, a row each, where there are any.
+    the server read a large one; ``report(done, total)`` is told bytes, ``opened`` the session, which may be cancelled.
+    Large objects come as the table ``pg_catalog.pg_largeobject``, a row each, where there are any.
     Raises :class:`Failed`: ``server-unreachable``, ``sql-failed`` (a table that went away, a lock that was not had).
     """
     attempted = f"count the rows of database {database}"
     with Session(config, database, attempted=attempted) as session:
+        if opened:
+            opened(session)
         session.do("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if snapshot is not None:
             session.do("SET TRANSACTION SNAPSHOT " + _literal(snapshot))

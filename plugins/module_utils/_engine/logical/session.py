@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import tempfile
 from types import TracebackType
 from typing import Any
@@ -79,6 +80,11 @@ class Session:
         raise server_error(
             status, self._words.read().decode(errors="replace"), sql, self._attempted, *self._place
         )
+
+    def cancel(self) -> None:
+        """End the statement that runs, from another thread, which is told so by an error: psql asks the server."""
+        with contextlib.suppress(ProcessLookupError):
+            self._psql.send_signal(signal.SIGINT)
 
     def do(self, sql: str) -> None:
         """Run a statement that answers nothing."""
