@@ -170,6 +170,81 @@ def test_the_way_is_cut_while_a_dump_is_sent(away: Cluster, vault: Elsewhere) ->
     assert (entry["status"], "connection ended" in entry["failure"]) == ("failed", True)
 
 
+def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_finishes(
+    away: Cluster, vault: Elsewhere
+) -> None:
+    """sshd's connection and with it the door killed in the middle of a file, then nobody comes in; then we die, too."""
+    within(
+        away,
+        "app",
+        "CREATE TABLE large AS SELECT n, md5(n::text) || md5((-n)::text) AS t FROM generate_series(1, 20000) AS n",
+    )
+    options = [
+        "--database",
+        "app",
+        "--label",
+        "far",
+        "--no-globals",
+        "--compression",
+        "none",
+        "--rows",
+        "digest",
+    ]
+    away.keeper("dump", *options).expect(0)
+    stored = vault.archive / "dump" / "app" / "far" / "dump.custom"
+    whole = stored.read_bytes()
+    way = vault.roughen(200_000)
+    way.write_text("cut shut")
+    running = away.keeper_start("load", "far", "--database", "app", "--into", "far_away")
+    fetched = away.state_directory / "fetched" / "main" / "dump" / "app" / "far" / "dump.custom"
+    wait_for(lambda: way.read_text() == "shut" and fetched.exists(), "a way that is cut in the middle")
+    assert running.kill().status == -9
+    half = fetched.read_bytes()
+    assert 0 < len(half) < len(whole) and whole.startswith(half)
+    # What is here has no entry, so that nobody lists it; no database has begun.
+    assert not (fetched.parent / "dump.json").exists()
+    assert away.sql("SELECT datname FROM pg_database WHERE datname ~ 'far_away|dbkeeper_load'") == []
+    # With the host back the rest is fetched and cut again and again; what is loaded is proven by every row.
+    way.write_text("cut cut")
+    done = away.keeper("load", "far", "--database", "app", "--into", "far_away").expect(0)
+    assert way.read_text() == ""
+    assert (done["load"]["proof"], done["load"]["rows"]) == ("digest", 20_700)
+    assert leftovers(away) == []
+
+
+def test_half_of_a_dump_that_is_not_what_was_written_is_fetched_anew(away: Cluster, vault: Elsewhere) -> None:
+    """What a crash of the host made of the half that had arrived is seen by the digest of the whole."""
+    away.keeper("dump", "--database", "app", "--label", "torn", "--compression", "none").expect(0)
+    whole = (vault.archive / "dump" / "app" / "torn" / "dump.custom").read_bytes()
+    fetched = away.state_directory / "fetched" / "main" / "dump" / "app" / "torn"
+    fetched.mkdir(parents=True, mode=0o700)
+    (fetched / "dump.custom").write_bytes(b"\0" * (len(whole) // 2))
+    away.keeper("load", "torn", "--database", "app", "--into", "torn").expect(0)
+    assert leftovers(away) == []
+
+
+@pytest.mark.matrix
+def test_a_way_that_stays_shut_ends_a_load_and_keeps_what_has_arrived(
+    away: Cluster, vault: Elsewhere
+) -> None:
+    """Half a minute of tries; no row is loaded, and nothing of the half is fetched twice."""
+    within(away, "app", "CREATE TABLE wide AS SELECT md5(n::text) AS t FROM generate_series(1, 20000) AS n")
+    away.keeper(
+        "dump", "--database", "app", "--label", "shut", "--no-globals", "--compression", "none"
+    ).expect(0)
+    way = vault.roughen(200_000)
+    way.write_text("cut shut")
+    options = ["load", "shut", "--database", "app", "--into", "shut"]
+    away.keeper(*options).failed("repository-unreachable")
+    (half,) = leftovers(away)
+    arrived = half.stat().st_size
+    assert arrived > 0
+    assert away.sql("SELECT datname FROM pg_database WHERE datname ~ '^(shut|dbkeeper_load.*)$'") == []
+    way.write_text("")
+    away.keeper(*options).expect(0)
+    assert leftovers(away) == []
+
+
 @pytest.mark.parametrize(
     "name", [*TRAVERSALS, None, 7, ["x"], {"a": 1}, "dump.directory/../../good/dump.json"]
 )

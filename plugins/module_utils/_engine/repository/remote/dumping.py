@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import time
@@ -94,21 +95,32 @@ class _File:
         with os.fdopen(handle, "r+b", buffering=0) as target:
             while block := target.read(_PIECE):
                 self._seen(block)
-            if self._length > self._file.stored_bytes:
-                target.seek(0)
-                target.truncate()
-                self._sha, self._length = hashlib.sha256(), 0
+            left = self._length
+            if left > self._file.stored_bytes:
+                self._anew(target)
 
             def take(piece: bytes) -> None:
                 target.write(piece)
                 self._seen(piece)
 
             self._rest(take)
-        if (self._length, self._sha.hexdigest()) != (self._file.stored_bytes, self._file.digest):
+            if left and not self._whole():
+                # What was left here is not what had arrived: a crash of this host may have made zeros of it.
+                self._anew(target)
+                self._rest(take)
+        if not self._whole():
             os.unlink(self._path)
             raise self._fault(
                 "dump-file-damaged", "it is not what was written: its digest or its length differs"
             )
+
+    def _whole(self) -> bool:
+        return (self._length, self._sha.hexdigest()) == (self._file.stored_bytes, self._file.digest)
+
+    def _anew(self, target: io.FileIO) -> None:
+        target.seek(0)
+        target.truncate()
+        self._sha, self._length = hashlib.sha256(), 0
 
     def _seen(self, piece: bytes) -> None:
         self._sha.update(piece)
