@@ -177,7 +177,7 @@ def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_
     within(
         away,
         "app",
-        "CREATE TABLE large AS SELECT n, md5(n::text) || md5((-n)::text) AS t FROM generate_series(1, 20000) AS n",
+        "CREATE TABLE large AS SELECT n, md5(n::text) || md5((-n)::text) AS t FROM generate_series(1, 60000) AS n",
     )
     options = [
         "--database",
@@ -193,11 +193,15 @@ def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_
     away.keeper("dump", *options).expect(0)
     stored = vault.archive / "dump" / "app" / "far" / "dump.custom"
     whole = stored.read_bytes()
-    way = vault.roughen(200_000)
+    # More than one piece, as which it is written.
+    way = vault.roughen(600_000)
     way.write_text("cut shut")
     running = away.keeper_start("load", "far", "--database", "app", "--into", "far_away")
     fetched = away.state_directory / "fetched" / "main" / "dump" / "app" / "far" / "dump.custom"
-    wait_for(lambda: way.read_text() == "shut" and fetched.exists(), "a way that is cut in the middle")
+    wait_for(
+        lambda: way.read_text() == "shut" and fetched.exists() and fetched.stat().st_size,
+        "a way that is cut in the middle",
+    )
     assert running.kill().status == -9
     half = fetched.read_bytes()
     assert 0 < len(half) < len(whole) and whole.startswith(half)
@@ -208,7 +212,7 @@ def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_
     way.write_text("cut cut")
     done = away.keeper("load", "far", "--database", "app", "--into", "far_away").expect(0)
     assert way.read_text() == ""
-    assert (done["load"]["proof"], done["load"]["rows"]) == ("digest", 20_700)
+    assert (done["load"]["proof"], done["load"]["rows"]) == ("digest", 60_700)
     assert leftovers(away) == []
 
 
@@ -228,11 +232,11 @@ def test_a_way_that_stays_shut_ends_a_load_and_keeps_what_has_arrived(
     away: Cluster, vault: Elsewhere
 ) -> None:
     """Half a minute of tries; no row is loaded, and nothing of the half is fetched twice."""
-    within(away, "app", "CREATE TABLE wide AS SELECT md5(n::text) AS t FROM generate_series(1, 20000) AS n")
+    within(away, "app", "CREATE TABLE wide AS SELECT md5(n::text) AS t FROM generate_series(1, 60000) AS n")
     away.keeper(
         "dump", "--database", "app", "--label", "shut", "--no-globals", "--compression", "none"
     ).expect(0)
-    way = vault.roughen(200_000)
+    way = vault.roughen(600_000)
     way.write_text("cut shut")
     options = ["load", "shut", "--database", "app", "--into", "shut"]
     away.keeper(*options).failed("repository-unreachable")
