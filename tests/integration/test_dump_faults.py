@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,6 +232,27 @@ def test_rows_that_are_not_those_of_the_snapshot_are_not_recorded(guarded: Clust
         snapshot.count(None, ["public.one", "public.two"], large_objects=False)
     assert {name: item["rows"] for name, item in snapshot.rows.items()} == {"public.one": 500}
     assert len(snapshot.warnings) == 1 and "public.two" in snapshot.warnings[0]
+
+
+def test_a_dump_that_fails_ends_what_counts(guarded: Cluster) -> None:
+    """A count may take an hour, and nobody wants to know any more: here it waits for a lock for a minute."""
+    config = ClusterConfig.load(str(guarded.config_path))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock'"
+    with guarded.connect("app") as holder:
+        holder.execute("BEGIN")
+        holder.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
+        begun = time.monotonic()
+        with (
+            pytest.raises(LookupError),
+            Snapshot(config, "app", attempted="test", user=None, lock_wait_seconds=60) as snapshot,
+        ):
+            snapshot.count_all()
+            wait_for(lambda: guarded.value(waiting) == 1, "a count that waits", timeout=45)
+            raise LookupError
+        assert time.monotonic() - begun < 55
+        wait_for(lambda: guarded.value(waiting) == 0, "the end of the statement that counts")
+        holder.execute("ROLLBACK")
+    assert snapshot.rows == {}
 
 
 def test_an_expiry_killed_at_every_deed_leaves_no_broken_dump_listed(guarded: Cluster) -> None:
