@@ -55,6 +55,13 @@ def away(place: Sandbox, vault: Elsewhere) -> Cluster:
     return cluster
 
 
+@pytest.fixture
+def way(vault: Elsewhere) -> Iterator[Path]:
+    """What happens on the way there; 600 kB are more than one piece, as which a file is written."""
+    yield vault.roughen(600_000)
+    vault.smooth()
+
+
 def shelf(vault: Elsewhere) -> dict[str, str]:
     """Every file of dumps with its content."""
     return {
@@ -171,7 +178,7 @@ def test_the_way_is_cut_while_a_dump_is_sent(away: Cluster, vault: Elsewhere) ->
 
 
 def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_finishes(
-    away: Cluster, vault: Elsewhere
+    away: Cluster, vault: Elsewhere, way: Path
 ) -> None:
     """sshd's connection and with it the door killed in the middle of a file, then nobody comes in; then we die, too."""
     within(
@@ -193,8 +200,6 @@ def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_
     away.keeper("dump", *options).expect(0)
     stored = vault.archive / "dump" / "app" / "far" / "dump.custom"
     whole = stored.read_bytes()
-    # More than one piece, as which it is written.
-    way = vault.roughen(600_000)
     way.write_text("cut shut")
     running = away.keeper_start("load", "far", "--database", "app", "--into", "far_away")
     fetched = away.state_directory / "fetched" / "main" / "dump" / "app" / "far" / "dump.custom"
@@ -236,7 +241,6 @@ def test_a_way_that_stays_shut_ends_a_load_and_keeps_what_has_arrived(
     away.keeper(
         "dump", "--database", "app", "--label", "shut", "--no-globals", "--compression", "none"
     ).expect(0)
-    way = vault.roughen(600_000)
     way.write_text("cut shut")
     options = ["load", "shut", "--database", "app", "--into", "shut"]
     away.keeper(*options).failed("repository-unreachable")

@@ -58,6 +58,7 @@ class Elsewhere:
         self.command = write_launcher(self.root / "bin")
         #: Put before the forced command: what a test wants around the door.
         self.around = f"{shlex.join(disk.enter)} " if disk else ""
+        self._smooth = self.around
         for key in ("host_key", "append", "read", "stranger"):
             self._keygen(key)
         self._admitted: dict[str, str] = {}
@@ -107,10 +108,17 @@ class Elsewhere:
         self._put_around("rough", ROUGH, str(state), str(most_bytes), str(self.sshd.pid))
         return state
 
+    def smooth(self) -> None:
+        """The way is what it was before."""
+        self._lead(self._smooth)
+
     def _put_around(self, name: str, program: str, *argv: str) -> None:
         script = self.root / "bin" / name
         script.write_text(program)
-        self.around = f"/usr/bin/python3 {shlex.join([str(script), *argv])} "
+        self._lead(f"/usr/bin/python3 {shlex.join([str(script), *argv])} ")
+
+    def _lead(self, around: str) -> None:
+        self.around = around
         for key in ("append", "read"):
             self.admit(key, key)
         # A connection that is there goes on with what its key was good for when it came.
