@@ -44,7 +44,7 @@ FROM pg_stats WHERE (schemaname || '.' || tablename) = ANY(%s) AND NOT inherited
 """
 #: The smallest of what the sequence, the column and columns that refer to it can hold.
 _SEQUENCES = """
-SELECT n.nspname AS schema, c.relname AS name, s.seqincrement AS step, s.seqcycle AS cycles,
+SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, s.seqincrement AS step, s.seqcycle AS cycles,
        s.seqmax AS most, s.seqmin AS least, pg_sequence_last_value(c.oid) AS last,
        tn.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name,
        least(CASE a.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END, r.most)
@@ -63,7 +63,8 @@ FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON 
        GROUP BY k.confrelid, k.referred
      ) r ON r.confrelid = d.refobjid AND r.referred = d.refobjsubid
 WHERE c.relpersistence <> 't' AND NOT c.oid = ANY(%s)
-  AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE,SELECT') END
+  AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE,SELECT') END AND c.oid > %s::oid
+ORDER BY c.oid LIMIT 500
 """
 _HIDDEN = """
 SELECT count(*) FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
@@ -117,7 +118,7 @@ def inside(
         "name": name,
         "tables": tables,
         "widths": _widths(look, tables or [], held),
-        "sequences": _with_values(look, _SEQUENCES, (held,), "sequences"),
+        "sequences": _sequences(look, held),
         "invalid": rows(
             look, _INVALID.format(enforced=" AND k.conenforced" if major >= 18 else ""), "invalid objects"
         ),
@@ -132,6 +133,18 @@ def inside(
             look, name, [row for row in tables or [] if row["oid"] not in held], least_bytes, block_bytes
         )
     return found
+
+
+def _sequences(look: Look, held: Collection[int]) -> list[Row] | None:
+    """Some hundred at a time: each is locked until its statement ends, and the lock table is everybody's."""
+    found: list[Row] = []
+    while True:
+        part = _with_values(look, _SEQUENCES, (held, found[-1]["oid"] if found else 0), "sequences")
+        if part is None:
+            return found or None
+        found += part
+        if len(part) < 500:
+            return found
 
 
 def _widths(look: Look, tables: list[Row], held: Collection[int]) -> list[Row] | None:
