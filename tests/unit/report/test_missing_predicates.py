@@ -43,5 +43,5 @@ def test_statements_add_up() -> None:
         0.5,
         10_000,
     )
-    (one,) = found.values()
+    one = found[Create(1, (2,))]
     assert (one.queryids, one.occurrences, one.filtered) == (("q", "r"), 7, 338_000)
