@@ -125,8 +125,8 @@ def unseen(kind: str, why: str, error: Mapping[str, Any] | None = None) -> dict[
     for language in LANGUAGES:
         what, remedy = _UNSEEN[kind][language]
         said = _STRANGER[language].format(why=why) if kind == "stranger" else plain.reason(why, language)
-        known = plain.error(str(error["code"]), str(error.get("happened") or ""), language) if error else None
-        if known:
-            said, remedy = known
+        if error:
+            known = plain.error(str(error["code"]), str(error.get("happened") or ""), language)
+            said, remedy = known or (said, remedy)
         texts[language] = {"what": what, "why": said, "remedy": remedy}
     return texts

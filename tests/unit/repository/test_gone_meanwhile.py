@@ -232,7 +232,7 @@ def test_segments_histories_and_timelines_that_expire_while_they_are_listed(
 
     source = NativeWalSource(repository, SYSTEM)
     after_listing(repository.wal(SYSTEM), expire)
-    after_listing(str(kept), lambda: (kept / f"{SEGMENTS[0]}.zst").unlink())
+    after_listing(str(kept), (kept / f"{SEGMENTS[0]}.zst").unlink)
     assert [stored.name for stored in source.list_files()] == SEGMENTS[1:]
 
 
@@ -276,7 +276,7 @@ def test_a_streamed_segment_that_is_finished_while_it_is_fetched(
 def test_arrivals_while_an_expiry_goes_on(repository: Repository, after_listing: Between) -> None:
     kept, gone = archived(repository), archived(repository, "00000002")
     after_listing(repository.wal(SYSTEM), lambda: shutil.rmtree(gone))
-    after_listing(str(kept), lambda: (kept / f"{SEGMENTS[0]}.zst").unlink())
+    after_listing(str(kept), (kept / f"{SEGMENTS[0]}.zst").unlink)
     assert sorted(name for _age, name in _arrivals(repository)) == SEGMENTS[1:]
 
 
