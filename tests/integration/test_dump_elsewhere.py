@@ -57,8 +57,8 @@ def away(place: Sandbox, vault: Elsewhere) -> Cluster:
 
 @pytest.fixture
 def way(vault: Elsewhere) -> Iterator[Path]:
-    """What happens on the way there; 600 kB are more than one piece, as which a file is written."""
-    yield vault.roughen(600_000)
+    """What happens on the way there. Of 4 MB at least half has arrived: ssh lets 2 MB be on their way."""
+    yield vault.roughen(4_000_000)
     vault.smooth()
 
 
@@ -177,18 +177,22 @@ def test_the_way_is_cut_while_a_dump_is_sent(away: Cluster, vault: Elsewhere) ->
     assert (entry["status"], "connection ended" in entry["failure"]) == ("failed", True)
 
 
+def far_off(cluster: Cluster) -> None:
+    """A database of 14 MB."""
+    if not cluster.sql("SELECT 1 FROM pg_database WHERE datname = 'far_off'"):
+        cluster.sql("CREATE DATABASE far_off")
+        statement = "SELECT n, md5(n::text) || md5((-n)::text) AS t FROM generate_series(1, 200000) AS n"
+        within(cluster, "far_off", f"CREATE TABLE large AS {statement}")
+
+
 def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_finishes(
     away: Cluster, vault: Elsewhere, way: Path
 ) -> None:
     """sshd's connection and with it the door killed in the middle of a file, then nobody comes in; then we die, too."""
-    within(
-        away,
-        "app",
-        "CREATE TABLE large AS SELECT n, md5(n::text) || md5((-n)::text) AS t FROM generate_series(1, 60000) AS n",
-    )
+    far_off(away)
     options = [
         "--database",
-        "app",
+        "far_off",
         "--label",
         "far",
         "--no-globals",
@@ -198,13 +202,13 @@ def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_
         "digest",
     ]
     away.keeper("dump", *options).expect(0)
-    stored = vault.archive / "dump" / "app" / "far" / "dump.custom"
+    stored = vault.archive / "dump" / "far_off" / "far" / "dump.custom"
     whole = stored.read_bytes()
     way.write_text("cut shut")
-    running = away.keeper_start("load", "far", "--database", "app", "--into", "far_away")
-    fetched = away.state_directory / "fetched" / "main" / "dump" / "app" / "far" / "dump.custom"
+    running = away.keeper_start("load", "far", "--database", "far_off", "--into", "far_away")
+    fetched = away.state_directory / "fetched" / "main" / "dump" / "far_off" / "far" / "dump.custom"
     wait_for(
-        lambda: way.read_text() == "shut" and fetched.exists() and fetched.stat().st_size,
+        lambda: way.read_text() == "shut" and fetched.exists() and fetched.stat().st_size > 0,
         "a way that is cut in the middle",
     )
     assert running.kill().status == -9
@@ -215,9 +219,9 @@ def test_a_dump_whose_fetching_is_cut_is_never_taken_for_whole_and_the_next_run_
     assert away.sql("SELECT datname FROM pg_database WHERE datname ~ 'far_away|dbkeeper_load'") == []
     # With the host back the rest is fetched and cut again and again; what is loaded is proven by every row.
     way.write_text("cut cut")
-    done = away.keeper("load", "far", "--database", "app", "--into", "far_away").expect(0)
+    done = away.keeper("load", "far", "--database", "far_off", "--into", "far_away").expect(0)
     assert way.read_text() == ""
-    assert (done["load"]["proof"], done["load"]["rows"]) == ("digest", 60_700)
+    assert (done["load"]["proof"], done["load"]["rows"]) == ("digest", 200_000)
     assert leftovers(away) == []
 
 
@@ -233,18 +237,16 @@ def test_half_of_a_dump_that_is_not_what_was_written_is_fetched_anew(away: Clust
 
 
 @pytest.mark.matrix
-def test_a_way_that_stays_shut_ends_a_load_and_keeps_what_has_arrived(
-    away: Cluster, vault: Elsewhere
-) -> None:
+def test_a_way_that_stays_shut_ends_a_load_and_keeps_what_has_arrived(away: Cluster, way: Path) -> None:
     """Half a minute of tries; no row is loaded, and nothing of the half is fetched twice."""
-    within(away, "app", "CREATE TABLE wide AS SELECT md5(n::text) AS t FROM generate_series(1, 60000) AS n")
+    far_off(away)
     away.keeper(
-        "dump", "--database", "app", "--label", "shut", "--no-globals", "--compression", "none"
+        "dump", "--database", "far_off", "--label", "shut", "--no-globals", "--compression", "none"
     ).expect(0)
     way.write_text("cut shut")
-    options = ["load", "shut", "--database", "app", "--into", "shut"]
+    options = ["load", "shut", "--database", "far_off", "--into", "shut"]
     away.keeper(*options).failed("repository-unreachable")
-    (half,) = leftovers(away)
+    (half,) = [path for path in leftovers(away) if path.name == "dump.custom"]
     arrived = half.stat().st_size
     assert arrived > 0
     assert away.sql("SELECT datname FROM pg_database WHERE datname ~ '^(shut|dbkeeper_load.*)$'") == []
