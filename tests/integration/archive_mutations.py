@@ -364,8 +364,8 @@ def mutate(where: Mutable, near: list[str]) -> None:
     where.touched.add(name)
     try:
         where.done.append(f"{name}: {act(where, name)}")
-    except (FileNotFoundError, PermissionError) as error:
-        # Its other half is gone after an earlier mutation; whatever the state is now, it is a state.
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        # An earlier mutation took its other half, or made a directory of it; whatever the state is now, it is one.
         where.done.append(f"{name}: {act.__name__} stopped half-way: {error.strerror}")
 
 

@@ -214,7 +214,7 @@ def test_d02_a_staged_server_that_does_not_end_is_told_and_not_killed(world: Wor
     with cluster.unchanged(*ITS_OWN):
         plan = Beside(cluster).plan(name="beta")
         staging.stage(plan, NativeEngine(repository), lambda done: None)
-        staging.configure(plan, config)
+        staging.configure(plan, config, "a test")
         with StagedServer(plan, config) as server:
             wait_for(lambda: staging.staged_pid(plan) == server.pid, "the staged server's pid file")
             os.kill(server.pid, signal.SIGSTOP)

@@ -65,7 +65,7 @@ class Sequence:
             make_directory(plan.work_directory, 0o700)
             os.rename(last.staging, plan.staging)
             staging.discard(last)
-        staging.configure(plan, self._config)
+        staging.configure(plan, self._config, "a test")
         with open(f"{plan.work_directory}/staged.conf", "a") as handle:
             handle.write(_STANDING)
 

@@ -75,7 +75,7 @@ class Beside:
         """The connection string of the recovered and promoted copy."""
         try:
             staging.stage(plan, NativeEngine(self._repository), lambda done: None)
-            staging.configure(plan, self._config)
+            staging.configure(plan, self._config, "a test")
             with StagedServer(plan, self._config) as server:
                 replay(plan, server, lambda done, note: None, stalled_after=900.0)
                 yield f"host={server.socket_directory} port={self._config.port} dbname=postgres user={SUPERUSER}"

@@ -65,6 +65,11 @@ class Journal:
         return str(self.record["identity"])
 
     @property
+    def begun(self) -> str:
+        """When the operation began, in UTC; the same for whoever goes on with it."""
+        return str(self.record["begun"])
+
+    @property
     def state(self) -> str:
         """``running`` (also after a kill), ``done`` or ``undone``."""
         return str(self.record["state"])

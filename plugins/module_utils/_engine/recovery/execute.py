@@ -123,7 +123,7 @@ class Execution:
         self._do(steps.LEASE, self._lease)
         self._do(steps.STAGE, self._stage, total=self.plan.staged_bytes)
         self._do(steps.COMBINE, self._combine)
-        self._do(steps.CONFIGURE, lambda: staging.configure(self.plan, self.config))
+        self._do(steps.CONFIGURE, lambda: staging.configure(self.plan, self.config, self.journal.begun))
         self._replay_and_verify()
         self._do(steps.SETTLE, self._settle)
         self._timeline_is_still_ours()
@@ -193,7 +193,7 @@ class Execution:
         if journal.is_done(steps.VERIFY):
             return
         if not promoted(self.plan):
-            staging.write_get_plan(self.plan, self.config)
+            staging.write_get_plan(self.plan, self.config, journal.begun)
             journal.reset(steps.REPLAY, steps.VERIFY)
         elif journal.status(steps.REPLAY) == "begun":
             self._note_reached(reached(self.plan))

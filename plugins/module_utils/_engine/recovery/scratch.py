@@ -66,7 +66,8 @@ def scratch(config: ClusterConfig) -> Iterator[Scratch]:
             )
             staging.stage(plan, NativeEngine(repository), lambda done: None)
             combine(plan, config)
-            staging.configure(plan, config)
+            # One number for all copies of a backup: what is promoted here goes, and nothing of it is archived.
+            staging.configure(plan, config, "any copy")
             with ExitStack() as stack:
                 server = _replayed(plan, config, stack)
                 yield Scratch(

@@ -191,8 +191,11 @@ def staged_pid(plan: RestorePlan) -> int | None:
     return pid
 
 
-def configure(plan: RestorePlan, config: ClusterConfig) -> None:
-    """Write the staged server's whole configuration, the plan for archive-get, and one signal: recovery's (C17)."""
+def configure(plan: RestorePlan, config: ClusterConfig, begun: str) -> None:
+    """Write the staged server's whole configuration, the plan for archive-get, and one signal: recovery's (C17).
+
+    ``begun`` tells this restore from an earlier one of the same plan, which was undone: see :func:`write_get_plan`.
+    """
     work, staging = plan.work_directory, plan.staging
     for directory in (f"{work}/spool", socket_directory(plan)):
         make_directory(directory, 0o700)
@@ -203,7 +206,7 @@ def configure(plan: RestorePlan, config: ClusterConfig) -> None:
     for leftover in ("standby.signal", "recovery.conf"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{staging}/{leftover}")
-    write_get_plan(plan, config)
+    write_get_plan(plan, config, begun)
     # The socket lies in a directory that only the owner can enter.
     write_durable(f"{work}/staged_hba.conf", b"local all all trust\n", 0o600)
     write_durable(f"{work}/staged_ident.conf", b"", 0o600)
@@ -214,8 +217,12 @@ def configure(plan: RestorePlan, config: ClusterConfig) -> None:
     fsync_directory(staging)
 
 
-def write_get_plan(plan: RestorePlan, config: ClusterConfig) -> None:
-    """What archive-get lives by. Written anew before each replay: it may have been lost since."""
+def write_get_plan(plan: RestorePlan, config: ClusterConfig, begun: str) -> None:
+    """What archive-get lives by. Written anew before each replay: it may have been lost since.
+
+    The number of the new timeline is this restore's, on this host, and nobody else's (D13): not even that of the same
+    plan at another time, because what was promoted then may still be somewhere.
+    """
     write_json(
         f"{plan.work_directory}/plan.json",
         {
@@ -233,8 +240,7 @@ def write_get_plan(plan: RestorePlan, config: ClusterConfig) -> None:
             "history_digests": plan.proof["wal"].get("history_digests", {}),
             "partials": [one["segment"] for one in plan.proof["wal"].get("unfinished", [])],
             "taken": plan.proof.get("timelines", []),
-            # The number of the new timeline is this restore's, on this host, and nobody else's (D13).
-            "holder": f"{plan.id} in {plan.data_directory} on {os.uname().nodename}",
+            "holder": f"{plan.id} of {begun} in {plan.data_directory} on {os.uname().nodename}",
             "spool": f"{plan.work_directory}/spool",
             "prefetch": PREFETCH_SEGMENTS,
         },

@@ -20,6 +20,8 @@ from . import names
 _MOST_LEASES = 256
 _MOST_EVIDENCE = 65536
 _MOST_VERSIONS = 100
+#: A path of a data directory, and a little more.
+_LONGEST_HOLDER = 4500
 _MOST_TIMELINES_AHEAD = 16
 
 
@@ -85,7 +87,7 @@ def take_timeline(repository: Repository, request: dict[str, Any]) -> dict[str, 
     system_id = names.system(request)
     timeline = names.number(request, "timeline", 0xFFFFFFFF)
     holder = request.get("holder")
-    if not isinstance(holder, str) or not 0 < len(holder) <= 200:
+    if not isinstance(holder, str) or not 0 < len(holder) <= _LONGEST_HOLDER:
         raise names.refused(f"holder is {names.shown(holder)}, which is not allowed")
     if timeline > highest(repository, system_id) + _MOST_TIMELINES_AHEAD:
         raise names.refused(f"timeline {timeline} is far beyond those that are there")
