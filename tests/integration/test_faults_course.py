@@ -233,11 +233,16 @@ def test_d02_a_staged_server_that_does_not_end_is_told_and_not_killed(world: Wor
 def restore_command(world: World, name: str) -> int:
     """The pid of the archive-get that the staged server waits for: a child of its startup process.
 
-    (Its prefetcher has the same command line.)
+    (Its prefetcher has the same command line; another test's segment, the same name.)
     """
+    plan = str(world.cluster.root)
 
     def found() -> list[int]:
-        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if name in _argv(path.name)]
+        pids = [
+            int(path.name)
+            for path in Path("/proc").glob("[0-9]*")
+            if name in (argv := _argv(path.name)) and any(word.startswith(plan) for word in argv)
+        ]
         return [pid for pid in pids if "startup" in " ".join(_argv(_status(pid).get("PPid", "0")))]
 
     [pid] = wait_for(found, f"the restore_command for {name}")
