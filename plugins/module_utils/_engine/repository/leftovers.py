@@ -8,7 +8,6 @@ to work that is going on, and nobody knows who put the others there.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,7 +25,10 @@ def leftovers(repository: Repository, system_id: int | None, now: float) -> list
     """Path, bytes and age in seconds of each, the oldest first; ``now`` in seconds since the epoch.
 
     Raises as :func:`.catalog.read_catalog` does; what vanishes or cannot be looked at meanwhile is left out.
+    A repository elsewhere is asked on its own host.
     """
+    if repository.elsewhere:
+        return []
     found: list[dict[str, Any]] = []
 
     def note(path: str) -> None:
@@ -45,11 +47,9 @@ def leftovers(repository: Repository, system_id: int | None, now: float) -> list
     for directory in (repository.base, *(repository.backup(label) for label in known)):
         for path in _files(directory, lambda name: not name.startswith(TEMPORARY_PREFIX), deep=False):
             note(path)
-    # Of a repository elsewhere nothing lies here.
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(repository.base):
-            if name.startswith(TEMPORARY_PREFIX) and os.path.isdir(f"{repository.base}/{name}"):
-                note(f"{repository.base}/{name}")
+    for name in os.listdir(repository.base):
+        if name.startswith(TEMPORARY_PREFIX) and os.path.isdir(f"{repository.base}/{name}"):
+            note(f"{repository.base}/{name}")
     return sorted(found, key=lambda one: (-one["age_seconds"], one["path"]))
 
 
