@@ -71,7 +71,7 @@ def told() -> Told:
 
 
 def findings(document: dict[str, object], name: str) -> list[dict[str, object]]:
-    (cluster,) = document["clusters"]  # type: ignore[misc]
+    (cluster,) = document["clusters"]
     return [finding for finding in cluster["findings"] if finding["class"] == name]
 
 
@@ -101,7 +101,7 @@ def test_3_the_four_files_say_the_same(told: Told) -> None:
 
 def test_4_what_is_short_of_evidence_at_first(told: Told) -> None:
     """No index is unused on the first day, and one that is invalid may be one that is being built."""
-    unused = {finding["object"]["name"]: finding for finding in findings(told.first, "IX04")}  # type: ignore[index]
+    unused = {finding["object"]["name"]: finding for finding in findings(told.first, "IX04")}
     assert set(unused) == {"lineitem_shipped", "lineitem_returned"}
     for finding in [*unused.values(), *findings(told.first, "IX01")]:
         assert (finding["grade"], finding["action"], finding["undo"]) == ("insufficient", [], [])

@@ -192,10 +192,7 @@ def staged_pid(plan: RestorePlan) -> int | None:
 
 
 def configure(plan: RestorePlan, config: ClusterConfig, begun: str) -> None:
-    """Write the staged server's whole configuration, the plan for archive-get, and one signal: recovery's (C17).
-
-    ``begun`` tells this restore from an earlier one of the same plan, which was undone: see :func:`write_get_plan`.
-    """
+    """Write the staged server's whole configuration, the plan for archive-get, and one signal: recovery's (C17)."""
     work, staging = plan.work_directory, plan.staging
     for directory in (f"{work}/spool", socket_directory(plan)):
         make_directory(directory, 0o700)
@@ -220,8 +217,8 @@ def configure(plan: RestorePlan, config: ClusterConfig, begun: str) -> None:
 def write_get_plan(plan: RestorePlan, config: ClusterConfig, begun: str) -> None:
     """What archive-get lives by. Written anew before each replay: it may have been lost since.
 
-    The number of the new timeline is this restore's, on this host, and nobody else's (D13): not even that of the same
-    plan at another time, because what was promoted then may still be somewhere.
+    The new timeline's number is this restore's, on this host, and nobody else's (D13): not even that of the same plan
+    ``begun`` at another time, because what was promoted then may still be somewhere.
     """
     write_json(
         f"{plan.work_directory}/plan.json",
