@@ -198,16 +198,19 @@ def test_one_backup_of_a_clock_far_off_does_not_make_the_others_old(number: int,
     assert kept - {number} <= set(range(23, 37))
 
 
-def test_files_of_one_day_only_do_not_make_everything_young() -> None:
-    """An archive that was moved by a program that keeps no dates, or whose clock the kernel did not know."""
+@pytest.mark.parametrize(("moved_on", "first"), [(366, 1), (200, 26)])
+def test_an_archive_that_was_moved_keeps_what_is_older_for_a_window_longer(moved_on: int, first: int) -> None:
+    """A program that keeps no dates gives one day to all files; nothing goes too early, and in time everything goes."""
     sheets = year_of({})
     (group,) = (name for name, sheet in sheets.items() if sheet.kind == "wal")
-    moved = (BEGIN + timedelta(days=366)).timestamp()
-    same = {key: replace(one, modified_at=moved) for key, one in sheets[group].objects.items()}
+    moment = (BEGIN + timedelta(days=moved_on)).timestamp()
+    same = {
+        key: replace(one, modified_at=max(one.modified_at, moment))
+        for key, one in sheets[group].objects.items()
+    }
     sheets[group] = replace(sheets[group], objects=same)
     plan = plan_keep(Policy(2, 100 * 86400), None, sheets, {})
-    assert {int(name[6:]) for name in plan.why} == set(range(26, 37))
-    assert plan.wal
+    assert {int(name[6:]) for name in plan.why} == set(range(first, 37))
 
 
 def test_a_quiet_time_whose_wal_is_gone_is_remembered_and_nothing_lingers() -> None:

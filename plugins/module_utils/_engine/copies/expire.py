@@ -7,8 +7,6 @@ A crash at any of these leaves objects that nobody lists; the next run removes t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..cluster.wishes_copies import CopyPolicy
@@ -16,8 +14,8 @@ from .choice import unlisted
 from .execute import Watch
 from .keep import KeepPlan, marked, plan_keep, prove_keep
 from .lived import remembered
-from .objects import BASE, Group, wal_group
-from .sheets import WHOLE, Kept, Sheet
+from .objects import BASE, wal_group
+from .sheets import Sheet
 from .stores import GOING as ASIDE
 from .stores import Store
 
@@ -56,27 +54,6 @@ def expire_copy(
         "freed_bytes": plan.freed_bytes,
         "kept": dict(plan.why),
     }
-
-
-def sieve(groups: Sequence[Group], sheets: Mapping[str, Sheet], policy: CopyPolicy) -> list[Group]:
-    """What of the repository the copy's own policy would keep: the rest is not sent, to be removed there again."""
-    union = dict(sheets)
-    for group in groups:
-        known = union.get(group.name)
-        objects = dict(known.objects) if known else {}
-        for item in group.items:
-            kept = Kept(item.key, item.bytes, "", item.bytes, "", item.signature, item.modified_at)
-            objects.setdefault(item.key, kept)
-        union[group.name] = Sheet(group.name, group.kind, WHOLE, group.facts, objects)
-    plan = plan_keep(policy.base, policy.dumps, union, {})
-    gone, lost = set(plan.groups), set(plan.wal)
-    found = []
-    for group in groups:
-        if group.name not in gone:
-            items = tuple(item for item in group.items if item.key not in lost)
-            if items:
-                found.append(replace(group, items=items))
-    return found
 
 
 def _group(store: Store, sheets: dict[str, Sheet], name: str, watch: Watch) -> None:

@@ -3,16 +3,16 @@
 """How old things in a copy are, without believing any clock: as in the repository (:mod:`..retention.ages`), from what
 sheets tell. Pure.
 
-Signs of life are the ends of backups, in the order of WAL, and the moments at which segments were archived where they
-lie between them. What an expiry deletes is remembered on a sheet of its own: by that a silence is told from a leap of
-the clock.
+Signs of life are the ends of backups and the moments at which segments were archived, in the order of WAL; these tell,
+too, when a clock was set right. Where an archive was moved and its files have the date of that day, what is older
+counts from that day on: it stays for a window longer. What an expiry deletes is remembered on a sheet of its own: by
+that a silence is told from a leap of the clock.
 """
 
 from __future__ import annotations
 
 import contextlib
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 
 from ..core.clock import format_utc, parse_utc
@@ -33,26 +33,11 @@ def chronicle(
 ) -> Chronicle:
     """The life of all that the copy holds. WAL that is on no sheet tells nothing: nobody has noted when it came."""
     signs: list[Sign] = [(place_of(one), one.ended) for one in backups]
-    return Chronicle([*signs, *_believed(signs, branches)], window_seconds, recall(sheets))
-
-
-def _believed(ends: Sequence[Sign], branches: Mapping[str, Branches]) -> Iterator[Sign]:
-    """The moments of segments that lie between those of the backups around them: an archive that was moved, or brought
-    back, may have files of one day only, and a clock that was wrong had company."""
-    lines: dict[tuple[int, int], list[Sign]] = {}
-    for place, moment in sorted(ends):
-        lines.setdefault((place.system, place.timeline), []).append((place, moment))
     for system, mine in branches.items():
         for one, at in mine.files.items():
-            if at <= 0:
-                continue
-            place, moment = _end_of(system, mine, *one), datetime.fromtimestamp(at, timezone.utc)
-            around = lines.get((place.system, place.timeline), [])
-            number = bisect_right([other for other, _moment in around], place)
-            if (number == 0 or around[number - 1][1] <= moment) and (
-                number == len(around) or moment <= around[number][1]
-            ):
-                yield place, moment
+            if at > 0:
+                signs.append((_end_of(system, mine, *one), datetime.fromtimestamp(at, timezone.utc)))
+    return Chronicle(signs, window_seconds, recall(sheets))
 
 
 def place_of(one: Held) -> Place:

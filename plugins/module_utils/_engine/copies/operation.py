@@ -24,13 +24,14 @@ from ..core.progress import Progress
 from ..repository.layout import Repository
 from ..repository.place import host_and_directory
 from .execute import Execution, Watch
-from .expire import expire_copy, sieve
+from .expire import expire_copy
 from .objects import inventory
 from .opening import open_store, prepare, require_marker
 from .plan import make_plan
 from .sealing import SUFFIXES, Sealer
 from .sheets import DIRECTORY as SHEETS
 from .sheets import WHOLE, Sheet, read_sheet
+from .sieve import foreseen, sieve
 from .status import CopyStatus, keep_status, known_status
 from .stores import MARKER, Patience, Store, Throttle
 from .through_door import copy_through_door
@@ -207,9 +208,9 @@ def _run(
             sealer.prepare()
         groups = inventory(repository)
         sheets, lying = read_sheets(store), there(store)
-        if wish.retention is not None:
-            groups = sieve(groups, sheets, wish.retention)
         suffix = SUFFIXES[wish.sealing.tool] if wish.sealing else ""
+        if wish.retention is not None:
+            groups = sieve(groups, sheets, lying, suffix, wish.retention)
         plan = make_plan(groups, sheets, lying, suffix, check_all=check_all)
         result["plan"] = plan.to_dict()
         result["changed"] = plan.changes
@@ -232,6 +233,8 @@ def _run(
             result["bytes"] = sum(sheet.stored_bytes for sheet in sheets.values())
             result["objects"] = sum(len(sheet.objects) for sheet in sheets.values())
             result["changed"] = bool(done.objects or done.adopted or done.groups)
+        else:
+            sheets = foreseen(groups, sheets, lying, suffix)
         if wish.retention is not None and not result["failures"]:
             told = watch or (lambda _deed: None)
             result["expired"] = expire_copy(store, wish.retention, sheets, lying, check=check, watch=told)
