@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.look import Request, look_at
 
 from .harness.cluster import Cluster
+from .harness.lockwatch import held, watched
 from .harness.sandbox import Sandbox
 from .harness.template import SUPERUSER
 from .harness.waiting import wait_for
@@ -96,40 +95,8 @@ def test_the_cost_of_a_look_at_a_hundred_thousand_indexes(
 
 def _under_locks(cluster: Cluster, request: Request) -> None:
     """One table held, one waited for by somebody: neither is waited for by us, both are named."""
-    waits: list[Any] = []
-    over = threading.Event()
-
-    def watch() -> None:
-        with cluster.connect() as connection:
-            while not over.is_set():
-                waits.extend(
-                    connection.execute(
-                        b"SELECT query FROM pg_stat_activity WHERE application_name LIKE 'dbkeeper%report%'"
-                        b" AND wait_event_type = 'Lock'"
-                    ).fetchall()
-                )
-
-    with psycopg.connect(cluster.dsn()) as holder, psycopg.connect(cluster.dsn()) as reader:
-        holder.execute("LOCK TABLE t1 IN ACCESS EXCLUSIVE MODE")
-        reader.execute("SELECT count(*) FROM t2")
-        waiter = threading.Thread(target=_wait_for_table, args=(cluster,))
-        waiter.start()
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't2'::regclass"
-        wait_for(lambda: cluster.value(waiting) == 1, "somebody waits for t2")
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            result = look_at(request)
-        finally:
-            over.set()
-            watcher.join()
-            reader.rollback()
-            waiter.join()
+    with held(cluster, table="t1", awaited="t2"), watched(cluster) as seen:
+        result = look_at(request)
+    assert seen.nothing, seen
     named = {one["what"] for one in result["not_seen"] if one["says"]["key"] == "locked"}
     assert named == {"public.t1 in database postgres", "public.t2 in database postgres"}
-    assert waits == []
-
-
-def _wait_for_table(cluster: Cluster) -> None:
-    with psycopg.connect(cluster.dsn()) as connection:
-        connection.execute("LOCK TABLE t2 IN ACCESS EXCLUSIVE MODE")

@@ -45,7 +45,7 @@ FROM pg_stats WHERE (schemaname || '.' || tablename) = ANY(%s) AND NOT inherited
 #: The smallest of what the sequence, the column and columns that refer to it can hold.
 _SEQUENCES = """
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, s.seqincrement AS step, s.seqcycle AS cycles,
-       s.seqmax AS most, s.seqmin AS least, pg_sequence_last_value(c.oid) AS last,
+       s.seqmax AS most, s.seqmin AS least,
        tn.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name,
        least(CASE a.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END, r.most)
          AS column_most
@@ -63,8 +63,12 @@ FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON 
        GROUP BY k.confrelid, k.referred
      ) r ON r.confrelid = d.refobjid AND r.referred = d.refobjsubid
 WHERE c.relpersistence <> 't' AND NOT c.oid = ANY(%s)
-  AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE,SELECT') END AND c.oid > %s::oid
-ORDER BY c.oid LIMIT 500
+  AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE,SELECT') END
+"""
+#: By the catalog, not by the list alone: one that was dropped meanwhile is not asked for.
+_VALUES = """
+SELECT seqrelid::bigint AS oid, pg_sequence_last_value(seqrelid) AS last FROM pg_sequence
+WHERE seqrelid = ANY(%s::oid[])
 """
 _HIDDEN = """
 SELECT count(*) FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
@@ -99,6 +103,8 @@ FROM {schema}.pgstattuple_approx({oid}::oid::regclass)
 """
 #: Tables that are looked at: the largest, those with most dead rows and the oldest.
 MOST = 500
+#: Sequences whose values are read by one statement.
+_AT_ONCE = 500
 
 
 def inside(
@@ -136,15 +142,17 @@ def inside(
 
 
 def _sequences(look: Look, held: Collection[int]) -> list[Row] | None:
-    """Some hundred at a time: each is locked until its statement ends, and the lock table is everybody's."""
-    found: list[Row] = []
-    while True:
-        part = _with_values(look, _SEQUENCES, (held, found[-1]["oid"] if found else 0), "sequences")
-        if part is None:
-            return found or None
-        found += part
-        if len(part) < 500:
-            return found
+    """What they are at once, their values some hundred at a time: each is locked until its statement ends, and the lock
+    table is everybody's."""
+    found = _with_values(look, _SEQUENCES, (held,), "sequences")
+    if found is None:
+        return None
+    values: dict[int, Any] = {}
+    oids = [int(row["oid"]) for row in found]
+    for begin in range(0, len(oids), _AT_ONCE):
+        part = _with_values(look, _VALUES, (oids[begin : begin + _AT_ONCE],), "values of sequences")
+        values.update((int(row["oid"]), row["last"]) for row in part or [])
+    return [{**row, "last": values.get(int(row["oid"]))} for row in found]
 
 
 def _widths(look: Look, tables: list[Row], held: Collection[int]) -> list[Row] | None:

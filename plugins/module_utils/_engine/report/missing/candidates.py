@@ -25,6 +25,7 @@ _PLAIN = re.compile(rf'(?<![\w."]){COLUMN}{_OPERATOR}')
 _CAST = re.compile(rf'(?<![\w"])\({COLUMN}\)::[a-z ]+(?:\(\d+\))?{_OPERATOR}')
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "Merge Cond")
 _MOST_COLUMNS = 3
+_MOST_WAL = 2
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,24 @@ def has_index(database: Database, table: int, columns: Sequence[int]) -> bool:
 
 @dataclass(frozen=True)
 class Run:
-    """One execution: blocks touched, milliseconds."""
+    """One execution: blocks touched, milliseconds; of one that writes also bytes of WAL and rows."""
 
     blocks: int
     ms: float
+    wal_bytes: int | None = None
+    rows: int | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether rows were changed."""
+        return bool(self.rows and self.wal_bytes)
+
+    def is_worse_than(self, before: Run) -> bool:
+        """Whether it reads clearly more. Every index costs a write something: that is told as a cost, and only WAL that
+        is more than twice as much as worse (updates that cannot be HOT any more, an index as large as its table)."""
+        if self.writes and before.writes:
+            return int(self.wal_bytes or 0) > _MOST_WAL * int(before.wal_bytes or 0)
+        return self.blocks > 1.25 * before.blocks + 8
 
 
 @dataclass(frozen=True)
@@ -191,10 +206,33 @@ class Trial:
         ]
 
     def worse(self) -> list[str]:
-        """Statements that cost more with it, or that read more with values of one kind."""
+        """Statements that cost more with it, or that read or write clearly more with values of one kind."""
         return [
             key
             for key, (before, after) in self.costs.items()
             if after > 1.05 * before
-            or any(last.blocks > 1.25 * first.blocks + 8 for first, last in self.runs.get(key, {}).values())
+            or any(last.is_worse_than(first) for first, last in self.runs.get(key, {}).values())
         ]
+
+    def writing(self) -> list[str]:
+        """Statements that were seen to write."""
+        return [
+            key for key, pairs in self.runs.items() if any(last.writes for _first, last in pairs.values())
+        ]
+
+    def written(self) -> tuple[float, float] | None:
+        """WAL of a row that is written, before and after, in bytes: over all writing statements that were run."""
+        pairs = [
+            pair
+            for samples in self.runs.values()
+            for pair in samples.values()
+            if pair[0].writes and pair[1].writes
+        ]
+        if not pairs:
+            return None
+        before, after = (
+            sum(int(pair[side].wal_bytes or 0) for pair in pairs)
+            / sum(int(pair[side].rows or 0) for pair in pairs)
+            for side in (0, 1)
+        )
+        return before, after

@@ -4,7 +4,8 @@
 
 A generic plan is an estimate over all values. Real columns are skewed: the commonest value may want the whole table,
 a rare one an index. So each statement is run, read-only, with values from both ends of the statistics of the columns
-that its parameters are compared with. The values themselves are told to nobody.
+that its parameters are compared with; one that writes, as :mod:`.writing` says. The values themselves are told to
+nobody.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ _COMPARED = re.compile(
 _TEXTS = re.compile(r"'(?:[^']|'')*'")
 _CALL = re.compile(r'(\w+|"(?:[^"]|"")+")\(')
 #: Read-only is no promise of a function that may do anything: it may reset statistics, or speak to another server.
-VOLATILE = "SELECT 1 FROM pg_catalog.pg_proc WHERE proname = ANY(%s) AND provolatile = 'v' LIMIT 1"
+VOLATILE = """
+SELECT 1 FROM pg_catalog.pg_proc WHERE proname = ANY(%s) AND provolatile = 'v'
+  AND (pronamespace <> 'pg_catalog'::regnamespace
+       OR proname NOT IN ('nextval', 'currval', 'random', 'gen_random_uuid', 'clock_timestamp')) LIMIT 1
+"""
 _LIMIT = re.compile(r"\b(?P<word>limit|offset)\s+\$(?P<parameter>\d+)", re.IGNORECASE)
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "Merge Cond")
 _READS = re.compile(r"^\s*(?:/\*.*?\*/\s*)*(?:select|with|values|table)\b", re.IGNORECASE | re.DOTALL)
@@ -131,16 +136,21 @@ def samples(
 
 
 def figures(plan: Mapping[str, Any]) -> Run:
-    """Of what EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) says."""
+    """Of what EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) says; with WAL, of what writes."""
     root = plan["Plan"]
-    return Run(
-        int(root["Shared Hit Blocks"]) + int(root["Shared Read Blocks"]),
-        round(float(plan["Execution Time"]), 3),
-    )
+    blocks = int(root["Shared Hit Blocks"]) + int(root["Shared Read Blocks"])
+    ms = round(float(plan["Execution Time"]), 3)
+    if "WAL Bytes" not in root:
+        return Run(blocks, ms)
+    below = root["Plans"][0]
+    rows = round(float(below["Actual Rows"]) * float(below["Actual Loops"]))
+    return Run(blocks, ms, int(root["WAL Bytes"]), rows)
 
 
-def literal(value: str) -> str:
+def literal(value: str | None) -> str:
     """A value as SQL takes it, of whatever type the parameter is."""
+    if value is None:
+        return "NULL"
     escaped = value.replace("'", "''").replace("\\", "\\\\")
     return f"E'{escaped}'"
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Plans of statements in a session of its own: read-only but for ``build``, which needs to write on the copy."""
+"""Plans of statements in a session of its own: read-only but for ``build``, which writes on the copy."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 from ...cluster import sql
 from ...core.errors import Failed
 from ..index.draft import Create
-from ..index.facts import Database
+from ..index.facts import Database, Table, quoted
 from ..index.limits import Limits
-from ..session import Look
+from ..session import STATEMENT_SECONDS, Look
+from . import writing
 from .candidates import Run, Statement, Use, candidates, uses
 from .measuring import (
     STATISTICS,
@@ -55,7 +56,10 @@ class Planner:
         self.base: dict[str, float] = {}
         self.sampled: dict[Create, Sampled] = {}
         self._settings, self._may_run = settings, runs
-        self._values: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._values: dict[str, Mapping[str, tuple[str | None, ...]]] = {}
+        self._changed: dict[str, Table] = {}
+        self._inserts: dict[str, dict[int, int]] = {}
+        self._distant = False
         self._read: dict[str, dict[str, Run]] = {}
         options = {name: value for name, value in login.items() if value is not None}
         self._options = {**options, "login_db": database.name}
@@ -78,6 +82,7 @@ class Planner:
             "jit = off",
         ):
             self.run(f"SET {setting}")
+        self._distant = bool(self.run(writing.DISTANT))
         return self
 
     def __exit__(self, *_unused: object) -> None:
@@ -95,7 +100,16 @@ class Planner:
         self.statements[statement.queryid] = statement
         self.uses[statement.queryid] = uses(plan, self.database)
         self.base[statement.queryid] = float(plan["Total Cost"])
-        if self._may_run and reads_only(statement.text) and not self.run(VOLATILE, [sorted(called(plan))]):
+        if not self._may_run or writing.reaches_out(plan, distant=self._distant):
+            return
+        changed = writing.target(plan, self.database)
+        if changed:
+            if self.run(writing.UNFIT, [changed.oid]):
+                return
+            self._changed[statement.queryid] = changed
+        elif not reads_only(statement.text):
+            return
+        if not self.run(VOLATILE, [sorted(called(plan))]):
             self._values[statement.queryid] = self._samples(statement, plan)
             self._read[statement.queryid] = self._runs(statement)
 
@@ -155,39 +169,95 @@ class Planner:
                         weights[wish] = weights.get(wish, 0.0) + shares[key]
         return sorted(weights, key=lambda wish: (-weights[wish], wish.table, wish.columns))
 
-    def _samples(self, statement: Statement, plan: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    def _samples(self, statement: Statement, plan: Mapping[str, Any]) -> Mapping[str, tuple[str | None, ...]]:
         places = compared(plan, self.database)
+        fixed = bounds(statement.text)
+        changed = self._changed.get(statement.queryid)
+        if changed:
+            self._inserts[statement.queryid] = writing.inserted(plan)
+            set_to = writing.assigned(statement.text, changed, self.database)
+            places = {**{one: (changed.oid, number, "=") for one, number in set_to.items()}, **places}
+            fixed = {**self._of_types(statement), **fixed}
         statistics: dict[tuple[int, int], tuple[Sequence[str] | None, Sequence[str] | None]] = {}
         for table, column in columns_of(places):
             about = self.database.tables[table]
             rows = self.run(STATISTICS, [about.schema, about.name, self.database.column_name(table, column)])
             if rows:
                 statistics[table, column] = (rows[0][0], rows[0][1])
-        return samples(_parameters(statement), places, bounds(statement.text), statistics)
+        return samples(_parameters(statement), places, fixed, statistics)
+
+    def _of_types(self, statement: Statement) -> dict[int, str]:
+        try:
+            return writing.of_types(self._with_prepared(statement, writing.TYPES))
+        except Failed:
+            return {}
 
     def _runs(self, statement: Statement) -> dict[str, Run]:
-        """Sample -> what is read now; nothing of what takes too long, or writes."""
+        """Sample -> what is read now, and written; nothing of what takes too long."""
         found = {}
+        changed = self._changed.get(statement.queryid)
         for name, values in self._values.get(statement.queryid, {}).items():
             if self.look.spent:
                 break
-            given = f"({', '.join(map(literal, values))})" if values else ""
-            explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE dbkeeper_trial{given}"
             try:
-                self.run("BEGIN READ ONLY")
-                try:
-                    # The values decide the plan, as they do where an application sends them.
-                    self.run("SET LOCAL plan_cache_mode = force_custom_plan")
-                    rows = self._with_prepared(statement, explain)
-                finally:
-                    self.run("ROLLBACK")
+                times = [
+                    self._run(statement, values, changed) for _time in range(writing.TIMES if changed else 1)
+                ]
             except Failed:
                 # What was prepared in a transaction that failed is still there after it.
                 with contextlib.suppress(Failed):
                     self.run("DEALLOCATE dbkeeper_trial")
                 continue
-            found[name] = figures(parsed(rows[0][0]))
+            known = [one for one in times if one is not None]
+            if known:
+                found[name] = min(known, key=lambda one: one.wal_bytes or 0)
+        if changed and found:
+            # Rows that were rolled back would make the table longer for whatever is tried next.
+            with contextlib.suppress(Failed):
+                self.run(f"VACUUM {quoted(changed.schema, changed.name)}")
         return found
+
+    def _run(self, statement: Statement, values: Sequence[str | None], changed: Table | None) -> Run | None:
+        """Once, rolled back; None where more rows would be changed than are worth it. Raises :class:`Failed`."""
+        self.run("BEGIN READ WRITE" if changed else "BEGIN READ ONLY")
+        try:
+            # The values decide the plan, as they do where an application sends them.
+            self.run("SET LOCAL plan_cache_mode = force_custom_plan")
+            self.run(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS:g}s'")
+            if changed:
+                self.run("SET LOCAL session_replication_role = replica")
+                values = self._taken_out(statement, values, changed)
+            given = f"({', '.join(map(literal, values))})" if values else ""
+            execute = f"EXECUTE dbkeeper_trial{given}"
+            if changed:
+                (planned,) = self._with_prepared(statement, f"EXPLAIN (FORMAT JSON) {execute}")
+                below = parsed(planned[0])["Plan"].get("Plans", ({"Plan Rows": 0},))
+                if float(below[0]["Plan Rows"]) > writing.MOST_ROWS:
+                    return None
+            what = "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON" + (", WAL" if changed else "")
+            rows = self._with_prepared(statement, f"EXPLAIN ({what}) {execute}")
+        finally:
+            self.run("ROLLBACK")
+        return figures(parsed(rows[0][0]))
+
+    def _taken_out(
+        self, statement: Statement, values: Sequence[str | None], table: Table
+    ) -> Sequence[str | None]:
+        """For an INSERT the values of a row that is there, and then is not: no key is in its way."""
+        columns = self._inserts.get(statement.queryid)
+        if not columns:
+            return values
+        name = quoted(table.schema, table.name)
+        wanted = ", ".join(
+            f"{quoted(self.database.column_name(table.oid, number))}::text" for number in columns.values()
+        )
+        rows = self.run(f"SELECT tableoid, ctid, {wanted} FROM {name} LIMIT 1")
+        if not rows:
+            return values
+        part, place, *fields = rows[0]
+        self.run(f"DELETE FROM {name} WHERE tableoid = %s AND ctid = %s::tid", [part, str(place)])
+        taken = dict(zip(columns, fields))
+        return [taken.get(number, value) for number, value in enumerate(values, 1)]
 
     def _with_prepared(self, statement: Statement, then: str) -> list[tuple[Any, ...]]:
         self.run(f"PREPARE dbkeeper_trial AS {statement.text}")

@@ -104,8 +104,7 @@ def _place(look: Look, extension: str) -> str | None:
 
 
 def _trials(planner: Planner, limits: Limits, mode: str, place: str | None) -> Iterable[Trial]:
-    """The best index of each round stays while the others are "
-    "tried again: none is told of that another makes idle."""
+    """The best index of each round, and after it the others again: none is told of that another makes idle."""
     wishes = planner.wishes(limits)[:_TRIALS_MOST]
     shares = {key: statement.load_share for key, statement in planner.statements.items()}
     before = dict(planner.base)
@@ -179,13 +178,16 @@ def _proven(database: Database, planner: Planner, tried: Iterable[Trial], limits
         share = sum(planner.statements[key].load_share for key in better)
         best = min(better, key=lambda key: trial.costs[key][1] / trial.costs[key][0])
         columns = [database.column_name(table.oid, number) for number in trial.create.columns]
+        written = trial.written()
         yield draft(
             database,
             "IX08",
             table,
             severity=HIGH if share >= _LOAD_HIGH else MEDIUM,
             grade=MEASURED if trial.measured else VALIDATED,
+            key="IX08_written" if written else None,
             values={
+                **({"row_before_bytes": written[0], "row_after_bytes": written[1]} if written else {}),
                 "columns": columns,
                 "statements": len(better),
                 "cost_before": trial.costs[best][0],
@@ -200,6 +202,9 @@ def _proven(database: Database, planner: Planner, tried: Iterable[Trial], limits
                 "cost_after": trial.costs[best][1],
                 "write_bytes_per_row": round(per_row, 1) if per_row else None,
                 "write_bytes_per_second": round(per_row * rate, 1) if per_row and rate else None,
+                "row_wal_bytes_before": round(written[0], 1) if written else None,
+                "row_wal_bytes_after": round(written[1], 1) if written else None,
+                "writes": [_about(planner, trial, key) for key in trial.writing()],
                 "sampled": _evidence(planner.sampled.get(trial.create)),
                 "better": [_about(planner, trial, key) for key in better],
                 "worse": [_about(planner, trial, key) for key in worse],
@@ -229,6 +234,15 @@ def _about(planner: Planner, trial: Trial, key: str) -> dict[str, Any]:
                 "blocks_after": last.blocks,
                 "ms_before": first.ms,
                 "ms_after": last.ms,
+                **(
+                    {
+                        "wal_bytes_before": first.wal_bytes,
+                        "wal_bytes_after": last.wal_bytes,
+                        "rows": last.rows,
+                    }
+                    if last.writes
+                    else {}
+                ),
             }
             for name, (first, last) in trial.runs.get(key, {}).items()
         },

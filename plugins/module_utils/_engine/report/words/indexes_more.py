@@ -38,6 +38,25 @@ MORE: dict[str, Entry] = {
             "CONCURRENTLY で作成してください。大きさは約 {size_bytes}、悪化する文は {worse} 個です。",
         ),
     ),
+    "IX08_written": Entry(
+        Pair("Missing index", "不足しているインデックス"),
+        Pair(
+            "An index on {columns} of {table} makes {statements} "
+            "statements cheaper; best: {cost_before} to {cost_after}.",
+            "{table} の {columns} にインデックスがあれば {statements} 個の文が軽くなります "
+            "(最良: コスト {cost_before} → {cost_after})。",
+        ),
+        Pair(
+            "They take {load_share} of the time of all statements, and read {table} as a whole. Measured on a copy, a "
+            "row that is written takes {row_after_bytes} of WAL with it, {row_before_bytes} without.",
+            "これらの文は全体の実行時間の {load_share} を占め、{table} を全件走査しています。コピー上での実測では、"
+            "1 行の書き込みに要する WAL は {row_before_bytes} から {row_after_bytes} になります。",
+        ),
+        Pair(
+            "Build it concurrently. It will be about {size_bytes}; statements that get worse: {worse}.",
+            "CONCURRENTLY で作成してください。大きさは約 {size_bytes}、悪化する文は {worse} 個です。",
+        ),
+    ),
     "IX08_unproven": Entry(
         Pair("Perhaps a missing index", "インデックス不足の可能性"),
         Pair(
