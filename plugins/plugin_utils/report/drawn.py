@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .texts import LANGUAGES
+from .texts import LANGUAGES, failed
 
 _PARTS = ("title", "what", "why", "remedy", "missing")
 _KEPT = (
@@ -104,7 +104,7 @@ def drawn(document: Mapping[str, Any]) -> dict[str, Any]:
                 {**one, "cluster": number, "node": node["name"]} for one in _statements(node, strings)
             ]
             benchmarks += [
-                {**run, "cluster": number, "node": node["name"]}
+                {**_run(run), "cluster": number, "node": node["name"]}
                 for run in ((node["reports"].get("benchmark") or {}).get("facts") or {}).get("runs") or []
             ]
         clusters.append({"name": cluster["name"], "system_id": cluster["system_id"], "nodes": nodes})
@@ -176,6 +176,13 @@ def _node(node: Mapping[str, Any]) -> dict[str, Any]:
             for run in (query.get("history") or [])[-_RUNS:]
         ],
     }
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A workload test; of one that failed, why, in both languages."""
+    if not run.get("error"):
+        return dict(run)
+    return {**run, "error": failed(str(run.get("error_code") or ""), str(run["error"]))}
 
 
 def _statements(node: Mapping[str, Any], strings: Strings) -> list[dict[str, Any]]:

@@ -130,3 +130,12 @@ def unseen(kind: str, why: str, error: Mapping[str, Any] | None = None) -> dict[
             said, remedy = known or (said, remedy)
         texts[language] = {"what": what, "why": said, "remedy": remedy}
     return texts
+
+
+def failed(code: str, happened: str) -> dict[str, dict[str, str]]:
+    """Why a workload could not be tested, by language. Earlier versions kept no code: what was said is quoted then."""
+    texts = {}
+    for language in LANGUAGES:
+        why, remedy = plain.error(code, happened, language) or (happened, "")
+        texts[language] = {"why": why, "remedy": remedy}
+    return texts

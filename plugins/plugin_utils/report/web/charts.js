@@ -28,7 +28,7 @@ function heatTable() {
     }
   });
   return el("div", { class: "scroll" }, el("table", { class: "heat" },
-    el("caption", {}, t("heat_caption")),
+    el("caption", {}, el("span", {}, t("heat_caption"))),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, t("node")), el("th", { scope: "col" }, t("state")),
       shownAreas.map((area) => el("th", { scope: "col" }, t(`area_${area}`))))), body));
 }

@@ -122,7 +122,7 @@ function benchmarksSection() {
     el("tbody", {}, runs.slice(0, 200).map((run) => el("tr", {}, el("th", { scope: "row" }, run.node), el("td", { class: "brief" }, when(run.made_at)),
       el("td", { class: "brief" }, called(run.workload)), el("td", { class: "brief" }, called(run.way)), el("td", { class: "number" }, count(run.clients)),
       el("td", { class: "number" }, count(run.scale)),
-      run.error ? el("td", { colspan: repeated ? 4 : 3, class: "soft" }, run.error) : [
+      run.error ? el("td", { colspan: repeated ? 4 : 3, class: "about" }, el("p", {}, run.error[language].why), el("p", { class: "soft" }, run.error[language].remedy)) : [
         el("td", { class: "number" }, count(run.tps)), repeated ? el("td", {}, curve(run)) : null, el("td", { class: "number" }, seconds(run.latency_seconds)),
         el("td", { class: "number" }, count(run.failed || 0))],
       el("td", { class: "first about" }, run.host ? t("on_host", { cpus: count(run.host.cpus), memory: bytes(run.host.memory_bytes), version: (run.server_version || "–").split(" ")[0] }) : "–",

@@ -19,7 +19,7 @@ from ..index.facts import quoted
 from ..index.limits import Limits
 from ..index.look import Request, look_at
 from ..session import Look
-from .plan import ATTEMPTED, Step, stale, steps
+from .plan import ATTEMPTED, Step, stale, steps, waits
 from .record import BEGUN, DONE, UNDONE, Record, step_of
 from .watch import Count, Regression, Rows, counts, place_of, regressions
 
@@ -37,8 +37,10 @@ _VALID = """
 SELECT i.indisvalid, c.relkind = 'I' FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indexrelid = to_regclass(%s)
 """
-#: The name in a statement of our own making: an undo is written by the server and by definitions.py.
-_CREATE = re.compile(r'CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?("(?:[^"]|"")+"|[^" ]+) ON ')
+#: The name in a statement of our own making, and its table's schema, where an index is: an undo is written by the
+#: server and by definitions.py.
+_NAME = r'("(?:[^"]|"")+"|[^" .]+)'
+_CREATE = re.compile(rf"CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?{_NAME} ON (?:ONLY )?{_NAME}\.")
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def apply(request: ApplyRequest) -> dict[str, Any]:
 
 def _gone(request: ApplyRequest, step: Step) -> bool:
     """Whether an index that was to be dropped is not there."""
-    if not step.index or not step.action[0].startswith("DROP"):
+    if not step.index or not step.drops:
         return False
     with _connected(request, step.database) as connection:
         return not sql.rows(connection, _VALID, [quoted(step.schema, step.index)], attempted=ATTEMPTED)
@@ -274,7 +276,7 @@ class _Actor:
         match = _CREATE.match(statement)
         if match is None:
             return False
-        name = f"{quoted(self._step.schema)}.{match[1]}"
+        name = f"{match[2]}.{match[1]}"
         found = sql.rows(connection, _VALID, [name], attempted=ATTEMPTED)
         if found and not found[0][0] and not found[0][1]:
             self._patiently(connection, f"DROP INDEX CONCURRENTLY {name};")
@@ -283,6 +285,8 @@ class _Actor:
 
     def _patiently(self, connection: Any, statement: str) -> None:
         """Run a statement; where a lock is not had in time, let others by and try again."""
+        if waits(statement):
+            return
         table = quoted(self._step.schema, self._step.table) if self._step.table else None
         for attempt in range(self._request.attempts):
             try:
@@ -319,8 +323,11 @@ class _Actor:
             if step.index:
                 name = quoted(step.schema, step.index)
                 found = sql.rows(connection, _VALID, [name], attempted=ATTEMPTED)
-                if found and not found[0][0] and step.action[0].startswith("DROP") and step.name != "IX01":
+                if found and not found[0][0] and step.drops and step.name != "IX01":
                     state, status = f"{name} is not used any more, and the next run ends its drop", BEGUN
+                for statement in step.action:
+                    # Parts that were made whole stay; half of one goes.
+                    self._there_already(connection, statement)
             else:
                 for statement in step.undo:
                     sql.rows(connection, _if_exists(statement), attempted=ATTEMPTED)

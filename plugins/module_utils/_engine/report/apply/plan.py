@@ -10,6 +10,7 @@ from typing import Any
 
 from ...core.errors import Refused
 from ..finding import GRADES, VALIDATED
+from ..index.creating import LIMITED, UNLIMITED
 
 ATTEMPTED = "act on findings about indexes"
 #: Classes whose evidence this host can look at again by itself, just before it acts.
@@ -32,9 +33,19 @@ class Step:
     forced: bool
     scans: int
 
+    @property
+    def drops(self) -> bool:
+        """Whether it is done when the index is not there any more."""
+        return next(one for one in self.action if not waits(one)).startswith("DROP")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {**self.__dict__, "action": list(self.action), "undo": list(self.undo)}
+
+
+def waits(statement: str) -> bool:
+    """Whether a statement only says how long a lock is waited for: sessions of ours have their own time-out."""
+    return statement in (LIMITED, UNLIMITED)
 
 
 def steps(

@@ -202,7 +202,7 @@ def _measured(request: BenchmarkRequest, step: Step) -> dict[str, Any]:
     try:
         return {**told, **figures(_pgbench(request, step.options, login, request.seconds + _SPARE_SECONDS))}
     except KeeperError as error:
-        return {**told, "error": error.happened}
+        return {**told, "error": error.happened, "error_code": error.code}
 
 
 def _pgbench(

@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 
 from .draft import Create
 from .facts import Database, Table, quoted
 
 #: NAMEDATALEN is 64, with the byte that ends it.
 _NAME_BYTES = 63
+#: As pg_index_apply's option lock_timeout; whoever runs it from the page has the same by these.
+LIMITED, UNLIMITED = "SET lock_timeout = '2s';", "RESET lock_timeout;"
+_CONCURRENT = re.compile(r"(?:CREATE (?:UNIQUE )?INDEX|REINDEX INDEX|DROP INDEX) CONCURRENTLY ")
 
 
 def create_sql(database: Database, wish: Create) -> tuple[list[str], list[str]]:
@@ -28,7 +32,7 @@ def create_sql(database: Database, wish: Create) -> tuple[list[str], list[str]]:
     statements: list[str] = []
     attach: list[str] = []
     _of_partitions(database, table, name, columns, clause, statements, attach)
-    return [*statements, *attach], [f"DROP INDEX {quoted(table.schema, name)};"]
+    return briefly([*statements, *attach]), briefly([f"DROP INDEX {quoted(table.schema, name)};"])
 
 
 def _of_partitions(
@@ -68,3 +72,16 @@ def index_name(table: str, columns: list[str], taken: Collection[str]) -> str:
         if head + end not in taken:
             return head + end
     return wish
+
+
+def briefly(statements: Iterable[str]) -> list[str]:
+    """The statements, those that lock a table in everybody's way with a short time-out around them."""
+    told: list[str] = []
+    limited = False
+    for statement in statements:
+        brief = _CONCURRENT.match(statement) is None
+        if brief != limited:
+            told.append(LIMITED if brief else UNLIMITED)
+            limited = brief
+        told.append(statement)
+    return [*told, UNLIMITED] if limited else told

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 
 from ..finding import INSUFFICIENT, MEASURED, VALIDATED, Finding
 from ..session import Look
-from .creating import create_sql
-from .draft import CREATE, DROP, REBUILD, Draft, lack
+from .creating import briefly, create_sql
+from .draft import COMPLETE, CREATE, DROP, REBUILD, Draft, lack
 from .facts import Database, Index, quoted
+from .partitioned import completed, taken
 
 _BATCH = 200
 _DEFINITIONS = """
@@ -52,8 +53,12 @@ def wanted(database: Database, drafts: Iterable[Draft]) -> list[int]:
     by_oid = database.by_oid
     needed: list[int] = []
     for one in drafts:
-        if one.deed in (DROP, REBUILD) and one.index in by_oid:
+        if one.deed in (DROP, REBUILD, COMPLETE) and one.index in by_oid:
             needed.extend(index.oid for index in tree(database, by_oid[one.index]))
+        if one.deed == COMPLETE:
+            needed.extend(
+                part.oid for index in taken(database, by_oid[one.index]) for part in tree(database, index)
+            )
     return list(dict.fromkeys(needed))
 
 
@@ -115,7 +120,7 @@ def drop_sql(index: Index) -> list[str]:
     """How it goes. A partitioned index cannot go concurrently: its tables are locked for a moment, all at once."""
     name = quoted(index.schema, index.name)
     if index.partitioned:
-        return [f"DROP INDEX {name};"]
+        return briefly([f"DROP INDEX {name};"])
     return [f"DROP INDEX CONCURRENTLY {name};"]
 
 
@@ -135,7 +140,7 @@ def undo_sql(database: Database, index: Index, definitions: Mapping[int, Definit
         statements.append(f"ALTER INDEX {name} ATTACH PARTITION {quoted(part.schema, part.name)};")
     for part in parts:
         statements.extend(_properties(database, part, definitions[part.oid]))
-    return statements
+    return briefly(statements) if index.partitioned else statements
 
 
 def _properties(database: Database, index: Index, definition: Definition) -> Iterable[str]:
@@ -171,20 +176,31 @@ def complete(database: Database, one: Draft, definitions: Mapping[int, Definitio
     if one.deed == REBUILD and index:
         # Of a bare index nothing is lost by it: the old one goes when the new one is whole.
         return replace(finding, action=(f"REINDEX INDEX CONCURRENTLY {quoted(index.schema, index.name)};",))
-    if one.deed != DROP or index is None:
+    if one.deed not in (DROP, COMPLETE) or index is None:
         return finding
     undo_statements = undo_sql(database, index, definitions)
     if undo_statements is None:
-        what = f"{index.schema}.{index.name}"
-        return replace(
-            finding,
-            grade=INSUFFICIENT if finding.grade in (MEASURED, VALIDATED) else finding.grade,
-            missing=(*finding.missing, lack("definition", what=what)),
-        )
+        return _without_definition(finding, index)
+    if one.deed == COMPLETE:
+        built = completed(database, index, definitions[index.oid].create)
+        # The way back is to what was there: the parts that there were, and those that stood by themselves.
+        back = [undo_sql(database, one, definitions) for one in taken(database, index)]
+        if not built or None in back:
+            return _without_definition(finding, index)
+        alone = [statement for one in back for statement in one or ()]
+        return replace(finding, action=tuple(built), undo=(*drop_sql(index), *undo_statements, *alone))
     size = sum(definitions[part.oid].size_bytes for part in tree(database, index))
     return replace(
         finding,
         action=tuple(drop_sql(index)),
         undo=tuple(undo_statements),
         impact={**finding.impact, "bytes": size or finding.impact.get("bytes")},
+    )
+
+
+def _without_definition(finding: Finding, index: Index) -> Finding:
+    return replace(
+        finding,
+        grade=INSUFFICIENT if finding.grade in (MEASURED, VALIDATED) else finding.grade,
+        missing=(*finding.missing, lack("definition", what=f"{index.schema}.{index.name}")),
     )

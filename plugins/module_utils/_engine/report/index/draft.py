@@ -14,7 +14,7 @@ from typing import Any
 from ..finding import Finding, Says
 from .facts import Database, Index, Table, dotted, thing
 
-DROP, REBUILD, CREATE, NONE = "drop", "rebuild", "create", "none"
+DROP, REBUILD, CREATE, COMPLETE, NONE = "drop", "rebuild", "create", "complete", "none"
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ def _judge(
     source = next((row for row in rows if row["undo"]), rows[0])
     review = any(row["guard"] == _REVIEW for row in rows)
     probing = bool(missing) and scans > 0
-    key = "IX04_probes" if probing else "IX04_review" if review else "IX04"
+    plain = "IX04_partitioned" if source.get("partitioned") else "IX04"
+    key = "IX04_probes" if probing else "IX04_review" if review else plain
     if not source["undo"] and not missing:
         missing.append(Says("definition", {"what": dotted(*identity)}))
     size = max(row["size_bytes"] for row in rows)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..finding import CRITICAL, HEURISTIC, HIGH, INFO, INSUFFICIENT, LOW, MEASURED, MEDIUM, Finding, Says
 from .cover import ORDERED, SIZE_RATIO, Cover, covers, drops, needed, settled
-from .draft import DROP, NONE, REBUILD, Draft, draft, lack, write_rate
+from .draft import COMPLETE, DROP, NONE, REBUILD, Draft, draft, lack, write_rate
 from .facts import Collation, Database, Index, dotted, needed_not_null, quoted, thing
 from .history import Past, name_of
 from .limits import SOURCES, Limits
@@ -36,7 +36,9 @@ def invalid(database: Database, past: Past) -> Iterator[Draft]:
             "impact": {"bytes": database.bytes_of(index)},
         }
         if index.partitioned:
-            yield draft(database, "IX01", index, key="IX01_partitioned", **common)
+            # What is below another one is made whole with it.
+            if not index.parent:
+                yield draft(database, "IX01", index, key="IX01_partitioned", deed=COMPLETE, **common)
             continue
         whole = index._replace(valid=True, ready=True)
         twin = next((by for by in database.of_table.get(index.table, ()) if covers(by, whole)), None)
@@ -57,6 +59,8 @@ def redundant(database: Database, limits: Limits) -> Iterator[Draft]:
         scans = sum(leaf.scans for leaf in database.leaves(index))
         key, threshold = _doubt(database, cover, scans)
         costly = key != cover_key(cover)
+        if index.partitioned and not costly:
+            key = f"{key}_partitioned"
         yield draft(
             database,
             "IX02" if cover.exact else "IX03",

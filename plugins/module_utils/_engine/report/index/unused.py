@@ -58,6 +58,7 @@ class Unused:
             "scans": sum(leaf.scans for leaf in self.database.leaves(index)),
             "probes": idle.probes,
             "guard": guard,
+            "partitioned": index.partitioned,
             "writes_per_second": write_rate(self.database, table),
             "action": drop_sql(index) if undo is not None else [],
             "undo": undo or [],

@@ -26,7 +26,7 @@ _STATISTICS = Entry(
         "{cover} に同じ統計対象値を設定して ANALYZE を実行してください。その後は通常の重複として扱えます。",
     ),
 )
-FINDINGS: dict[str, Entry] = {
+_PLAIN: dict[str, Entry] = {
     "IX02_statistics": _STATISTICS,
     "IX03_statistics": _STATISTICS,
     "IX01": Entry(
@@ -82,9 +82,11 @@ FINDINGS: dict[str, Entry] = {
             "新しいパーティションには作られますが、欠けているパーティションは全件走査されます。",
         ),
         Pair(
-            "Build the missing index on that partition concurrently "
-            "and attach it (ALTER INDEX ... ATTACH PARTITION).",
-            "該当パーティションに CONCURRENTLY で作成し、ALTER INDEX ... ATTACH PARTITION で取り付けてください。",
+            "Build what is missing on each partition concurrently and attach it (ALTER INDEX ... ATTACH PARTITION); "
+            "with the last one {index} becomes valid by itself. If nobody misses it, drop it instead.",
+            "足りないインデックスをパーティションごとに CONCURRENTLY で作成し、ALTER INDEX ... ATTACH PARTITION で"
+            "アタッチしてください。最後の 1 つをアタッチした時点で {index} は自動的に有効になります。"
+            "不要であれば、代わりに削除してください。",
         ),
     ),
     "IX02": Entry(
@@ -282,6 +284,32 @@ FINDINGS: dict[str, Entry] = {
         ),
     ),
     **MORE,
+}
+#: What holds of a partitioned index instead.
+_AT_ONCE = Pair(
+    "A partitioned index cannot be dropped concurrently: DROP INDEX locks its table and all partitions exclusively for "
+    "a moment, in which it waits for their queries and all others wait for it. Do it when it is quiet, with a short "
+    "lock_timeout as shown, and again if the lock is not had.",
+    "パーティションインデックスは CONCURRENTLY を付けて削除できません。DROP INDEX は親テーブルと全パーティションに"
+    " ACCESS EXCLUSIVE ロックを一瞬取得するため、実行中の問い合わせの終了を待つ間、後続の処理もすべて待たされます。"
+    "負荷の低い時間帯に、表示のとおり短い lock_timeout を設定して実行し、ロックを取得できなければやり直してください。",
+)
+_STAYS = Pair("{cover} must stay.", "{cover} は残す必要があります。")
+_AT_HAND = Pair(
+    "Keep the undo at hand until the next end of a quarter: it builds one partition after the other concurrently.",
+    "次の四半期末までは、元に戻す SQL (パーティションごとに CONCURRENTLY で再作成) を手元に残してください。",
+)
+
+
+def _joined(one: Pair, other: Pair) -> Pair:
+    return Pair(f"{one.en} {other.en}", f"{one.ja}{other.ja}")
+
+
+FINDINGS: dict[str, Entry] = {
+    **_PLAIN,
+    "IX02_partitioned": _PLAIN["IX02"]._replace(remedy=_joined(_AT_ONCE, _STAYS)),
+    "IX03_partitioned": _PLAIN["IX03"]._replace(remedy=_joined(_AT_ONCE, _STAYS)),
+    "IX04_partitioned": _PLAIN["IX04"]._replace(remedy=_joined(_AT_ONCE, _AT_HAND)),
 }
 
 MISSING: dict[str, Pair] = {

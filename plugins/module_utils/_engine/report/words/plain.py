@@ -198,6 +198,38 @@ ERRORS: dict[str, tuple[Pair, Pair]] = {
             "インデックスの検証は復元したコピーで行い、コピーであることを指定してください。",
         ),
     ),
+    "program-missing": (
+        Pair("A program cannot be started: {happened}", "プログラムを起動できません: {happened}"),
+        Pair(
+            "Install the package that holds it, or correct its directory (bin_directory).",
+            "そのプログラムを含むパッケージをインストールするか、ディレクトリー (bin_directory) を修正してください。",
+        ),
+    ),
+    "program-timeout": (
+        Pair(
+            "A program took too long and was stopped: {happened}",
+            "プログラムが時間内に終了しなかったため停止しました: {happened}",
+        ),
+        Pair(
+            "See what the server was busy with then; ask for less time, or fewer clients.",
+            "その時点のサーバーの負荷を確認し、試験時間かクライアント数を減らしてください。",
+        ),
+    ),
+    "program-failed": (
+        Pair("A program ended with an error: {happened}", "プログラムがエラーで終了しました: {happened}"),
+        Pair(
+            "Read what it said; the server, or the pooler, must let login_user into that database.",
+            "メッセージを確認してください。サーバー (PgBouncer 経由の場合は PgBouncer) で、login_user が"
+            "そのデータベースに接続できる必要があります。",
+        ),
+    ),
+    "benchmark-not-understood": (
+        Pair("What pgbench said is not understood: {happened}", "pgbench の出力を解釈できません: {happened}"),
+        Pair(
+            "See the version of pgbench in bin_directory; 14 to 18 are known.",
+            "bin_directory にある pgbench のバージョンを確認してください (14 から 18 に対応)。",
+        ),
+    ),
     "system-error": (
         Pair("The operating system refused: {happened}", "OS のエラーが発生しました: {happened}"),
         Pair(
