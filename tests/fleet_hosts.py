@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -167,6 +170,21 @@ class Report:
     def document(self) -> dict[str, Any]:
         """What programs read."""
         return dict(json.loads(self.text("report.json")))
+
+    @property
+    def page(self) -> dict[str, Any]:
+        """What the page draws: the document and the words of both languages, as they are packed in it."""
+        found = re.search(
+            r'<script type="application/octet-stream" id="data">([^<]+)<', self.text("report.html")
+        )
+        assert found is not None
+        return dict(json.loads(zlib.decompress(base64.b64decode(found[1]))))
+
+    def told(self, node: str, part: str, language: str) -> dict[str, str]:
+        """The one gap of a node of which the page says ``part``, in the words of a language: what, why, remedy."""
+        texts = [gap["texts"][language] for gap in self.page["document"]["not_seen"] if gap["node"] == node]
+        (text,) = [one for one in texts if part in " ".join(one.values())]
+        return dict(text)
 
     @property
     def cluster(self) -> dict[str, Any]:

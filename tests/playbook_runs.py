@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TASK = re.compile(r"(?:TASK|RUNNING HANDLER) \[(?P<task>.*?)\] \*")
+_RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+)", re.MULTILINE)
 _CHANGED = re.compile(r"changed: \[(?P<host>[^\]]+)\]")
 
 
@@ -34,6 +35,11 @@ class Run:
             if said:
                 found.add((said["host"], task))
         return found
+
+    @property
+    def recap(self) -> dict[str, int]:
+        """Host -> how many of its tasks changed something, as Ansible counts at the end."""
+        return {host: int(count) for host, count in _RECAP.findall(self.out)}
 
 
 def command(name: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

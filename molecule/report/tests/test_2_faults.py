@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,30 @@ def held(statement: str) -> Iterator[None]:
         host("primary").run("systemctl stop fault")
 
 
+@contextmanager
+def rejected(database: str) -> Iterator[None]:
+    """Somebody's first rule in pg_hba.conf of the primary keeps the report out of a database."""
+    path = ask("primary", "SHOW hba_file")
+    host("primary").check_output("sed -i '1i host %s report 127.0.0.1/32 reject' %s", database, path)
+    ask("primary", "SELECT pg_reload_conf()")
+    first = "SELECT database[1] || auth_method FROM pg_hba_file_rules ORDER BY line_number LIMIT 1"
+    assert ask("primary", first) == f"{database}reject"
+    try:
+        yield
+    finally:
+        host("primary").check_output("sed -i 1d %s", path)
+        ask("primary", "SELECT pg_reload_conf()")
+
+
+def words(told: Report, node: str, part: str, english: str, japanese: str) -> None:
+    """The page says a thing of a node in both languages, each with a remedy."""
+    for language, expected in (("en", english), ("ja", japanese)):
+        said = told.told(node, part, language)
+        assert expected in said["why"] and said["remedy"], said
+        # Names and what the server said are quoted; all else is in the reader's language.
+        assert language == "ja" or "ください" not in said["remedy"]
+
+
 def conflict() -> None:
     """Cancel a statement of the report on the standby: what it might see is vacuumed on the primary."""
     until(lambda: host("reader").file("/tmp/caught").exists, "the report", 120)
@@ -62,7 +87,7 @@ def conflict() -> None:
 
 @pytest.fixture(scope="module")
 def hindered() -> Iterator[Report]:
-    """A host without power, a database shut, a table locked, a statement cancelled; read by an ordinary role."""
+    """A host without power, two databases shut, a table locked, a statement cancelled; read by an ordinary role."""
     bed("poweroff", "spare")
     ask("primary", "ALTER DATABASE sealed CONNECTION LIMIT 0")
     for name, value in zip(SETTINGS, ("0", "off")):
@@ -74,7 +99,7 @@ def hindered() -> Iterator[Report]:
     )
     assert "failed" not in copied, copied
     host("reader").check_output("systemd-run --quiet --uid=postgres --unit=ambush python3 /tmp/ambush.py 150")
-    with held("LOCK TABLE pgbench_accounts"), ThreadPoolExecutor(1) as pool:
+    with rejected("hidden"), held("LOCK TABLE pgbench_accounts"), ThreadPoolExecutor(1) as pool:
         fault = pool.submit(conflict)
         told = report(report_login=LOGIN, report_fail_on=["unreachable"])
         fault.result()
@@ -89,6 +114,10 @@ def test_1_the_page_is_made_and_the_gate_says_who_is_gone(hindered: Report) -> N
     assert hindered.states == {"primary": "seen", "reader": "seen", "spare": "unreachable"}
     assert "unreachable:  spare" in hindered.run.out
     assert all(gap[0] and gap[1] and gap[2] for gap in hindered.gaps("spare"))
+    for language, what in (("en", "the whole host"), ("ja", "ホスト全体")):
+        assert hindered.told("spare", what, language)["remedy"]
+    (cluster,) = hindered.page["document"]["clusters"]
+    assert {node["name"]: node["state"] for node in cluster["nodes"]} == hindered.states
 
 
 def test_2_nothing_is_unused_while_a_node_is_gone(hindered: Report) -> None:
@@ -102,17 +131,34 @@ def test_3_a_database_that_lets_nobody_in(hindered: Report, name: str) -> None:
     (gap,) = {gap for gap in hindered.gaps(name) if "sealed" in gap[0]}
     assert "too many connections" in gap[1]
     assert "CONNECTION LIMIT" in gap[2]
+    words(hindered, name, "sealed", "does not let us in", "データベースに接続できません")
+
+
+def test_3_a_database_that_a_rule_keeps_us_out_of(hindered: Report) -> None:
+    """On the primary only: each host has rules of its own, and the database is read on the other one."""
+    (gap,) = {gap for gap in hindered.gaps("primary") if "hidden" in gap[0]}
+    assert "pg_hba.conf rejects connection" in gap[1] and "pg_hba.conf" in gap[2]
+    words(hindered, "primary", "hidden", "does not let us in", "データベースに接続できません")
+    assert not [gap for gap in hindered.gaps("reader") if "hidden" in gap[0]]
 
 
 def test_4_a_table_that_is_locked_is_named(hindered: Report) -> None:
     gaps = {gap for gap in hindered.gaps("primary") if "pgbench_accounts" in gap[0]}
     assert gaps
     assert all("exclusive lock" in gap[1] and "pg_locks" in gap[2] for gap in gaps), gaps
+    page = json.dumps(hindered.page["document"]["not_seen"], ensure_ascii=False)
+    assert "別のセッションが排他ロックを保持または待機しています" in page
 
 
 def test_5_a_statement_that_recovery_cancelled(hindered: Report) -> None:
     (gap,) = {gap for gap in hindered.gaps("reader") if "recovery on the standby cancelled it" in gap[1]}
     assert "shop" in gap[0] and "max_standby_streaming_delay" in gap[2]
+    conflicts = [
+        one["texts"]["ja"]["why"]
+        for one in hindered.page["document"]["not_seen"]
+        if "max_standby_streaming_delay" in one["texts"]["en"]["remedy"]
+    ]
+    assert conflicts and set(conflicts) == {"スタンバイのリカバリと競合し、取り消されました"}
 
 
 def test_6_statistics_that_were_reset_and_an_extension_that_is_gone() -> None:
@@ -127,3 +173,7 @@ def test_6_statistics_that_were_reset_and_an_extension_that_is_gone() -> None:
     for name in ("primary", "reader"):
         (gap,) = {gap for gap in told.gaps(name) if "pg_stat_statements" in " ".join(gap)}
         assert "CREATE EXTENSION" in gap[2], gap
+        absent = ("it is not there, or not loaded", "存在しないか、ロードされていません")
+        words(told, name, "pg_stat_statements", *absent)
+    assert "reset" in unused["texts"]["en"]["missing"]
+    assert "リセット" in unused["texts"]["ja"]["missing"], unused["texts"]["ja"]

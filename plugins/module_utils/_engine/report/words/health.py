@@ -111,7 +111,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("Deadlocks", "デッドロックの発生"),
         Pair(
             "{deadlocks} deadlocks in {database} in {over_seconds}.",
-            "{database} で {over_seconds} の間にデッドロックが {deadlocks} 回発生しました。",
+            "{database} で {over_seconds}の間にデッドロックが {deadlocks} 回発生しました。",
         ),
         Pair("Each costs a transaction its work.", "発生のたびにトランザクションが 1 つ失敗します。"),
         Pair(
@@ -136,7 +136,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("Much is written to temporary files", "一時ファイルへの書き込みが多い"),
         Pair(
             "{database} wrote {temp_bytes} in {temp_files} temporary files in {over_seconds}.",
-            "{database} で {over_seconds} の間に一時ファイル {temp_files} 個、{temp_bytes} が書き込まれました。",
+            "{database} で {over_seconds}の間に一時ファイル {temp_files} 個、{temp_bytes} が書き込まれました。",
         ),
         Pair(
             "Sorts and hashes do not fit in work_mem; the disk is shared with everybody.",
@@ -210,7 +210,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("Nobody uses a replication slot", "使われていないレプリケーションスロット"),
         Pair(
             "Slot {name} has had no user for {inactive_seconds}; it retains {retained_bytes}.",
-            "スロット {name} は {inactive_seconds} の間使われておらず、{retained_bytes} を保持しています。",
+            "スロット {name} は {inactive_seconds}の間使われておらず、{retained_bytes} を保持しています。",
         ),
         Pair(
             "It keeps WAL, and may hold vacuum back, for nobody.",
@@ -241,8 +241,8 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "{segment} could not be archived {failed_seconds} ago; {ready} segments wait, the oldest for "
             "{oldest_seconds}.",
-            "{failed_seconds} 前に {segment} のアーカイブに失敗しました。待機中のセグメントは {ready} 個、"
-            "最古は {oldest_seconds} 前のものです。",
+            "{failed_seconds}前に {segment} のアーカイブに失敗しました。待機中のセグメントは {ready} 個、"
+            "最古は {oldest_seconds}前のものです。",
         ),
         Pair(
             "What is not archived cannot be restored, and stays in pg_wal until the disk is full.",

@@ -160,8 +160,9 @@ _PLAIN: dict[str, Entry] = {
     "IX04": Entry(
         Pair("Unused on every node", "どのノードでも使われていない"),
         Pair(
-            "{index} on {table} was not scanned on any of {nodes} for {window_seconds} ({size_bytes}).",
-            "{table} の {index} は {nodes} のいずれでも {window_seconds} の間走査されていません ({size_bytes})。",
+            "{index} on {table} was not scanned for {window_seconds} on any node: {nodes} ({size_bytes}).",
+            "{table} の {index} は、どのノードでも {window_seconds}の間走査されていません "
+            "(ノード: {nodes}、サイズ: {size_bytes})。",
         ),
         Pair(
             "Every write to the table maintains it; it fills memory, WAL and backups.",
@@ -175,8 +176,9 @@ _PLAIN: dict[str, Entry] = {
     "IX04_review": Entry(
         Pair("Unused index on an expression", "使われていない式インデックス"),
         Pair(
-            "{index} on {table} was not scanned on any of {nodes} for {window_seconds} ({size_bytes}).",
-            "{table} の {index} は {nodes} のいずれでも {window_seconds} の間走査されていません ({size_bytes})。",
+            "{index} on {table} was not scanned for {window_seconds} on any node: {nodes} ({size_bytes}).",
+            "{table} の {index} は、どのノードでも {window_seconds}の間走査されていません "
+            "(ノード: {nodes}、サイズ: {size_bytes})。",
         ),
         Pair(
             "The planner may still use the statistics that it brings for its expression.",
@@ -200,7 +202,7 @@ _PLAIN: dict[str, Entry] = {
         ),
         Pair(
             "See whether a query needs it; the index stays until {window_seconds} without a scan are proven.",
-            "使用する問い合わせがあるか確認してください。{window_seconds} の間の未使用が証明されるまでは残します。",
+            "使用する問い合わせがあるか確認してください。{window_seconds}の間の未使用が証明されるまでは残します。",
         ),
     ),
     "IX05": Entry(
@@ -208,7 +210,7 @@ _PLAIN: dict[str, Entry] = {
         Pair(
             "{index} on {table}: {scans} scans ({scan_share} of the "
             "table's) against {writes} writes in {window_seconds}.",
-            "{table} の {index}: {window_seconds} の間に走査 {scans} "
+            "{table} の {index}: {window_seconds}の間に走査 {scans} "
             "回 (全体の {scan_share})、書き込み {writes} 行です。",
         ),
         Pair(
@@ -335,7 +337,7 @@ MISSING: dict[str, Pair] = {
     ),
     "window": Pair(
         "{node} has been watched without a scan for {seen_seconds} only, {needed_seconds} are needed ({why})",
-        "{node} で未使用と確認できた期間は {seen_seconds} のみです (必要: {needed_seconds}、理由: {why})",
+        "{node} で未使用と確認できた期間は {seen_seconds}だけです (必要: {needed_seconds}、理由: {why})",
     ),
     "node": Pair(
         "what {node} says: {why}",

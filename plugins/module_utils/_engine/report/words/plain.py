@@ -120,6 +120,17 @@ REASONS: tuple[Pair, ...] = (
     # Why a host, or one of its reports, is missing.
     Pair("It was not asked.", "問い合わせていません。"),
     Pair("It gave no answer.", "応答がありませんでした。"),
+    # Ansible's own words for a host that is not there; what ssh says of it is quoted.
+    Pair(
+        'Task failed: Data could not be sent to remote host "{host}". Make sure this host can be reached over ssh: '
+        "{said}",
+        "ホスト {host} に SSH で接続できません: {said}",
+    ),
+    Pair(
+        "Task failed: Failed to connect to the host via ssh: {said}",
+        "ホストに SSH で接続できません: {said}",
+    ),
+    Pair("Failed to connect to the host via ssh: {said}", "ホストに SSH で接続できません: {said}"),
 )
 
 #: Errors by their code: what happened (``{happened}`` quotes whoever said it) and what to do.

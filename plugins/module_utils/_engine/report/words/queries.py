@@ -101,7 +101,7 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "Statement {statement} of {user} in {database} wrote {temp_bytes} of temporary files in {over_seconds}, "
             "{each_bytes} a call.",
-            "{database} の {user} の文 {statement} が、{over_seconds} の間に一時ファイルへ {temp_bytes} を"
+            "{database} の {user} の文 {statement} が、{over_seconds}の間に一時ファイルへ {temp_bytes} を"
             "書き出しました (1 回あたり {each_bytes})。",
         ),
         Pair(
@@ -191,7 +191,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("Statements are evicted before they are read", "文の統計情報が追い出されています"),
         Pair(
             "pg_stat_statements threw out entries {evictions} times in {over_seconds}; it holds {entries_max}.",
-            "{over_seconds} の間に pg_stat_statements のエントリーの追い出しが {evictions} 回発生しました "
+            "{over_seconds}の間に pg_stat_statements のエントリーの追い出しが {evictions} 回発生しました "
             "(上限 {entries_max})。",
         ),
         Pair(

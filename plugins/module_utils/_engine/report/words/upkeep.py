@@ -63,7 +63,7 @@ FINDINGS: dict[str, Entry] = {
             "{schema}.{name} has {dead} dead rows ({dead_share}, {waste_bytes}); autovacuum takes it from "
             "{threshold_rows} on. Vacuumed last {vacuumed_seconds} ago.",
             "{schema}.{name} に不要行が {dead} 行あります ({dead_share}、{waste_bytes})。autovacuum は "
-            "{threshold_rows} 行から対象にします。最後の VACUUM は {vacuumed_seconds} 前です。",
+            "{threshold_rows} 行から対象にします。最後の VACUUM は {vacuumed_seconds}前です。",
         ),
         Pair(
             "They are read with every scan, and the table grows instead of using their room.",
@@ -345,7 +345,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("A standby receives nothing", "スタンバイが WAL を受信していません"),
         Pair(
             "This standby's receiver: {receiver}; its newest transaction is {replayed_seconds} old.",
-            "WAL レシーバーの状態: {receiver}。最新のトランザクションは {replayed_seconds} 前のものです。",
+            "WAL レシーバーの状態: {receiver}。最新のトランザクションは {replayed_seconds}前のものです。",
         ),
         Pair(
             "It follows by the archive only, or not at all.",
