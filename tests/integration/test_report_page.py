@@ -355,6 +355,12 @@ def test_every_text_stands_out_from_what_is_behind_it(view: Browser, scheme: str
 def test_it_fits_a_telephone_and_prints(view: Browser) -> None:
     view.size(390, 800)
     assert view.run("document.documentElement.scrollWidth") <= 390
+    # A table may be moved; what is said of it, and the names of its rows, stay.
+    for moved in (0, 300):
+        view.run(f"document.querySelector('#heat .scroll').scrollLeft = {moved}")
+        for part in ("caption span", "tbody tr:not(.of) th"):
+            box = f"document.querySelector('.heat {part}').getBoundingClientRect()"
+            assert view.run(f"{box}.left") >= 0 and view.run(f"{box}.right") <= 390, (part, moved)
     view.size(1280, 900)
     printed = view.ask("Page.printToPDF", printBackground=True)
     pdf = base64.b64decode(printed["data"])

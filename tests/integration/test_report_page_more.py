@@ -36,7 +36,7 @@ def test_workload_tests_have_a_curve_over_those_that_can_be_compared(opened: Bro
                 "scale": scale,
             },
             **{"clients": 8, "tps": 1000.0 + day, "latency_seconds": 0.008, "failed": 0},
-            **({"error": "it did not run", "tps": None} if day == 2 else {}),
+            **({"error": "it did not run", "error_code": "program-failed", "tps": None} if day == 2 else {}),
         }
         for day in range(4)
         for workload, way, scale in (kinds if day < 3 else kinds[:2])
@@ -58,6 +58,17 @@ def test_workload_tests_have_a_curve_over_those_that_can_be_compared(opened: Bro
     # Oldest first; a run that failed is a gap.
     assert len(curves) == len(runs) and None not in curves[:3] and set(curves[3:]) == {None}
     assert told == [["1,003", "not there", "1,001", "1,000"]] * 2 + [["not there", "1,001", "1,000"]]
+    # Why it did not run is said in the reader's language, and what the program said is quoted.
+    for language, words in (
+        ("en", "A program ended with an error: it did not run"),
+        ("ja", "プログラムがエラーで終了しました: it did not run"),
+    ):
+        opened.run(f"document.querySelector('[data-choice={language}]').click()")
+        failed = opened.run(
+            "[...document.querySelectorAll('#benchmarks td.about p')].map((one) => one.textContent)"
+        )
+        assert failed[::2] == [words] * 3 and len(failed) == 6, failed
+    opened.run("document.querySelector('[data-choice=en]').click()")
 
 
 @pytest.mark.matrix

@@ -190,6 +190,7 @@ def test_an_accepted_finding_opens_the_gate_until_its_day(told: Told) -> None:
     )
     assert REASON in json.dumps(told.accepted.page["document"], ensure_ascii=False)
     assert "<b>Sunday" not in told.accepted.text("report.html")
+    assert "## Accepted findings" in told.accepted.text("report.md")
     open_ones = [one for one in told.accepted.cluster["findings"] if one["state"] != "accepted"]
     assert told.accepted.document["summary"]["findings"] == len(open_ones)
 

@@ -163,6 +163,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "copy_failed": ("Press Ctrl+C", "Ctrl+C を押してください"),
     "first_seen": ("First seen", "初回検出"),
     "accepted_by": ("Accepted by {owner} until {until}: {reason}", "{owner} が {until} まで許容: {reason}"),
+    "accepted_ones": ("Accepted findings", "許容されている指摘事項"),
     "accepted_forever": ("Accepted by {owner}: {reason}", "{owner} が許容: {reason}"),
     "was_accepted": (
         "It was accepted, and the time of that is over.",

@@ -43,6 +43,7 @@ def markdown(document: Mapping[str, Any], language: str) -> str:
         lines += _details(open_findings[:SHOWN], words, language)
     else:
         lines.append(words["all_well"])
+    lines += _accepted(document, words, language)
     lines += ["", f"## {words['not_seen']}", ""]
     lines += _not_seen(document["not_seen"], words, language)
     return "\n".join(lines) + "\n"
@@ -124,6 +125,23 @@ def _table(
         )
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _accepted(document: Mapping[str, Any], words: Mapping[str, str], language: str) -> list[str]:
+    """What somebody answers for: not open, and yet not out of sight."""
+    lines = []
+    for cluster in document["clusters"]:
+        for finding in cluster["findings"]:
+            risk = finding.get("accepted")
+            if finding["state"] != "accepted" or not risk:
+                continue
+            kind = "accepted_by" if risk.get("until") else "accepted_forever"
+            said = words[kind].format(**{key: risk.get(key) or "–" for key in ("owner", "until", "reason")})
+            name = f"{finding['texts'][language]['title']} – {called(finding)} ({cluster['name']})"
+            lines.append(f"- {plain(name)} `{finding['id']}`: {plain(said)}")
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = ["", words["shown"].format(shown=SHOWN, total=len(lines)) + " (report.html)"]
+    return ["", f"## {words['accepted_ones']}", "", *lines] if lines else []
 
 
 def called(finding: Mapping[str, Any]) -> str:

@@ -67,6 +67,31 @@ function section(id, title, caption, ...children) {
     el("h2", { id: `${id}-title` }, title), caption ? el("p", {}, caption) : null, children);
 }
 
+// On a telephone each row is a card, and each cell says what it is; a screen reader has a table all the same.
+function stacked(table) {
+  const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+  table.classList.add("stacked");
+  table.setAttribute("role", "table");
+  for (const part of [table.tHead, table.tBodies[0]]) {
+    part.setAttribute("role", "rowgroup");
+    for (const row of part.rows) {
+      row.setAttribute("role", "row");
+      let place = 0;
+      for (const cell of row.cells) {
+        cell.setAttribute("role", part === table.tHead ? "columnheader" : cell.tagName === "TH" ? "rowheader" : "cell");
+        cell.dataset.label = heads[place];
+        place += cell.colSpan;
+      }
+    }
+  }
+  return table;
+}
+
+// What stands between backticks is to be typed as it is.
+function prose(text) {
+  return text.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part));
+}
+
 function announce(text) {
   document.getElementById("said").textContent = text;
 }

@@ -76,11 +76,11 @@ function notSeenSection() {
   const gaps = report.not_seen.filter((gap) => (view.cluster === null || gap.cluster === report.clusters[view.cluster].name) && (view.node === null || gap.node === view.node));
   if (!gaps.length) return section("not_seen", t("not_seen"), t("everything_seen"));
   const heads = ["cluster", "node", "what", "reason", "remedy"];
-  return section("not_seen", t("not_seen"), t("not_seen_caption"), el("div", { class: "scroll" }, el("table", {},
+  return section("not_seen", t("not_seen"), t("not_seen_caption"), el("div", { class: "scroll" }, stacked(el("table", {},
     el("caption", { class: "hidden" }, t("not_seen")),
     el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
     el("tbody", {}, gaps.slice(0, 500).map((gap) => el("tr", {}, el("td", {}, gap.cluster || "–"), el("th", { scope: "row" }, gap.node),
-      ["what", "why", "remedy"].map((part) => el("td", { class: part === "what" && gap.texts[language].what.length < 24 ? "brief" : null }, gap.texts[language][part]))))))),
+      ["what", "why", "remedy"].map((part) => el("td", { class: part === "what" && gap.texts[language].what.length < 24 ? "brief" : null }, prose(gap.texts[language][part]))))))))),
   gaps.length > 500 ? el("p", { class: "soft" }, t("shown", { shown: 500, total: count(gaps.length) })) : null);
 }
 
@@ -88,7 +88,7 @@ function nodesSection() {
   const heads = ["node", "cluster", "state", "role", "version", "started", "sessions_over_time", "calls_over_time", "cost"];
   const rows = report.clusters.flatMap((cluster, number) => cluster.nodes.map((node) => ({ cluster, number, node })))
     .filter(({ number, node }) => inScope({ cluster: number, node: node.name }));
-  return section("nodes", t("nodes"), t("history_caption"), el("div", { class: "scroll" }, el("table", {},
+  return section("nodes", t("nodes"), t("history_caption"), el("div", { class: "scroll" }, stacked(el("table", {},
     el("caption", { class: "hidden" }, t("nodes")), el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
     el("tbody", {}, rows.map(({ cluster, number, node }) => el("tr", {},
       el("th", { scope: "row" }, el("button", { type: "button", class: "row", onclick: () => go(number, node.name) }, node.name)),
@@ -97,7 +97,7 @@ function nodesSection() {
       el("td", { class: "brief" }, when(node.started_at)),
       el("td", {}, sparkline(node.history.map((run) => run.sessions), t("sessions"), three)),
       el("td", {}, sparkline(node.history.map((run) => run.calls), t("calls_over_time"), three)),
-      el("td", {}, node.state === "unreachable" || node.state === "failed" ? "–" : t("cost_of", { seconds: seconds(node.server_seconds), bytes: bytes(node.temp_bytes) }))))))));
+      el("td", {}, node.state === "unreachable" || node.state === "failed" ? "–" : t("cost_of", { seconds: seconds(node.server_seconds), bytes: bytes(node.temp_bytes) })))))))));
 }
 
 function benchmarksSection() {
@@ -117,7 +117,7 @@ function benchmarksSection() {
     drawn.add(kind(run));
     return sparkline(curves.get(kind(run)), t("tps"), count);
   };
-  return section("benchmarks", t("benchmarks"), t("benchmarks_caption"), el("div", { class: "scroll" }, el("table", {},
+  return section("benchmarks", t("benchmarks"), t("benchmarks_caption"), el("div", { class: "scroll" }, stacked(el("table", {},
     el("caption", { class: "hidden" }, t("benchmarks")), el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
     el("tbody", {}, runs.slice(0, 200).map((run) => el("tr", {}, el("th", { scope: "row" }, run.node), el("td", { class: "brief" }, when(run.made_at)),
       el("td", { class: "brief" }, called(run.workload)), el("td", { class: "brief" }, called(run.way)), el("td", { class: "number" }, count(run.clients)),
@@ -127,5 +127,5 @@ function benchmarksSection() {
         el("td", { class: "number" }, count(run.failed || 0))],
       el("td", { class: "first about" }, run.host ? t("on_host", { cpus: count(run.host.cpus), memory: bytes(run.host.memory_bytes), version: (run.server_version || "–").split(" ")[0] }) : "–",
         el("details", {}, el("summary", {}, t("settings_of")), el("dl", {}, Object.entries(run.settings || {})
-          .map(([name, value]) => [el("dt", { class: "mono" }, name), el("dd", {}, value)]))))))))));
+          .map(([name, value]) => [el("dt", { class: "mono" }, name), el("dd", {}, value)])))))))))));
 }
