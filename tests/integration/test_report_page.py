@@ -361,6 +361,13 @@ def test_it_fits_a_telephone_and_prints(view: Browser) -> None:
         for part in ("caption span", "tbody tr:not(.of) th"):
             box = f"document.querySelector('.heat {part}').getBoundingClientRect()"
             assert view.run(f"{box}.left") >= 0 and view.run(f"{box}.right") <= 390, (part, moved)
+    # Nothing of what could not be seen is out of sight, and each part says what it is.
+    cells = "[...document.querySelectorAll('#not_seen tbody td')]"
+    assert view.run(f"{cells}.length") > 0
+    assert view.run(f"{cells}.filter((one) => one.getBoundingClientRect().right > 390).length") == 0
+    label = "getComputedStyle(document.querySelector('#not_seen tbody td'), '::before').content"
+    assert view.run(label) == f'"{catalogue("en")["cluster"]}"'
+    assert view.run("document.querySelector('#not_seen tbody td').getAttribute('role')") == "cell"
     view.size(1280, 900)
     printed = view.ask("Page.printToPDF", printBackground=True)
     pdf = base64.b64decode(printed["data"])

@@ -89,7 +89,7 @@ function stacked(table) {
 
 // What stands between backticks is to be typed as it is.
 function prose(text) {
-  return text.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part));
+  return el("span", {}, text.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part)));
 }
 
 function announce(text) {
