@@ -18,7 +18,7 @@ from dataclasses import replace
 from ..backup.copy import stop_strangers
 from ..core.clock import utc_now
 from ..core.errors import Failed, KeeperError
-from ..core.files import digests, fsync_directory, fsync_file, make_directory, sync_filesystem, tree_size
+from ..core.files import fsync_directory, fsync_file, make_directory, sync_filesystem, tree_size
 from ..core.journal import Journal
 from ..core.locks import owner_record
 from ..core.progress import Progress
@@ -33,12 +33,14 @@ from .dump_plan import DumpPlan
 from .dump_request import DumpRequest
 from .dump_rows import Snapshot
 from .dump_state import DumpState
+from .hashing import Hashing
 from .rows import NONE
 from .writeback import Writeback
 
 PROGRAMS = ("pg_dump", "pg_dumpall", "zstd")
 _FILE_MODE, _SECRET_MODE, _DIRECTORY_MODE = 0o640, 0o600, 0o750
 _MANY_FILES = 16
+_HASHED = 4
 
 
 class DumpExecution:
@@ -65,6 +67,7 @@ class DumpExecution:
         self._seconds: dict[str, float] = {}
         self._roles: Future[None] | None = None
         self._listed: Listing | None = None
+        self._hashing = Hashing(self._path)
 
     def run(self) -> Dump:
         """Do the steps. Raises :class:`Failed`; the entry says ``failed`` and why, its data is gone."""
@@ -118,7 +121,7 @@ class DumpExecution:
                 snapshot.count_all()
             elif counting and listed:
                 snapshot.count_while_dumping(self._path)
-            with ThreadPoolExecutor(max_workers=1) as beside, Writeback(self.plan.incoming):
+            with ThreadPoolExecutor(max_workers=1) as beside, Writeback(self.plan.incoming), self._hashing:
                 # While pg_dump reads definitions, another processor has nothing to do.
                 roles = beside.submit(self._write_globals) if self.plan.globals_argv else None
                 talk = dump(
@@ -201,10 +204,10 @@ class DumpExecution:
         for name, path in zip(names, paths):
             os.chmod(path, _SECRET_MODE if name == GLOBALS else _FILE_MODE)
         files = []
-        with ThreadPoolExecutor(max_workers=1) as disk:
+        with ThreadPoolExecutor(max_workers=1) as disk, ThreadPoolExecutor(max_workers=_HASHED) as pool:
             # The disk works while the processors hash.
             durable = disk.submit(self._make_durable, paths)
-            for number, (name, found) in enumerate(zip(names, digests(paths))):
+            for number, (name, found) in enumerate(zip(names, pool.map(self._hashing.digest, paths))):
                 files.append(DumpFile(name, os.stat(paths[number]).st_size, found))
                 self.progress.update(number + 1, total=len(names))
             durable.result()

@@ -26,7 +26,7 @@ from .load_plan import LoadPlan, make_plan, name_after
 from .load_request import LoadRequest
 from .load_state import DatabaseState, LoadState, ask_server, ask_state, choose_dump
 from .rows import NONE
-from .shelf import check_files, leased
+from .shelf import Soundness, leased
 
 __all__ = ["LoadRequest", "contents", "load", "undo_load"]
 
@@ -80,8 +80,10 @@ def _load(
     progress = Progress(f"{config.state_directory}/progress.json", "load", identity=plan.target)
     try:
         with leased(repository, state.dump, "load"):
-            check_files(repository, state.dump)
-            facts = _execute(config, request, state, plan, progress, journal)
+            # What goes into a database of our own may be found unsound as long as nobody sees it.
+            meanwhile = plan.action == "beside" and state.contents is not None
+            with Soundness(repository, state.dump, meanwhile=meanwhile) as files:
+                facts = _execute(config, request, state, plan, progress, journal, files)
     except BaseException as error:
         progress.finish("failed", error.code if isinstance(error, KeeperError) else "interrupted")
         raise
@@ -236,9 +238,10 @@ def _execute(
     plan: LoadPlan,
     progress: Progress,
     journal: Journal | None,
+    files: Soundness,
 ) -> dict[str, Any]:
     if plan.action == "into":
-        execution = LoadExecution(config, request, state, plan, progress)
+        execution = LoadExecution(config, request, state, plan, progress, files)
         execution.into()
         return execution.facts
     if journal is not None:
@@ -252,7 +255,7 @@ def _execute(
         }
         path = f"{config.state_directory}/load.journal.json"
         journal = Journal.begin(path, "load", plan.identity, data)
-    execution = LoadExecution(config, request, state, plan, progress)
+    execution = LoadExecution(config, request, state, plan, progress, files)
     execution.beside(journal)
     return {**execution.facts, "kept": plan.kept}
 

@@ -20,10 +20,11 @@ from ..core.journal import Journal
 from ..core.progress import Progress
 from . import swap
 from .dump_listing import plain_blocks
+from .load_count import Meanwhile
 from .load_globals import load_globals
 from .load_plan import TEMPORARY_PREFIX, LoadPlan
 from .load_request import LoadRequest
-from .load_run import restore_beside, run_script, script_blocks
+from .load_run import Errors, restore_beside, run_script, script_blocks
 from .load_state import SETTING, LoadState
 from .owners import owner_sql, privilege_sql, quoted
 from .rows import (
@@ -39,6 +40,7 @@ from .rows import (
     table_key,
 )
 from .session import Session, connection_string
+from .shelf import Soundness
 
 GLOBALS, CREATE, RESTORE, ANALYZE, PROVE, RECORD = (
     "globals",
@@ -64,12 +66,15 @@ class LoadExecution:
         state: LoadState,
         plan: LoadPlan,
         progress: Progress,
+        files: Soundness,
     ) -> None:
         self.config = config
         self.request = request
         self.state = state
         self.plan = plan
         self.progress = progress
+        self.files = files
+        self.meanwhile: Meanwhile | None = None
         self.attempted = f"load {plan.dump} into database {plan.target!r}"
         self.facts: dict[str, Any] = {
             "accepted_errors": [],
@@ -104,6 +109,7 @@ class LoadExecution:
             for step, action in steps:
                 self.progress.phase(step)
                 journal.step(step, self._noted(journal, action))
+            self.files.require()
             self._swap(journal)
         except Exception as error:
             # Where the server is gone, too, the journal stays for the next load.
@@ -140,23 +146,43 @@ class LoadExecution:
                 run_script(session, self.config, self._plain(), attempted=self.attempted)
                 session.do("COMMIT")
             return
-        errors = restore_beside(
-            self.config,
-            self._argv(),
-            self.state.path,
-            self.plan.temporary,
-            entries=self.plan.entries,
-            accept=self.request.accept_errors,
-            progress=self.progress,
-            total=self.plan.count,
-            memory_kbytes=self.plan.memory_kbytes,
-            attempted=self.attempted,
-        )
+        try:
+            errors = self._restore_archive()
+        except KeeperError:
+            # A file that is not what was written is the reason for whatever pg_restore says.
+            self.files.require()
+            raise
         self.facts["accepted_errors"] = errors.accepted
         script = self._mapped()
         if script:
             with Session(self.config, self.plan.temporary, attempted=self.attempted) as session:
                 run_script(session, self.config, iter([script.encode()]), attempted=self.attempted)
+
+    def _restore_archive(self) -> Errors:
+        with Meanwhile(
+            self.config,
+            self.plan.temporary,
+            entries=self._chosen(),
+            expected=self.expected,
+            level=self._level,
+            jobs=self.request.jobs,
+        ) as meanwhile:
+            errors = restore_beside(
+                self.config,
+                self._argv(),
+                self.state.path,
+                self.plan.temporary,
+                entries=self.plan.entries,
+                accept=self.request.accept_errors,
+                progress=self.progress,
+                total=self.plan.count,
+                meanwhile=meanwhile,
+                look=self.files.look,
+                attempted=self.attempted,
+            )
+        self.files.require()
+        self.meanwhile = meanwhile
+        return errors
 
     def _argv(self) -> list[str]:
         extra = ["--no-owner", "--no-privileges"] if self.request.owners == "map" else []
@@ -190,8 +216,10 @@ class LoadExecution:
     def _prove(self) -> None:
         if not self.expected:
             return
-        wanted = set(self.plan.tables)
-        found = count_rows(
+        # An interrupted run's counts are gone with it.
+        done = self.meanwhile.counted() if self.meanwhile else {}
+        wanted = set(self.plan.tables) - set(done)
+        found = done | count_rows(
             self.config,
             self.plan.temporary,
             wanted=lambda schema, table: table_key(schema, table) in wanted,

@@ -28,8 +28,6 @@ _LONGEST_NAME = 63
 _CREATE = re.compile(r"CREATE DATABASE (.+?) WITH (TEMPLATE = template0.*?);\s*$", re.DOTALL)
 _LOCALE = re.compile(r"(?:LOCALE|LC_COLLATE|LC_CTYPE) = '((?:[^']|'')*)'")
 _TABLESPACE = re.compile(r" TABLESPACE = (\"(?:[^\"]|\"\")+\"|\w+)")
-#: Of the host's available memory all jobs together take so much for sorting, and one no more than this.
-_MEMORY_SHARE, _MOST_MEMORY_KBYTES = 0.25, 1 << 20
 _NO_OBJECT = ("DATABASE", "DATABASE PROPERTIES", "ENCODING", "STDSTRINGS", "SEARCHPATH")
 
 
@@ -54,8 +52,6 @@ class LoadPlan:
     program: tuple[str, ...]
     #: How rows are proven: none, count, digest (where one table has no digest, that one is counted, and it is said).
     proof: str
-    #: For the building of each index: what the server gives, or more where the host has plenty.
-    memory_kbytes: int
     warnings: tuple[str, ...]
 
     def named(self, kept: str | None) -> LoadPlan:
@@ -178,7 +174,6 @@ def make_plan(request: LoadRequest, state: LoadState, *, now: datetime, locales:
         owner=owner,
         program=() if state.contents is None else _program(request, action),
         proof=proof,
-        memory_kbytes=_memory(request, state),
         warnings=warnings,
     )
 
@@ -407,12 +402,6 @@ def _program(request: LoadRequest, action: str) -> tuple[str, ...]:
     argv += ["--no-tablespaces"] if not request.tablespaces else []
     argv += {"schema": ["--schema-only"], "data": ["--data-only"]}.get(request.content, [])
     return tuple(argv)
-
-
-def _memory(request: LoadRequest, state: LoadState) -> int:
-    """An index that is sorted in memory is built sooner (manual, "Populating a Database")."""
-    spare = int(state.available_kbytes * _MEMORY_SHARE / request.jobs)
-    return max(state.maintenance_kbytes, min(spare, _MOST_MEMORY_KBYTES))
 
 
 def _refused(code: str, attempted: str, happened: str, remedy: str) -> Refused:

@@ -14,18 +14,20 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..cluster.config import ClusterConfig
 from ..core.errors import Failed, KeeperError
 from ..core.progress import Progress
 from ..core.run import start, stop_group
+from .load_count import Meanwhile
 from .session import Session, connection_string
 
 _DOING = re.compile(
     r"^pg_restore: (?:creating|processing data for|executing|launching item|processing item) "
 )
+_FINISHED = re.compile(r"^pg_restore: finished item (\d+) ")
 _ERROR = re.compile(r"^pg_restore: error: (.*)", re.DOTALL)
 _IGNORED = re.compile(r"^pg_restore: warning: errors ignored on restore: (\d+)")
 _KEPT_ERRORS = 50
@@ -53,13 +55,12 @@ class Errors:
             kept.append(text[:2000])
 
 
-def environment(memory_kbytes: int | None = None) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """For programs that load: no limits of time; a commit need not wait for the disk, the swap's does."""
-    options = [*_OPTIONS, *([f"maintenance_work_mem={memory_kbytes}kB"] if memory_kbytes else [])]
     return {
         "PGAPPNAME": "dbkeeper load",
         "PGCONNECT_TIMEOUT": "10",
-        "PGOPTIONS": " ".join(f"-c {one}" for one in options),
+        "PGOPTIONS": " ".join(f"-c {one}" for one in _OPTIONS),
     }
 
 
@@ -73,17 +74,21 @@ def restore_beside(
     accept: Sequence[str],
     progress: Progress,
     total: int,
-    memory_kbytes: int,
+    meanwhile: Meanwhile,
+    look: Callable[[], None],
     attempted: str,
 ) -> Errors:
-    """Run pg_restore into a database of our own. Raises :class:`Failed` ``load-failed`` with the errors in details."""
+    """Run pg_restore into a database of our own; ``look`` is called while it works, and ends it by raising.
+
+    Raises :class:`Failed` ``load-failed`` with the errors in details.
+    """
     errors = Errors(accept)
     with _list_file(config, entries) as chosen:
         command = [config.program(argv[0]), *argv[1:], *chosen, "-w"]
         command += ["-h", config.socket_directory, "-p", str(config.port), "-U", config.superuser]
         command += ["-d", connection_string(database), path]
-        process = start(command, env=environment(memory_kbytes), stdout=None)
-        done, current, ignored = 0, "", None
+        process = start(command, env=environment(), stdout=None)
+        done, current, doing, ignored = 0, "", "", None
         try:
             for raw in process.stderr or ():
                 line = raw.decode(errors="replace")
@@ -93,7 +98,13 @@ def restore_beside(
                 if current:
                     errors.add(_text(current))
                 current = line if _ERROR.match(line) else ""
+                if finished := _FINISHED.match(line):
+                    meanwhile.finished(int(finished[1]))
                 if _DOING.match(line):
+                    # With one job, what was begun before is done.
+                    meanwhile.said(doing)
+                    doing = line[12:-1]
+                    look()
                     done += 1
                     progress.update(min(done, total), total=total, note=line[12:-1][:80])
                 if match := _IGNORED.match(line):

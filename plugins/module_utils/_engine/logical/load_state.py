@@ -33,7 +33,6 @@ SELECT json_build_object(
   'roles', (SELECT json_agg(rolname) FROM pg_roles),
   'extensions', (SELECT json_agg(name) FROM pg_available_extensions),
   'tablespaces', (SELECT json_agg(spcname) FROM pg_tablespace),
-  'maintenance_kbytes', (SELECT setting::bigint FROM pg_settings WHERE name = 'maintenance_work_mem'),
   'prepared', (SELECT count(*) FROM pg_prepared_xacts WHERE database = :'target'),
   'databases', (SELECT json_agg(json_build_object('name', datname, 'allows', datallowconn, 'limit', datconnlimit,
      'loads', (SELECT substr(c, length('dbkeeper.loads=') + 1) FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
@@ -77,9 +76,6 @@ class LoadState:
     recovery: bool
     prepared: int
     free_bytes: int
-    #: What the server gives to the building of an index, and what the host has available.
-    maintenance_kbytes: int = 65536
-    available_kbytes: int = 0
 
     @property
     def existing(self) -> DatabaseState | None:
@@ -124,8 +120,6 @@ def ask_state(config: ClusterConfig, repository: Repository, request: LoadReques
         recovery=bool(facts["recovery"]),
         prepared=int(facts["prepared"]),
         free_bytes=file_system(config.data_directory).free_bytes,
-        maintenance_kbytes=int(facts["maintenance_kbytes"]),
-        available_kbytes=_available_kbytes(),
     )
 
 
@@ -138,12 +132,6 @@ def ask_server(config: ClusterConfig, target: str) -> tuple[dict[str, DatabaseSt
         )
         for item in facts["databases"]
     }, facts
-
-
-def _available_kbytes() -> int:
-    """Memory that new programs may use, as the system estimates it."""
-    with open("/proc/meminfo", encoding="ascii") as handle:
-        return next((int(line.split()[1]) for line in handle if line.startswith("MemAvailable:")), 0)
 
 
 def _relation(text: str | None) -> tuple[str, str, str]:

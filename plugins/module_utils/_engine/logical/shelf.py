@@ -7,15 +7,31 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from types import TracebackType
 
 from ..core import files
-from ..core.errors import Failed, Refused
-from ..repository.dumps import Dump, Shelf, read_dump_entry, read_shelf
+from ..core.errors import Failed, KeeperError, Refused
+from ..repository.dumps import GLOBALS, Dump, Shelf, read_dump_entry, read_shelf
 from ..repository.layout import Repository
 from ..repository.leases import release_lease, take_lease
 
-__all__ = ["Dump", "Shelf", "check_files", "leased", "list_dumps", "newest_dump", "read_dump", "read_shelf"]
+__all__ = [
+    "Dump",
+    "Shelf",
+    "Soundness",
+    "check_files",
+    "leased",
+    "list_dumps",
+    "newest_dump",
+    "read_dump",
+    "read_shelf",
+]
+
+#: Smaller files are quicker checked than talked about.
+_LATER_BYTES = 1 << 20
 
 
 def list_dumps(repository: Repository) -> list[Dump]:
@@ -60,6 +76,58 @@ def leased(repository: Repository, dump: Dump, purpose: str) -> Iterator[None]:
         yield
     finally:
         release_lease(repository, identity)
+
+
+class Soundness:
+    """Files of a dump held against their entry while they are used already, for the length of a ``with`` block.
+
+    Whoever uses them asks :meth:`require` before anybody may see what became of them. Sizes,
+    small files and roles are held against the entry before the block begins. Raises as :func:`check_files`.
+    """
+
+    def __init__(self, repository: Repository, dump: Dump, *, meanwhile: bool) -> None:
+        check_files(repository, dump, digests=False)
+        later = tuple(
+            file
+            for file in dump.files
+            if meanwhile and file.stored_bytes >= _LATER_BYTES and file.name != GLOBALS
+        )
+        check_files(repository, replace(dump, files=tuple(file for file in dump.files if file not in later)))
+        self._one = replace(dump, files=later)
+        self._repository = repository
+        self._fault: KeeperError | None = None
+        self._stop = False
+        self._thread = threading.Thread(target=self._work, name="digests", daemon=True)
+
+    def __enter__(self) -> Soundness:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop = True
+        self._thread.join()
+
+    def look(self) -> None:
+        """Raise what has been found so far."""
+        if self._fault is not None:
+            raise self._fault
+
+    def require(self) -> None:
+        """Wait for the end of the check."""
+        self._thread.join()
+        self.look()
+
+    def _work(self) -> None:
+        for file in self._one.files:
+            if self._stop:
+                return
+            try:
+                check_files(self._repository, replace(self._one, files=(file,)))
+            except KeeperError as error:
+                self._fault = error
+                return
 
 
 def check_files(repository: Repository, dump: Dump, *, digests: bool = True) -> None:
