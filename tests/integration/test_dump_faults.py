@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,11 +24,13 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.dump_
 from .harness.cluster import Cluster
 from .harness.digest import listing
 from .harness.disk import SmallDisk
+from .harness.keeper import ENGINE_PARENT
 from .harness.sandbox import Sandbox
 from .harness.waiting import wait_for
 
 GOOD = "good"
 APP = ("--database", "app", "--no-globals")
+AT_LOCK = "datname = 'app' AND wait_event_type = 'Lock' AND strpos(query, 'LOCK TABLE') > 0"
 
 
 @pytest.fixture
@@ -80,12 +84,8 @@ def backends(cluster: Cluster) -> int:
 
 
 def waits_for_lock(cluster: Cluster) -> bool:
-    """Whether pg_dump stands at a lock."""
-    return bool(
-        cluster.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock'"
-        )
-    )
+    """Whether pg_dump stands at a lock; who counts rows may stand there, too."""
+    return bool(cluster.value("SELECT count(*) FROM pg_stat_activity WHERE " + AT_LOCK))
 
 
 @pytest.mark.parametrize("when", ["done", pytest.param("begun", marks=pytest.mark.matrix)])
@@ -101,6 +101,33 @@ def test_killed_at_every_step(guarded: Cluster, when: str) -> None:
             assert done["changed"] is ((step, when) != ("seal", "done"))
         assert record(guarded, label)["status"] == "verified"
         assert sorted(os.listdir(shelf(guarded) / label)) == ["dump.custom", "dump.json"]
+
+
+@pytest.mark.parametrize("where", ["entry", "temporary"])
+def test_killed_between_the_directory_and_the_entry(guarded: Cluster, where: str) -> None:
+    """Nothing is in it: it is told as left over, is no dump for anybody, and the next dump takes it away."""
+    writing = "" if where == "entry" else "open(os.path.dirname(path) + '/.tmp-x', 'w').close()"
+    script = (
+        "import os, sys\n"
+        f"sys.path.insert(0, {str(ENGINE_PARENT)!r})\n"
+        "from _engine.repository import dumps\n"
+        "def killed(path, value):\n"
+        f"    {writing}\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "dumps.write_json = killed\n"
+        "from _engine.cli.main import main\n"
+        f"main(['dump', '--config', {str(guarded.config_path)!r}, *{[*APP, '--label', 'never']!r}])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    left = str(shelf(guarded) / "never")
+    assert os.listdir(left) == ([] if where == "entry" else [".tmp-x"])
+    told = guarded.keeper("info").expect(0)
+    assert [one["label"] for one in told["dumps"]] == [GOOD]
+    assert left in [one["path"] for one in told["leftovers"]]
+    with good_one_stays(guarded):
+        guarded.keeper("dump", *APP, "--label", "next").expect(0)
+    assert sorted(os.listdir(shelf(guarded))) == [GOOD, "next"]
+    assert guarded.keeper("info").expect(0)["leftovers"] == []
 
 
 @pytest.mark.parametrize("how", ["custom", "plain"])
@@ -165,9 +192,7 @@ def test_the_connection_is_lost(guarded: Cluster, end: str) -> None:
         if end == "crash":
             guarded.crash()
         else:
-            guarded.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            )
+            guarded.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + AT_LOCK)
         running.wait().failed("dump-connection-lost")
         other.close()
     nothing_is_left(guarded, "lost")

@@ -84,7 +84,11 @@ def test_a_japanese_mail_is_encoded_as_mail_wants_it(
     # RFC 2047: nothing but ASCII in the header as it travels, Japanese once it is decoded.
     assert head.isascii() and b"=?utf-8?" in head
     assert "異常: ベースバックアップ" in found.message["Subject"]
-    assert "行おうとしたこと: " in found.text and "同じ問題の通知は" in found.text
+    assert "起きたこと: " in found.text and "同じ問題の通知は" in found.text
+    told, _label, original = found.text.partition("プログラムの出力:")
+    assert not any(text in told for text in ERROR.values()) and all(
+        text in original for text in ERROR.values()
+    )
     assert found.message.get_content_charset() == "utf-8"
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.faults.catalogue import by_code
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.sayings import LANGUAGES, span
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.error_words import ERRORS
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_decide import Event
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_text import compose
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.words import WORDS
@@ -150,3 +152,62 @@ def test_a_check_that_speaks_japanese_is_told_in_it() -> None:
     assert "コピー" in japanese.subject
     english = compose(event, cluster="main", host="db1", language="en")
     assert "late" in english.text and not JAPANESE.search(english.text)
+
+
+#: Where what runs on a schedule lies; errors of the others are met by a person at a terminal.
+SCHEDULED = ("core", "wal", "repository", "retention", "cluster", "backup", "logical", "copies", "watch")
+
+
+def raised_by_schedules() -> set[str]:
+    """Codes that those packages raise: the first argument of an error, or of a function that makes one."""
+    found = set()
+    for package in SCHEDULED:
+        for path in (ENGINE / package).rglob("*.py"):
+            for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") in (
+                    "Refused",
+                    "Failed",
+                    "_refused",
+                ):
+                    first = call.args[0] if call.args else None
+                    choices = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
+                    found |= {str(one.value) for one in choices if isinstance(one, ast.Constant)}
+    return found
+
+
+def test_every_error_of_a_scheduled_run_has_japanese_words() -> None:
+    raised = raised_by_schedules()
+    assert len(raised) > 150
+    assert raised - set(by_code()) - set(ERRORS) == set()
+    # Said once.
+    assert set(ERRORS) & set(by_code()) == set()
+    for code, words in ERRORS.items():
+        assert all(JAPANESE.search(text) and text.endswith("。") for text in words), code
+
+
+def test_an_error_that_nobody_put_into_words_is_shown_as_it_is() -> None:
+    message = compose(
+        Event(
+            "failure", "run:dump/app", NOW, "never-heard-of", None, 1, {"happened": "odd", "remedy": "look"}
+        ),
+        cluster="main",
+        host="db1",
+        language="ja",
+    )
+    assert "起きたこと: 処理がエラーで終了しました" in message.text and "  odd\n  look\n" in message.text
+
+
+@pytest.mark.parametrize(
+    "code", ["dump-lock-timeout", "repository-full", "copy-unreachable", "server-unreachable"]
+)
+def test_a_japanese_message_says_what_happened_and_what_to_do_in_japanese(code: str) -> None:
+    error = {"attempted": "take a dump", "happened": "a table stayed locked", "remedy": "See who holds it."}
+    text = compose(
+        Event("failure", "run:dump/app", NOW, code, None, 1, error), cluster="main", host="db1", language="ja"
+    ).text
+    told, _label, original = text.partition("プログラムの出力:")
+    for label in ("起きたこと: ", "対処: "):
+        (line, *_more) = [line for line in told.splitlines() if line.startswith(label)]
+        assert JAPANESE.search(line.removeprefix(label))
+    assert not any(words in told for words in error.values())
+    assert all(words in original for words in error.values())

@@ -24,7 +24,14 @@ from ..core.locks import owner_record
 from ..core.progress import Progress
 from ..core.run import start, stop_group
 from ..repository.catalog import FAILED, RUNNING, VERIFIED
-from ..repository.dumps import GLOBALS, Dump, DumpFile, remove_dump_data, write_dump_entry
+from ..repository.dumps import (
+    GLOBALS,
+    Dump,
+    DumpFile,
+    clear_never_begun,
+    remove_dump_data,
+    write_dump_entry,
+)
 from ..repository.layout import Repository
 from . import dump_steps as steps
 from .dump_copy import Talk, dump, failure, missing
@@ -98,6 +105,7 @@ class DumpExecution:
         write_dump_entry(self.repository, self.entry)
 
     def _discard(self) -> None:
+        clear_never_begun(self.repository)
         for one in self.state.discard:
             directory = one.directory(self.repository)
             stop_strangers(directory, PROGRAMS)

@@ -320,6 +320,24 @@ def unfinished(shelf: Shelf, alive: frozenset[str]) -> list[Dump]:
     return [one for one in shelf.dumps if one.status in (RUNNING, FAILED) and one.key not in alive]
 
 
+def never_begun(repository: Repository) -> list[str]:
+    """Directories that somebody was killed in before a dump's entry was there: nobody's, and nothing is in them."""
+    root = f"{repository.path}/dump"
+    return [
+        f"{root}/{encoded}/{label}"
+        for encoded in _names(root)
+        for label in _names(f"{root}/{encoded}")
+        if _never_begun(f"{root}/{encoded}/{label}")
+    ]
+
+
+def clear_never_begun(repository: Repository) -> None:
+    """Remove them. For who holds the lock ``dump`` only: a dump that is just beginning looks like one of them."""
+    for directory in never_begun(repository):
+        shutil.rmtree(directory)
+        fsync_directory(os.path.dirname(directory))
+
+
 def _never_begun(directory: str) -> bool:
     """Killed, or out of space, before the entry was there: nothing was written either."""
     try:

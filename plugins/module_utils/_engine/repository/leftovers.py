@@ -15,6 +15,7 @@ from typing import Any
 from ..core.files import TEMPORARY_PREFIX
 from ..wal.segment import is_backup_name, is_history_name, is_partial_name, is_segment_name
 from .catalog import read_catalog
+from .dumps import never_begun
 from .layout import CONFLICT_PREFIX, Repository
 
 _SUFFIXES = ("", ".zst", ".gz", ".lz4", ".xz")
@@ -50,6 +51,8 @@ def leftovers(repository: Repository, system_id: int | None, now: float) -> list
     for name in os.listdir(repository.base):
         if name.startswith(TEMPORARY_PREFIX) and os.path.isdir(f"{repository.base}/{name}"):
             note(f"{repository.base}/{name}")
+    for path in never_begun(repository):
+        note(path)
     return sorted(found, key=lambda one: (-one["age_seconds"], one["path"]))
 
 

@@ -11,11 +11,13 @@ from typing import Any
 from ..core.clock import format_utc
 from ..core.faults.catalogue import by_code
 from ..core.sayings import span
+from .error_words import ERRORS, OTHER
 from .notify_decide import RECOVERY, STILL, SUMMARY, TEST, Event
 from .words import operation_name, say, title_of
 
 #: How much of an error's text goes into a message: enough to understand, no log file.
 _LONGEST = 1500
+_PARTS = ("attempted", "happened", "remedy")
 
 
 @dataclass(frozen=True)
@@ -105,33 +107,40 @@ def _problem(event: Event, cluster: str, host: str, language: str) -> list[str]:
     lines.append("")
     if event.code:
         lines.append(_row("code", event.code, language))
-    error = dict(event.error)
-    if language == "ja":
-        lines += _japanese(event.code, error)
-    for part in ("attempted", "happened", "remedy"):
-        if error.get(part):
-            lines.append(_row(part, _cut(error[part]), language))
+    lines += _words(event, language)
     if event.kind != RECOVERY:
         lines += ["", say("line_look", language, cluster=cluster), say("line_again", language)]
     return lines
 
 
-def _japanese(code: str | None, error: dict[str, str]) -> list[str]:
-    """What the catalogue of faults, or the check itself, says in Japanese; the program's words stay beside it."""
-    lines: list[str] = []
-    own = error.pop("happened_ja", None)
+def _words(event: Event, language: str) -> list[str]:
+    """What was tried, what happened and what to do."""
+    error = dict(event.error)
+    if language != "ja":
+        return [_row(part, _cut(error[part]), language) for part in _PARTS if error.get(part)]
+    own = error.pop("happened_ja", error.get("happened") if event.key.startswith("check:") else None)
     if own:
-        error.pop("happened", None)
-        return [_row("happened", _cut(own), "ja")]
+        # A check has said it in Japanese itself, or in words that are the same.
+        remedy = [_row("remedy", error["remedy"], language)] if error.get("remedy") else []
+        return [_row("happened", _cut(own), language), *remedy]
+    if not event.code and not any(error.get(part) for part in _PARTS):
+        return []
+    happened, remedies = _japanese(event.code)
+    lines = [_row("happened", happened, language), *(_row("remedy", one, language) for one in remedies)]
+    # The program's own words hold the names and numbers, and somebody may have to search for them.
+    original = [f"  {_cut(error[part])}" for part in _PARTS if error.get(part)]
+    return [*lines, "", say("label_details", language) + ":", *original] if original else lines
+
+
+def _japanese(code: str | None) -> tuple[str, list[str]]:
+    """What happened, and what to do, as the catalogue of faults says it, or else :mod:`.error_words`."""
     faults = by_code().get(code or "", ())
-    if faults:
-        # Several causes may end in one error; each is said with what to do.
-        lines.append(_row("happened", "、または".join(dict.fromkeys(one.title[1] for one in faults)), "ja"))
-        for remedy in dict.fromkeys(one.remedy[1] for one in faults if one.remedy):
-            lines.append(_row("remedy", remedy, "ja"))
-        # In the program's own words, which somebody may have to search for.
-        lines += ["", say("label_details", "ja") + ":"]
-    return lines
+    if not faults:
+        happened, remedy = ERRORS.get(code or "", OTHER)
+        return happened, [remedy]
+    # Several causes may end in one error; each is said with what to do.
+    happened = "、または".join(dict.fromkeys(one.title[1] for one in faults))
+    return happened, list(dict.fromkeys(one.remedy[1] for one in faults if one.remedy)) or [OTHER[1]]
 
 
 def _test(event: Event, cluster: str, host: str, language: str) -> list[str]:

@@ -29,6 +29,7 @@ from ..dumps import (
     GLOBALS,
     Dump,
     DumpFile,
+    clear_never_begun,
     encode_name,
     entry_texts,
     read_dump_entry,
@@ -103,6 +104,7 @@ class DumpIntake:
         owner = {**owner_record(f"dump {entry.key}"), "door": self._who, "client": entry.owner}
         entry = entry.changed(owner=owner, sequence=max(numbers, default=0) + 1, pinned=False, unsound=None)
         with _writing(attempted):
+            clear_never_begun(self._repository)
             remove_dump_data(directory)
             write_dump_entry(self._repository, entry)
             make_directory(f"{directory}/{DUMP_INCOMING}")
