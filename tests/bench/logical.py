@@ -5,14 +5,22 @@
 Ours counts every row on both sides, keeps the dump durably with digests of its files, and swaps names; by hand there is
 none of that (but that pg_dump, too, makes durable what it writes). The budget is 0.95 of the speed all the same: 1/0.95
 of the time. Two jobs keep both processors of the machine busy, where rows are counted by default; what digests
-cost there is said beside it.
+cost there, and what it takes with nothing counted, is said beside it. A second pair of rows has the options that
+nobody gave: format custom, one process. The command is built as it is on hosts, with its byte code.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cli.install import build, engine_sources
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.sandbox import Sandbox
 
@@ -40,7 +48,8 @@ def measure(sandbox: Sandbox, *, megabytes: int, repeat: int) -> list[Row]:
     cluster.sql("CREATE INDEX ON first (t)", database="app")
     cluster.sql("VACUUM ANALYZE", database="app")
     say(f"logical: {cluster.value('SELECT pg_database_size(%s)', 'app') / 1e6:.0f} MB")
-    by_hand = sandbox.root / "by-hand"
+    by_hand, custom = sandbox.root / "by-hand", sandbox.root / "by-hand.custom"
+    keeper = _command(cluster)
     where = ["-h", str(cluster.socket_directory), "-p", str(cluster.port), "-U", "postgres"]
 
     def dump_by_hand() -> None:
@@ -49,47 +58,94 @@ def measure(sandbox: Sandbox, *, megabytes: int, repeat: int) -> list[Row]:
 
     def dump_ours(*more: str) -> None:
         argv = ["--database", "app", "--format", "directory", "--jobs", "2", "--compression", "gzip:1"]
-        cluster.keeper("dump", *argv, *more, timeout=7200).expect()
+        keeper("dump", *argv, *more)
+
+    def custom_by_hand() -> None:
+        cluster.program("pg_dump", "-Fc", "-Z", "1", "-f", str(custom), *where, "app", timeout=7200)
 
     dumps = alternately(
         repeat,
         [
             Turn("ours", lambda: dump_ours("--rows", "count")),
             Turn("pg_dump", dump_by_hand, before=lambda: shutil.rmtree(by_hand, ignore_errors=True)),
+            Turn("ours, nothing counted", lambda: dump_ours("--rows", "none")),
             Turn("ours, digests", lambda: dump_ours("--rows", "digest")),
+        ],
+    )
+    usual = alternately(
+        repeat,
+        [
+            Turn("ours", lambda: keeper("dump", "--database", "app")),
+            Turn("pg_dump", custom_by_hand),
         ],
     )
     for level in ("count", "digest"):
         dump_ours("--rows", level, "--label", level)
+    keeper("dump", "--database", "app", "--label", "custom")
 
     def fresh() -> None:
         cluster.sql("DROP DATABASE IF EXISTS back WITH (FORCE)")
 
-    def load_by_hand() -> None:
+    def load_by_hand(path: Path, *jobs: str) -> None:
         cluster.sql("CREATE DATABASE back TEMPLATE template0")
-        cluster.program("pg_restore", "-j", "2", "-d", "back", *where, str(by_hand), timeout=7200)
+        cluster.program("pg_restore", *jobs, "-d", "back", *where, str(path), timeout=7200)
 
-    def load_ours(level: str) -> None:
-        argv = [level, "--database", "app", "--into", "back", "--jobs", "2", "--no-analyze"]
-        assert cluster.keeper("load", *argv, timeout=7200).expect()["load"]["proof"] == level
+    def load_ours(label: str, proof: str, *jobs: str) -> None:
+        argv = [label, "--database", "app", "--into", "back", "--no-analyze", "--proof", proof]
+        assert keeper("load", *argv, *jobs)["load"]["proof"] == proof
 
+    two = ("--jobs", "2")
     loads = alternately(
         repeat,
         [
-            Turn("ours", lambda: load_ours("count"), before=fresh),
-            Turn("pg_restore", load_by_hand, before=fresh),
-            Turn("ours, digests", lambda: load_ours("digest"), before=fresh),
+            Turn("ours", lambda: load_ours("count", "count", *two), before=fresh),
+            Turn("pg_restore", lambda: load_by_hand(by_hand, *two), before=fresh),
+            Turn("ours, nothing counted", lambda: load_ours("count", "none", *two), before=fresh),
+            Turn("ours, digests", lambda: load_ours("digest", "digest", *two), before=fresh),
+        ],
+    )
+    usual_loads = alternately(
+        repeat,
+        [
+            Turn("ours", lambda: load_ours("custom", "count"), before=fresh),
+            Turn("pg_restore", lambda: load_by_hand(custom), before=fresh),
         ],
     )
     notes = {"megabytes": megabytes, "rows": 2 * rows, "budget": "0.95 of the speed, numbers of rows proven"}
     return [
-        compared("logical dump", "pg_dump", dumps, _MOST, **notes, digests=_digests(dumps, "pg_dump")),
-        compared("logical load", "pg_restore", loads, _MOST, **notes, digests=_digests(loads, "pg_restore")),
+        compared("logical dump", "pg_dump", dumps, _MOST, **notes, beside=_beside(dumps, "pg_dump")),
+        compared("logical dump, no options", "pg_dump", usual, _MOST, **notes),
+        compared("logical load", "pg_restore", loads, _MOST, **notes, beside=_beside(loads, "pg_restore")),
+        compared("logical load, no options", "pg_restore", usual_loads, _MOST, **notes),
     ]
 
 
-def _digests(runs: dict[str, list[float]], other: str) -> float:
-    """What it takes with digests of all rows, as a multiple of the other's time."""
-    ratio = round(statistics.median(runs["ours, digests"]) / statistics.median(runs[other]), 3)
-    say(f"with digests: {ratio} x {other}")
-    return ratio
+def _command(cluster: Cluster) -> Any:
+    """The host command as hosts have it: one file with its byte code."""
+    path = cluster.root / "dbkeeper.pyz"
+    path.write_bytes(build(engine_sources(), sys.executable)[0])
+    path.chmod(0o755)
+
+    def keeper(command: str, *argv: str) -> Any:
+        done = subprocess.run(
+            [str(path), command, "--config", str(cluster.config_path), "--json", *argv],
+            env={**os.environ, **cluster.installation.environment},
+            stdout=subprocess.PIPE,
+            timeout=7200,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    return keeper
+
+
+def _beside(runs: dict[str, list[float]], other: str) -> dict[str, float]:
+    """What it takes otherwise, as a multiple of the other's time."""
+    theirs = statistics.median(runs[other])
+    ratios = {
+        name: round(statistics.median(times) / theirs, 3)
+        for name, times in runs.items()
+        if name not in ("ours", other)
+    }
+    say(f"beside, x {other}: {ratios}")
+    return ratios
