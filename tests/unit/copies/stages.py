@@ -18,7 +18,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.object
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.sheets import WHOLE, Kept, Sheet
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.copies.sieve import sieve
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.policy import Policy
-from tests.unit.copies.lives import Segments, sheets_of
+from tests.unit.copies.lives import Segments, copied, sheets_of
 from tests.unit.retention.history import Life
 
 Sheets = dict[str, Sheet]
@@ -93,10 +93,14 @@ class Stages:
         self.remembered: Sheets = {}
 
     def moments(self) -> Iterator[Life]:
-        """The life as it was before each run."""
-        known = sorted(set(self.life.arrivals.values()))
+        """The life as it was before each run. Not while the clock is astray: nobody knows then that it will be set
+        right again, and one that is wrong by less than a leap cannot be told from one that is right."""
+        life = self.life
+        known = sorted(
+            {when for place, when in life.arrivals.items() if not life.astray or life.came[place] == when}
+        )
         for moment in sorted({*self.dice.sample(known, min(5, len(known))), known[-1]}):
-            now = at(self.life, moment)
+            now = at(life, moment)
             if now.backups:
                 yield now
 
@@ -104,13 +108,15 @@ class Stages:
         """What it has, after its own expiry; sometimes somebody has moved it, and all its files are of that day."""
         if self.dice.random() < 0.1:
             self.moved_at = max(self.life.arrivals[t, n] for t in now.archived for n in now.archived[t])
-        sheets = {
-            name: one.without(self.gone) for name, one in sheets_of(now, elsewhere=self.elsewhere).items()
-        }
+        every = sheets_of(now, elsewhere=self.elsewhere)
+        sheets = {name: one.without(self.gone) for name, one in every.items()}
+        sheets = {name: one for name, one in sheets.items() if one.objects or name.endswith("/histories")}
+        # What is built on a backup that is gone is none any more.
+        whole = copied(holding(now, held(now, sheets)[0], set()))
         sheets = {
             name: self._dated(one)
             for name, one in sheets.items()
-            if one.objects or one.group.endswith("/histories")
+            if one.kind != "base" or name.removeprefix("base/") in whole
         }
         if self.dice.random() < 0.6:
             plan = plan_keep(self.repository_policy, None, {**sheets, **self.remembered}, {})

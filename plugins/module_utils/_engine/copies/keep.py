@@ -87,8 +87,10 @@ def prove_keep(plan: KeepPlan, sheets: Mapping[str, Sheet], loose: Mapping[str, 
     for line in _View.of(Policy(), backups, sheets, loose).newest_full(1):
         if line and line[0].label not in stays:
             raise _unsafe(f"the newest full backup, {line[0].label}, would go")
+    labels = {one.label for one in backups}
     for one in stays.values():
-        if one.parent is not None and one.parent not in stays:
+        # What it is built on may have been lost before: nobody counts upon it then.
+        if one.parent in labels and one.parent not in stays:
             raise _unsafe(f"backup {one.label} is built on {one.parent}, which would go")
         for key in lost:
             number = number_of(key, one.segment_bytes) if key.startswith(f"wal/{one.system}/") else None
