@@ -19,7 +19,7 @@ from typing import Any
 
 from ..core.errors import Failed, KeeperError
 from ..repository.catalog import ENTRY, Backup, read_backup, read_catalog
-from ..repository.dumps import DUMP_ENTRY
+from ..repository.dumps import DUMP_ENTRY, read_shelf
 from ..repository.evidence import is_verification
 from ..repository.layout import Repository
 
@@ -65,18 +65,36 @@ class Group:
         return sum(item.bytes for item in self.items)
 
 
-def inventory(repository: Repository) -> list[Group]:
-    """Everything finished, in the order in which it is copied.
+@dataclass(frozen=True)
+class Inventory:
+    """``groups`` in the order in which they are copied; ``damaged``: what should be among them and cannot be, each as
+    ``copy-source-damaged``."""
+
+    groups: list[Group]
+    damaged: tuple[KeeperError, ...] = ()
+
+
+def inventory(repository: Repository) -> Inventory:
+    """Everything finished. What is damaged keeps nothing else from being copied, and is never left out in silence.
 
     Raises as :func:`read_catalog` does, and :class:`Failed` ``repository-unreadable``.
     """
     # The catalog first: the WAL that its backups need is there then, and is listed afterwards.
     catalog = read_catalog(repository)
+    groups: list[Group] = []
+    suspects = {one.label: one.error.happened for one in catalog.damaged}
     try:
-        sound = [one for one in catalog.backups if one.verified and catalog.fault(one) is None]
-        backups = [group for one in sound if (group := _base_there(repository, one)) is not None]
-        dumps = list(_dumps(repository.path))
-        return [*_wal(repository), *backups, *dumps, *_papers(repository.path)]
+        for backup in catalog.backups:
+            fault = catalog.fault(backup) if backup.verified else None
+            if fault is not None:
+                suspects[backup.label] = fault.happened
+            elif backup.verified:
+                try:
+                    groups.append(_base(repository, backup))
+                except FileNotFoundError as error:
+                    suspects[backup.label] = f"{error.filename} is not there"
+        groups += _dumps(repository.path)
+        groups = [*_wal(repository), *groups, *_papers(repository.path)]
     except OSError as error:
         raise Failed(
             "repository-unreadable",
@@ -84,6 +102,14 @@ def inventory(repository: Repository) -> list[Group]:
             happened=f"{error.filename or repository.path}: {error.strerror}",
             remedy=f"Give the cluster's owner access to {repository.path}, or mend its mount.",
         ) from error
+    damaged = [
+        source_damaged(f"base/{label}", repository.backup(label), happened)
+        for label, happened in suspects.items()
+        if _is_damaged(repository, label)
+    ]
+    for dump in read_shelf(repository).damaged:
+        damaged.append(source_damaged(dump.key, f"{repository.path}/{dump.key}", dump.error.happened))
+    return Inventory(groups, tuple(damaged))
 
 
 def wal_group(key: str) -> str:
@@ -94,15 +120,25 @@ def wal_group(key: str) -> str:
     return f"{directory}/{name[:_GROUP_DIGITS]}"
 
 
-def _base_there(repository: Repository, backup: Backup) -> Group | None:
-    """None for one that was expired since it was listed; of one that was not, a file that is missing is an error."""
+def source_damaged(key: str, path: str, happened: str) -> KeeperError:
+    """What the repository has of it is not what it should be."""
+    return Failed(
+        "copy-source-damaged",
+        attempted=f"copy {key}",
+        happened=happened,
+        remedy="The repository's own file is damaged: it was not copied over a good one. Bring it back from a copy "
+        "that has it (dbkeeper copy --list), or take a new backup.",
+        details={"key": key, "path": path},
+    )
+
+
+def _is_damaged(repository: Repository, label: str) -> bool:
+    """Whether it still is: what has been expired since it was looked at, or is only being written, is not."""
     try:
-        return _base(repository, backup)
-    except FileNotFoundError:
-        with contextlib.suppress(KeeperError):
-            if read_backup(repository, backup.label).verified:
-                raise
-        return None
+        return read_backup(repository, label).verified
+    except KeeperError as error:
+        # What has no label's name was never a backup.
+        return error.code not in ("backup-unknown", "label-malformed")
 
 
 def _base(repository: Repository, backup: Backup) -> Group:

@@ -206,7 +206,9 @@ def _run(
         result["marker"] = require_marker(store, wish, config.cluster)
         if sealer is not None:
             sealer.prepare()
-        groups = inventory(repository)
+        found = inventory(repository)
+        groups, damaged = found.groups, [one.to_dict() for one in found.damaged]
+        result["failures"] = damaged
         sheets, lying = read_sheets(store), there(store)
         suffix = SUFFIXES[wish.sealing.tool] if wish.sealing else ""
         if wish.retention is not None:
@@ -227,7 +229,7 @@ def _run(
                 done = execution.run(plan)
             finally:
                 result["sent"] = execution.done.to_dict()
-                result["failures"] = execution.done.failures
+                result["failures"] = [*execution.done.failures, *damaged]
             sheets.update(execution.sheets)
             result["newest"] = _newest(sheets)
             result["bytes"] = sum(sheet.stored_bytes for sheet in sheets.values())
@@ -256,7 +258,8 @@ def _run(
 def _run_door(
     config: Described, repository: Repository, wish: CopyWish, result: dict[str, Any], check: bool
 ) -> None:
-    groups = inventory(repository)
+    found = inventory(repository)
+    result["failures"] = [one.to_dict() for one in found.damaged]
     where = None if check else f"{config.state_directory}/copy-{wish.name}.progress.json"
     progress = Progress(where, OPERATION)
     progress.phase("send")
@@ -265,7 +268,7 @@ def _run_door(
             config.cluster,
             config.state_directory,
             repository,
-            groups,
+            found.groups,
             wish,
             result,
             check=check,

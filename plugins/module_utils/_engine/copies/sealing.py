@@ -21,7 +21,7 @@ from typing import IO
 from ..cluster.wishes_copies import Sealing
 from ..core.errors import Failed, KeeperError, Refused
 from ..core.run import run, start, stop_group
-from .objects import Item
+from .objects import Item, source_damaged
 from .stores import BLOCK, Throttle
 
 SUFFIXES = {"age": ".age", "gpg": ".gpg"}
@@ -67,14 +67,7 @@ class Outgoing:
 
 
 def _damaged(item: Item, words: str) -> KeeperError:
-    return Failed(
-        "copy-source-damaged",
-        attempted=f"copy {item.key}",
-        happened=f"{item.path}: {words}",
-        remedy="The repository's own file is damaged: it was not copied over a good one. Bring it back from a copy "
-        "that has it (dbkeeper copy --list), or take a new backup.",
-        details={"key": item.key, "path": item.path},
-    )
+    return source_damaged(item.key, item.path, f"{item.path}: {words}")
 
 
 class Sealer:

@@ -100,7 +100,7 @@ def status_of(config: Described, now: float | None = None) -> list[CopyStatus]:
 def _times(config: Described) -> list[float] | None:
     repository = Repository(config.repository, config.cluster)
     try:
-        return sorted(item.modified_at for group in inventory(repository) for item in group.items)
+        return sorted(item.modified_at for group in inventory(repository).groups for item in group.items)
     except KeeperError:
         # Whether the repository is there is asked elsewhere.
         return None
