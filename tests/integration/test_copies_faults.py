@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.integration.harness.objectstore import BUCKET, ObjectStore
 from tests.integration.harness.sandbox import Sandbox
 
 #: As patient as in life, in a hundredth of the time.
-QUICK = Patience(tries=5, first_seconds=0.005, longest_seconds=0.05)
+QUICK = Patience(tries=5, first_seconds=0.005, longest_seconds=0.05, silence_seconds=2.0)
 #: In one request, and in parts (the latter with the long sweeps).
 SIZES = (
     pytest.param(1000, id="whole"),
@@ -48,18 +49,27 @@ def vault(sandbox: Sandbox) -> Iterator[ObjectStore]:
 def send(vault: ObjectStore, sandbox: Sandbox) -> Callable[..., Any]:
     """Store so many random bytes under KEY, as a run does."""
 
-    def put(size: int, **wish: Any) -> Any:
+    def put(size: int, patience: Patience = QUICK, **wish: Any) -> Any:
         path = sandbox.root / "file"
         if not path.exists() or path.stat().st_size != size:
             path.write_bytes(os.urandom(size))
         (described,) = read_copies({"cloud": vault.wish(**wish)}, "test", None)
-        store = S3Store(described, "main", QUICK)
+        store = S3Store(described, "main", patience)
         try:
             return store.put(KEY, Outgoing(Item(KEY, str(path), size, "", 0.0), Throttle(None), None))
         finally:
             store.close()
 
     return put
+
+
+@pytest.fixture
+def opened(vault: ObjectStore) -> Iterator[S3Store]:
+    """As a run has it."""
+    (described,) = read_copies({"cloud": vault.wish()}, "test", None)
+    store = S3Store(described, "main", QUICK)
+    yield store
+    store.close()
 
 
 def stored(vault: ObjectStore) -> bytes | None:
@@ -121,6 +131,58 @@ def test_damage_on_the_way_is_seen_and_mended(
     vault.fault = lambda method, path, number: what if method == "PUT" and number == 1 else None
     send(size)
     assert stored(vault) == (sandbox.root / "file").read_bytes()
+
+
+def test_a_store_that_says_nothing_is_waited_for_so_long_and_not_longer(
+    vault: ObjectStore, send: Callable[..., Any], sandbox: Sandbox
+) -> None:
+    """It takes the bytes and never answers: once, and for good."""
+    vault.fault = lambda method, path, number: "silent" if method == "PUT" and number == 1 else None
+    done = send(1000)
+    assert done.digest == hashlib.sha256(stored(vault) or b"").hexdigest()
+    vault.client.delete_object(Bucket=BUCKET, Key=f"pg/main/{KEY}")
+    vault.fault = lambda method, path, number: "silent" if method == "PUT" else None
+    with pytest.raises(KeeperError) as caught:
+        send(1000, patience=replace(QUICK, tries=2, silence_seconds=0.2))
+    assert (caught.value.code, caught.value.details["tries"]) == ("copy-unreachable", 2)
+    assert stored(vault) is None
+
+
+@pytest.mark.parametrize(("what", "code"), [("500", None), ("cut", None), ("denied", "copy-denied")])
+def test_a_list_is_whole_or_an_error(
+    vault: ObjectStore, send: Callable[..., Any], opened: S3Store, what: str, code: str | None
+) -> None:
+    """What is taken for missing would be sent again, or be forgotten."""
+    send(1000)
+    begun = len(vault.requests)
+
+    def fault(method: str, path: str, number: int) -> str | None:
+        return what if len(vault.requests) - begun <= 2 or code else None
+
+    vault.fault = fault
+    if code is None:
+        assert opened.names("wal") == {KEY: 1000}
+        assert len(vault.requests) - begun == 3
+        vault.fault = lambda method, path, number: what
+        code = "copy-unreachable"
+    with pytest.raises(KeeperError) as caught:
+        opened.names("wal")
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("what", "code"), [("500", "copy-unreachable"), ("denied", "copy-denied")])
+def test_what_cannot_be_deleted_is_told_and_what_passes_is_tried_again(
+    vault: ObjectStore, send: Callable[..., Any], opened: S3Store, what: str, code: str
+) -> None:
+    send(1000)
+    vault.fault = lambda method, path, number: what if method == "DELETE" else None
+    with pytest.raises(KeeperError) as caught:
+        opened.delete(KEY)
+    assert caught.value.code == code and stored(vault) is not None
+    vault.fault = lambda method, path, number: "500" if method == "DELETE" and number <= 2 else None
+    vault._counts.clear()
+    opened.delete(KEY)
+    assert stored(vault) is None
 
 
 def test_parts_that_are_there_are_not_sent_again(

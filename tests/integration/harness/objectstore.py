@@ -55,6 +55,8 @@ class ObjectStore:
         self.requests: list[tuple[str, str]] = []
         #: What was said beside each request of Amazon's own headers, by the lower-case name without ``x-amz-``.
         self.headers: list[tuple[str, str, dict[str, str]]] = []
+        #: Who was asked to be silent is so until then.
+        self._awake = threading.Event()
         self._counts: dict[tuple[str, str], int] = {}
         self._app = DomainDispatcherApplication(create_backend_app)
         self._server = make_server(
@@ -108,6 +110,7 @@ class ObjectStore:
     def close(self) -> None:
         """The server ends, and what it held goes."""
         self.fault = None
+        self._awake.set()
         left = [{"Key": key} for key in self.objects()]
         for begin in range(0, len(left), 1000):
             self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": left[begin : begin + 1000]})
@@ -156,6 +159,10 @@ class ObjectStore:
                 return [whole[: len(whole) // 2]]
             start("200 OK", [("Content-Length", "1000"), last])
             return [b"half an answer"]
+        if what == "silent":
+            # It takes everything, and says nothing: a network that drops what comes back.
+            self._awake.wait(60)
+            what = "500"
         status, code = _ANSWERS[what]
         text = (
             f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>asked for by a test</Message></Error>"

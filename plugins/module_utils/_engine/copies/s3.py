@@ -13,6 +13,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..cluster.wishes_copies import CopyWish
@@ -35,7 +36,7 @@ class S3Store:
     def __init__(self, wish: CopyWish, cluster: str, patience: Patience) -> None:
         self.where = f"{wish.to}/{cluster}"
         self._wish = wish
-        self._client = Client(wish)
+        self._client = Client(wish, patience)
         self._patience = patience
         prefix = wish.to[len("s3://") :].partition("/")[2]
         self._prefix = f"{prefix}/{cluster}/" if prefix else f"{cluster}/"
@@ -81,11 +82,7 @@ class S3Store:
 
     def put(self, key: str, source: Source) -> Stored:
         """See :class:`Store`."""
-        patience = Patience(
-            min(_WHOLE_TRIES, self._patience.tries),
-            self._patience.first_seconds,
-            self._patience.longest_seconds,
-        )
+        patience = replace(self._patience, tries=min(_WHOLE_TRIES, self._patience.tries))
         return patiently(lambda: self._put(key, source), patience)
 
     def look(self, key: str) -> Stored | None:

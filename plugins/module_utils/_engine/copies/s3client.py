@@ -17,7 +17,7 @@ from typing import Any
 
 from ..cluster.wishes_copies import CopyWish
 from ..core.errors import Failed, KeeperError, Refused
-from .stores import Passing, denied, full, unreachable
+from .stores import Passing, Patience, denied, full, unreachable
 
 _PASSING = frozenset(
     ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ThrottlingException")
@@ -40,7 +40,7 @@ class Missing(Exception):
 class Client:
     """Calls to one bucket; no call is tried twice here."""
 
-    def __init__(self, wish: CopyWish) -> None:
+    def __init__(self, wish: CopyWish, patience: Patience) -> None:
         self.where = f"{wish.to} ({wish.endpoint})" if wish.endpoint else wish.to
         self.bucket = wish.to[len("s3://") :].partition("/")[0]
         boto3, config, exceptions = _libraries()
@@ -48,8 +48,8 @@ class Client:
         self._faults: tuple[type[Exception], ...] = (exceptions.BotoCoreError, exceptions.ClientError)
         options: dict[str, Any] = {
             "retries": {"max_attempts": 0},
-            "connect_timeout": 10,
-            "read_timeout": 60,
+            "connect_timeout": patience.connect_seconds,
+            "read_timeout": patience.silence_seconds,
             "signature_version": "s3v4",
             "s3": {"addressing_style": "path" if wish.endpoint else "auto"},
         }

@@ -95,11 +95,16 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Patience:
-    """How often something is tried, and how long the pauses between are: doubled each time, a little at random."""
+    """How often something is tried, and how long the pauses between are: doubled each time, a little at random.
+
+    ``connect_seconds``, ``silence_seconds``: so long an object store may take to be there, and to say anything.
+    """
 
     tries: int = 6
     first_seconds: float = 0.5
     longest_seconds: float = 30.0
+    connect_seconds: float = 10.0
+    silence_seconds: float = 60.0
 
     def pause(self, number: int) -> float:
         """Before try ``number`` (from 1 on)."""
