@@ -26,6 +26,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors i
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.objectstore import BUCKET, ObjectStore
 from tests.integration.harness.sandbox import Sandbox
+from tests.integration.harness.waiting import wait_for
 
 #: As patient as in life, in a hundredth of the time.
 QUICK = Patience(tries=5, first_seconds=0.005, longest_seconds=0.05, silence_seconds=2.0)
@@ -266,6 +267,39 @@ def test_a_bucket_that_is_gone_is_told_by_the_command_and_stays_in_the_status(
     vault.client.create_bucket(Bucket=BUCKET)
 
 
+def test_of_two_places_one_denies_and_may_lag_for_so_long(
+    cluster: Cluster, vault: ObjectStore, sandbox: Sandbox
+) -> None:
+    """The other one gets everything; the check says which is behind, and fails when it is too far."""
+    cluster.keeper("backup").expect(0)
+    place = sandbox.root / "disk"
+    place.mkdir()
+
+    def describe(lag_seconds: int) -> None:
+        cluster.write_config(
+            copies={"cloud": vault.wish(lag_seconds=lag_seconds), "disk": {"to": str(place)}}
+        )
+
+    def checked() -> tuple[str, str]:
+        (found,) = (item for item in cluster.keeper("check").data["checks"] if item["name"] == "copies")
+        return found["state"], found["text"]
+
+    describe(86400)
+    cluster.keeper("copy", "--prepare").expect(0)
+    vault.fault = lambda method, path, number: "denied" if method == "PUT" else None
+    answer = cluster.keeper("copy").expect(3)["copies"]
+    assert answer["cloud"]["error"]["code"] == "copy-denied"
+    assert answer["disk"]["error"] is None and answer["disk"]["sent"]["objects"] > 3
+    state, text = checked()
+    assert state == "warning" and "cloud" in text and "copy-denied" in text
+    describe(1)
+    wait_for(lambda: checked()[0] == "failed", "the alarm")
+    vault.fault = None
+    again = cluster.keeper("copy").expect(0)["copies"]
+    assert again["cloud"]["sent"]["objects"] > 3 and again["disk"]["changed"] is False
+    assert checked()[0] == "ok"
+
+
 def test_damage_in_a_copy_is_found_and_sent_again(cluster: Cluster, sandbox: Sandbox) -> None:
     cluster.keeper("backup").expect(0)
     place = sandbox.root / "disk"
@@ -312,6 +346,14 @@ def test_what_is_damaged_in_the_repository_does_not_get_over_a_good_copy(
     assert (place / "main" / "base" / first / "base.tar.zst").read_bytes() == good
     assert not (place / "main" / "base" / second).exists(), "the broken one is not listed"
     assert rot in [path.read_bytes() for path in place.glob(f"main/wal/*/*/{segment.name}")]
+    # Its entry as well, and the file is gone: no expiry, and told; what is new is copied all the same.
+    entry = cluster.repository / "main" / "base" / second / "backup.json"
+    entry.write_text("rot")
+    (entry.parent / "base.tar.zst").unlink()
+    name = cluster.archive_all()
+    answer = cluster.keeper("copy").expect(3)["copies"]["disk"]
+    assert f"base/{second}" in {one["details"]["key"] for one in answer["failures"]}
+    assert list(place.glob(f"main/wal/*/*/{name}.zst")) and not (place / "main" / "base" / second).exists()
 
 
 def test_f01_the_place_of_another_cluster_is_refused(cluster: Cluster, sandbox: Sandbox) -> None:

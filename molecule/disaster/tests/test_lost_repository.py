@@ -9,7 +9,6 @@ import re
 from typing import Any
 
 from tests.disaster_hosts import ROOT, archived, host, postgres, until
-from tests.playbook_runs import playbook
 
 SHELF = "/srv/shelf/main"
 THERE = f"--root {ROOT} --cluster main --json"
@@ -86,8 +85,3 @@ def test_4_the_repository_and_the_server_are_lost_and_the_copy_restores() -> Non
     last = postgres(spare, "SELECT pg_walfile_name(pg_switch_wal())", "app")
     until(lambda: last in archived(int(last[:8], 16)), 240, f"{last} in the repository")
     assert scheduled("copy").rc == 0
-
-
-def test_5_roles_find_nothing_to_change() -> None:
-    again = playbook("site", "--limit", "spare")
-    assert (again.status, again.changed) == (0, set()), again.out
