@@ -45,7 +45,7 @@ def counts_of(cluster: Cluster, since: int) -> int:
     return text.count("statement: SELECT json_build_array(count(*), NULL) FROM ONLY public.large")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.matrix), 2])
 def test_a_large_table_is_counted_once(server: Cluster, jobs: int) -> None:
     label = f"jobs-{jobs}"
     how = ["--format", "directory", "--jobs", str(jobs), "--rows", "count", "--no-globals"]
@@ -57,7 +57,7 @@ def test_a_large_table_is_counted_once(server: Cluster, jobs: int) -> None:
     assert counts_of(server, since) in (1, 2)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.matrix), 2])
 def test_rows_that_change_after_they_were_counted_are_found(server: Cluster, jobs: int) -> None:
     server.sql(SHRINK, database="app")
     server.sql("CREATE MATERIALIZED VIEW filled AS SELECT shrink() AS n", database="app")
@@ -74,7 +74,7 @@ def test_rows_that_change_after_they_were_counted_are_found(server: Cluster, job
         server.sql("DROP MATERIALIZED VIEW filled; DROP FUNCTION shrink()", database="app")
 
 
-@pytest.mark.parametrize("how", ["custom", "directory"])
+@pytest.mark.parametrize("how", [pytest.param("custom", marks=pytest.mark.matrix), "directory"])
 def test_a_large_file_that_is_not_what_was_written(server: Cluster, how: str) -> None:
     """It is found while pg_restore reads it; whatever that makes of it is gone again."""
     label = f"rotten-{how}"
