@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.catalog import Backup
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.given_up import GivenUp
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.leases import Lease
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.policy import Policy
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.entry import Entry, Mark
@@ -35,13 +36,15 @@ class Commit:
 class Life:
     """An archive's life, grown from a seed. ``odd``: with clocks that go wrong, ``astray``: and are set right again.
 
-    ``undone``: some restores are taken back, and the parent's life goes on.
+    ``undone``: some restores are taken back, and the parent's life goes on; ``noted``: the undo is noted, and sometimes
+    what was given up is taken up again all the same.
     """
 
     seed: int
     odd: bool = False
     astray: bool = False
     undone: bool = False
+    noted: bool = False
     backups: list[Backup] = field(default_factory=list)
     #: label -> when it stopped in truth.
     stopped: dict[str, datetime] = field(default_factory=dict)
@@ -58,6 +61,9 @@ class Life:
     timeline: int = 1
     #: When each segment came into the archive, in truth.
     arrivals: dict[tuple[int, int], datetime] = field(default_factory=dict)
+    #: What undos have noted, and when that was in truth.
+    notes: dict[tuple[int, int], tuple[GivenUp, ...]] = field(default_factory=dict)
+    given_up: dict[int, datetime] = field(default_factory=dict)
     #: The same by the server's clock.
     came: dict[tuple[int, int], datetime] = field(default_factory=dict)
 
@@ -108,6 +114,8 @@ class Life:
                 self._go_astray()
             elif self.undone and self.timeline in self.forks:
                 self._undo()
+            elif self.noted and self.given_up and dice.random() < 0.25:
+                self._take_up_again()
         if dice.random() < 0.15:
             self._running()
         self._work()
@@ -206,11 +214,25 @@ class Life:
 
     def _undo(self) -> None:
         """Back to the data directory that the last restore has put aside; its next segment is archived there."""
+        gone, end = self.timeline, self._number * SIZE + 40
         self.timeline = self.left[self.timeline]
         self._number = max(self.archived[self.timeline]) + 1
+        if self.noted:
+            resumed = self._number * SIZE + 40
+            note = GivenUp(SYSTEM, gone, end, self.timeline, resumed, self.said(self.now), "0123456789ab")
+            self.notes[SYSTEM, gone] = (*self.notes.get((SYSTEM, gone), ()), note)
+            self.given_up[gone] = self.now
         self._commit()
         if self.dice.random() < 0.5:
             self._backup("full")
+
+    def _take_up_again(self) -> None:
+        """Somebody starts what was put aside, in the place of the one that lived: it archives there as before."""
+        gone = self.dice.choice(sorted(self.given_up))
+        del self.given_up[gone]
+        self.timeline = gone
+        self._number = max(self.archived[gone]) + 1
+        self._commit()
 
     def _fail(self) -> None:
         label = f"{len(self.backups):04}-failed"

@@ -20,9 +20,9 @@ from tests.unit.retention.promises import Promises
 SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-def die(seed: int, deaths: int | None) -> int:
+def die(seed: int, deaths: int | None, *, noted: bool = False) -> int:
     """Kill the expiry of one life at every deed, or at so many of them; the number of deaths."""
-    life = Life(seed)
+    life = Life(seed, undone=noted, noted=noted)
     promises, shelf = Promises(life), tree.shelf_of(life)
     with tempfile.TemporaryDirectory(dir=SHM, prefix="dbkeeper-test-") as place:
         whole = tree.plant(life, Path(place, "whole"))
@@ -63,6 +63,15 @@ def test_killed_at_every_deed(chunk: int) -> None:
 @pytest.mark.parametrize("chunk", range(4))
 def test_killed_somewhere(chunk: int) -> None:
     assert sum(die(seed, 2) for seed in range(100 + chunk * 15, 115 + chunk * 15)) > 10
+
+
+#: Lives in which a timeline was given up, and its window is over.
+GIVEN_UP = (72, 161, 258)
+
+
+@pytest.mark.parametrize("seed", GIVEN_UP)
+def test_killed_while_what_was_given_up_goes(seed: int) -> None:
+    assert die(seed, 6, noted=True) == 6
 
 
 @pytest.mark.matrix

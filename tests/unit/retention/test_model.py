@@ -22,7 +22,7 @@ from tests.unit.retention.history import SIZE, SYSTEM, Life
 from tests.unit.retention.promises import Promises
 
 CHUNK = 250
-CLOCKS = ("sane", "odd", "astray", "undone")
+CLOCKS = ("sane", "odd", "astray", "undone", "noted", "noted-odd", "noted-astray")
 
 
 def state_of(life: Life) -> RetentionState:
@@ -46,6 +46,7 @@ def state_of(life: Life) -> RetentionState:
         leases=tuple(life.leases),
         live=(SYSTEM, life.timeline) if life.seed % 2 else None,
         alive=frozenset(life.alive),
+        given_up=life.notes,
     )
 
 
@@ -60,7 +61,13 @@ def judge(seeds: Iterable[int], clocks: str) -> int:
     """Expire so many lives; how many lost something."""
     changed = 0
     for seed in seeds:
-        life = Life(seed, odd=clocks == "odd", astray=clocks == "astray", undone=clocks == "undone")
+        life = Life(
+            seed,
+            odd="odd" in clocks,
+            astray="astray" in clocks,
+            undone="undone" in clocks or "noted" in clocks,
+            noted="noted" in clocks,
+        )
         plan = make_plan(life.policy, state_of(life))
         prove_survivors(plan)
         labels, present = left(plan, life)

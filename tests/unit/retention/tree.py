@@ -22,6 +22,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.du
     read_shelf,
     write_dump_entry,
 )
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.given_up import note_given_up
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.layout import Repository
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.source import stored_wal
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.retention.expiry import expire
@@ -62,6 +63,9 @@ def plant(life: Life, root: Path) -> Repository:
         value = asdict(lease)
         del value["damaged"]
         write_json(f"{repository.leases}/{lease.id}.json", value)
+    for notes in life.notes.values():
+        for note in notes:
+            note_given_up(repository, note)
     entries = life.entries()
     for timeline in life.archived:
         Path(repository.timeline(SYSTEM, timeline)).mkdir(parents=True, exist_ok=True)

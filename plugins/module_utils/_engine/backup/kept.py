@@ -14,6 +14,7 @@ from ..core.errors import KeeperError
 from ..core.locks import owner_alive
 from ..core.sayings import LANGUAGES, Both, joined, span
 from ..repository.catalog import Backup, Catalog
+from ..repository.given_up import read_given_up
 from ..repository.layout import Repository
 from ..repository.leases import list_leases
 from ..retention.choice import choose, promised
@@ -62,7 +63,8 @@ def promised_since(
     if policy is None:
         return {}
     systems = tuple(SystemState(system, archive) for system in {one.system_id for one in mine})
-    return promised(choose(policy, RetentionState(utc_now(), catalog, systems)), mine)
+    state = RetentionState(utc_now(), catalog, systems, given_up=read_given_up(repository))
+    return promised(choose(policy, state), mine)
 
 
 def remembered_policy(repository: Repository) -> Policy | None:

@@ -35,6 +35,10 @@ _WORDS = {
     "undo_back_plan": ("would be put back: {path}", "元に戻す予定です: {path}"),
     "undo_removed": ("removed: {path}", "削除しました: {path}"),
     "undo_removed_plan": ("would be removed: {path}", "削除する予定です: {path}"),
+    "undo_given_up": (
+        "given up: timeline {timeline}; what is stored of it goes when the retention window has passed",
+        "タイムライン {timeline} を破棄しました。保存済みの分は保持期間が過ぎると削除されます",
+    ),
     "index_none": ("nothing is archived yet", "アーカイブはまだありません"),
     "index": ("system {system}: {facts}", "システム {system}: {facts}"),
     "indexed": ("indexed {value}", "索引に追加 {value}"),
@@ -116,7 +120,10 @@ def undo(result: Mapping[str, Any], language: str) -> list[str]:
         ("undo_back", plan["put_back"]),
         ("undo_removed", plan["remove"]),
     )
-    return [word(key + which, language, path=path) for key, path in done if path]
+    lines = [word(key + which, language, path=path) for key, path in done if path]
+    if result["given_up"]:
+        lines.append(word("undo_given_up", language, timeline=result["given_up"]["timeline"]))
+    return lines
 
 
 def index(result: Mapping[str, Any], language: str) -> list[str]:

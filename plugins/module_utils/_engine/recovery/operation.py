@@ -23,6 +23,7 @@ from ..repository.leases import release_lease
 from ..repository.place import is_elsewhere
 from . import staging, steps
 from .execute import Execution, journal_path
+from .give_up import give_up
 from .plan import RestorePlan
 from .proving import plan_after_archiving, plan_restore, stop_and_archive
 from .request import RestoreRequest
@@ -116,6 +117,7 @@ def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> 
         result = {
             "changed": journal.state != "undone",
             "executed": False,
+            "given_up": journal.data.get("given_up"),
             "plan": {
                 "id": plan.id,
                 "put_back": plan.kept_directory if swapped and replaced else None,
@@ -136,7 +138,7 @@ def undo(config: ClusterConfig, *, confirm: str | None, check: bool = False) -> 
         journal.record["state"] = "running"
         journal.note(undone_directory=aside)
         _undo_steps(plan, config, journal, aside if swapped else None)
-        return {**result, "executed": True}
+        return {**result, "executed": True, "given_up": journal.data.get("given_up")}
 
 
 def _undo_steps(plan: RestorePlan, config: ClusterConfig, journal: Journal, aside: str | None) -> None:
@@ -162,6 +164,7 @@ def _undo_steps(plan: RestorePlan, config: ClusterConfig, journal: Journal, asid
     )
     journal.step(steps.UNDO_START, start)
     journal.step(steps.UNDO_CLEAN_UP, clean_up)
+    journal.step(steps.UNDO_GIVE_UP, lambda: give_up(plan, config, journal, aside))
     journal.finish("undone")
 
 

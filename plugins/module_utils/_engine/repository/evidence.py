@@ -14,6 +14,8 @@ from .layout import Repository
 
 #: How the records of verifications begin.
 VERIFICATION = "verify"
+#: And those of timelines that an undo gave up (given_up.py).
+GIVEN_UP = "given-up"
 
 
 def is_verification(identity: str) -> bool:
@@ -43,7 +45,8 @@ def write_evidence(repository: Repository, identity: str, record: dict[str, Any]
 def list_evidence(repository: Repository) -> list[dict[str, Any]]:
     """All records of restores and drills in order of their ids; one that cannot be read is told as ``{"id", "error"}``.
 
-    Those of verifications are replaced by newer ones and have readers of their own (watch/verify_record.py).
+    Those of verifications are replaced by newer ones and have readers of their own (watch/verify_record.py), as have
+    the notes of timelines that were given up (given_up.py).
     """
     found: list[dict[str, Any]] = []
     try:
@@ -51,7 +54,7 @@ def list_evidence(repository: Repository) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     for identity, item in documents.items():
-        if is_verification(identity):
+        if is_verification(identity) or identity.startswith(f"{GIVEN_UP}-"):
             continue
         try:
             if isinstance(item, OSError):

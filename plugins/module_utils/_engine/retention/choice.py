@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
 
 from ..core.errors import KeeperError
 from ..repository.catalog import Backup
 from ..wal.facts import BackupFacts
-from .ages import Age, Chronicle, Sign, commits, place_of, stops
+from .ages import Age, Chronicle, Place, Sign, commits, place_of, stops
+from .given_up import Believed, believed, long_gone
 from .lines import Line, lines, restorable
 from .policy import Policy
 from .state import RetentionState, SystemState
@@ -31,6 +32,9 @@ class SystemView:
     lines: tuple[Line, ...]
     current: frozenset[int]
     held: KeeperError | None = None
+    #: Timelines that an undo gave up, as far as nothing contradicts that; and those of them without anything promised.
+    given_up: frozenset[int] = frozenset()
+    gone: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,30 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
     for system in state.systems:
         if system.archive is not None:
             signs += commits(system.archive, system.system_id)
-    life = Chronicle(signs, policy.window_seconds or 0, state.remembered)
-    systems = _views(state, facts, life)
-    counted, age = _count(policy, systems, kinds, life)
-    age = max(age, Age(float(policy.window_seconds or 0)))
+    window = float(policy.window_seconds or 0)
+    given_up = {
+        system.system_id: believed(
+            state.given_up,
+            system.system_id,
+            system.archive,
+            [one for one in verified.values() if one.system_id == system.system_id],
+            state.live,
+        )
+        for system in state.systems
+        if system.archive is not None
+    }
+    life = Chronicle(signs, window, state.remembered)
+    systems = _views(state, facts, life, given_up)
+    counted, oldest = _count(policy, systems, kinds)
+    age = max([Age(inf) if place is None else life.span(place) for place in oldest], default=Age(inf))
+    age = max(age, Age(window))
+    gone = long_gone(given_up, signs, window, state.remembered, oldest)
+    systems = tuple(
+        replace(view, gone=frozenset(one for one in view.given_up if (view.state.system_id, one) in gone))
+        for view in systems
+    )
+    young = {label for label, one in verified.items() if life.age(place_of(one)).seconds <= age.seconds}
+    young -= {label for label, one in verified.items() if (one.system_id, one.timeline) in gone}
     wal_age = age if policy.wal_seconds is None else min(age, Age(float(policy.wal_seconds)))
     wanted: dict[str, str] = {}
     floors: list[tuple[int, int, int]] = []
@@ -93,7 +117,7 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
         None if wal_age.seconds == inf else life.moment(wal_age.seconds),
         frozenset(counted),
         wanted,
-        frozenset(label for label, one in verified.items() if life.age(place_of(one)).seconds <= age.seconds),
+        frozenset(young),
         tuple(dict.fromkeys(floors)),
         systems,
         life.memory(),
@@ -120,12 +144,17 @@ def promised(choice: Choice | None, backups: Sequence[Backup]) -> dict[str, bool
 
 def lives(line: Line, view: SystemView, age: Age) -> bool:
     """Whether something of the promise lies on the line: the present does, and what was lived through since."""
+    if line.timeline in view.gone:
+        return False
     young = line.age is not None and line.age.seconds <= age.seconds
     return age.seconds == inf or line.timeline in view.current or young
 
 
 def _views(
-    state: RetentionState, facts: Mapping[str, BackupFacts], life: Chronicle
+    state: RetentionState,
+    facts: Mapping[str, BackupFacts],
+    life: Chronicle,
+    given_up: Mapping[int, Believed],
 ) -> tuple[SystemView, ...]:
     found = []
     present = _present(state, life)
@@ -141,8 +170,10 @@ def _views(
         except KeeperError as error:
             found.append(SystemView(system, usable, fit, (), frozenset(), error))
             continue
-        current = _current(system, state, on) if system.system_id in present else frozenset()
-        found.append(SystemView(system, usable, fit, on, current))
+        gone = frozenset(given_up[system.system_id])
+        alive = [line for line in on if line.timeline not in gone]
+        current = _current(system, state, alive) if system.system_id in present else frozenset()
+        found.append(SystemView(system, usable, fit, on, current, given_up=gone))
     return tuple(found)
 
 
@@ -172,12 +203,12 @@ def _current(system: SystemState, state: RetentionState, on: Sequence[Line]) -> 
 
 
 def _count(
-    policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, str], life: Chronicle
-) -> tuple[set[str], Age]:
-    """The newest full backups of the present, and the age of all since the oldest of so many; infinite where there are
+    policy: Policy, systems: Sequence[SystemView], kinds: Mapping[str, str]
+) -> tuple[set[str], list[Place | None]]:
+    """The newest full backups of the present, and where the oldest of so many ended, line by line; None where there are
     fewer."""
     counted: set[str] = set()
-    ages: list[Age] = []
+    oldest: list[Place | None] = []
     for view in systems:
         for line in view.lines:
             if line.timeline not in view.current:
@@ -185,6 +216,6 @@ def _count(
             full = [place for place, one in enumerate(line.backups) if kinds[one.label] == "full"]
             chosen = full[-policy.full_count :]
             counted |= {line.backups[place].label for place in chosen}
-            oldest = life.span(place_of(line.backups[chosen[0]])) if chosen else Age(inf)
-            ages.append(oldest if len(chosen) == policy.full_count else Age(inf))
-    return counted, max(ages, default=Age(inf))
+            enough = len(chosen) == policy.full_count
+            oldest.append(place_of(line.backups[chosen[0]]) if enough else None)
+    return counted, oldest

@@ -18,6 +18,7 @@ from ..core.errors import Failed
 from ..core.files import fsync_directory, rename_durable
 from ..core.journal import Journal
 from ..repository.catalog import ENTRY, EXPIRED, Backup, Catalog, read_catalog, write_backup
+from ..repository.given_up import read_given_up
 from ..repository.layout import Repository
 from ..repository.leases import list_leases
 from ..wal.source import StoredWal
@@ -126,7 +127,10 @@ class Execution:
         backups = tuple(_unmarked(one, self._before) for one in found.backups)
         catalog = Catalog(backups, found.damaged)
         leases = tuple(lease for lease in list_leases(self.repository) if lease.active)
-        return replace(self.plan.state, catalog=catalog, leases=leases, alive=living(catalog))
+        given_up = read_given_up(self.repository)
+        return replace(
+            self.plan.state, catalog=catalog, leases=leases, alive=living(catalog), given_up=given_up
+        )
 
     def _delete(self) -> None:
         self._shelf.delete()

@@ -135,6 +135,11 @@ class ExpiryPlan:
                 for view in self.choice.systems
                 if view.held
             ],
+            "given_up": [
+                self.state.given_up[view.state.system_id, timeline][0].to_dict()
+                for view in self.choice.systems
+                for timeline in sorted(view.given_up)
+            ],
             "oldest": self._oldest(),
             "freed_bytes": self.freed_bytes,
         }

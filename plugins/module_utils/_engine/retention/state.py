@@ -14,6 +14,7 @@ from ..core.errors import KeeperError
 from ..core.files import tree_size
 from ..core.locks import owner_alive
 from ..repository.catalog import RUNNING, Catalog, read_catalog
+from ..repository.given_up import Notes, read_given_up
 from ..repository.layout import Repository
 from ..repository.leases import Lease, list_leases
 from ..repository.source import NativeWalSource
@@ -46,7 +47,7 @@ class RetentionState:
     ``live`` is the system identifier and timeline of the cluster that is archived here, where it is known.
     ``alive`` are the labels of running backups whose makers live. ``sizes``: bytes on disk by label.
     ``remains`` are directories of backups that an earlier expiry has taken out of the catalog. ``dumps`` is the shelf.
-    ``remembered``: signs of life of what earlier expiries have deleted.
+    ``remembered``: signs of life of what earlier expiries have deleted. ``given_up``: what undos have noted.
     """
 
     now: datetime
@@ -59,6 +60,7 @@ class RetentionState:
     remains: tuple[str, ...] = ()
     dumps: DumpState = field(default_factory=DumpState)
     remembered: tuple[Sign, ...] = ()
+    given_up: Notes = field(default_factory=dict)
 
 
 def ask_state(
@@ -86,6 +88,7 @@ def ask_state(
         remains=tuple(sorted(name for name in os.listdir(repository.base) if name.startswith(ASIDE))),
         dumps=ask_shelf(repository, leases),
         remembered=recall(repository),
+        given_up=read_given_up(repository),
     )
 
 

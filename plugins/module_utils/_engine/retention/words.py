@@ -63,6 +63,10 @@ _WORDS: dict[str, tuple[str, str]] = {
         "every moment since the oldest backup stays restorable",
         "最も古いバックアップ以降のすべての時点を復元できます",
     ),
+    "given_up": (
+        "timeline {timeline} was given up by the undo of {at}: what is within the window stays",
+        "タイムライン {timeline} は {at} の取り消し (undo) で破棄されました。保持期間内のものは残ります",
+    ),
     "segments": ("{segments} segments, {size}", "{segments} 個、{size}"),
     "spared": ("spared, as somebody began to use it: {label}", "使用が始まったため残しました: {label}"),
     "error": (
@@ -111,6 +115,8 @@ def lines(result: Mapping[str, Any], language: str) -> list[str]:
         found.append(
             f"  {word(one['action'], language)}  {one['first']} … {one['last']}  {amount}  ({reason})"
         )
+    for one in plan["given_up"]:
+        found.append(word("given_up", language, timeline=one["timeline"], at=one["at"]))
     for one in plan["held"]:
         found.append(word("error", language, system=one["system_id"], text=one["error"]["happened"]))
     found += [word("spared", language, label=label) for label in deleted.get("spared", [])]
