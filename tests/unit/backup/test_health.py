@@ -116,6 +116,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"conflicts": ("/r/.conflict-D",)}, "archive", "failed", "two servers may write"),
     ({"windows": ()}, "window", "failed", "nothing can be restored"),
     ({"windows": ({**BROKEN, "backups": []},)}, "window", "failed", "nothing can be restored"),
+    ({"unarchived_seconds": None}, "rpo", "failed", "archive_status cannot be read"),
     ({"measured": None}, "rto", "warning", "dbkeeper verify --trial"),
     ({"measured": {"seconds": 1801.0, "at": "2026-11-20T03:00:00Z"}}, "rto", "failed", "30 min"),
     (

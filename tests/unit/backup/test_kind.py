@@ -121,3 +121,17 @@ def test_damaged_pages_are_counted_by_file() -> None:
     }
     assert describe(found) == "9 damaged pages in 2 files, base/5/16384 first"
     assert page_faults(["NOTICE:  all required WAL segments have been archived"]) is None
+
+
+def test_damaged_pages_that_the_server_names_in_its_own_language_are_no_sound_ones() -> None:
+    """lc_messages is the server's; what pg_basebackup itself says is asked for in C."""
+    said = [
+        'WARNING:  ファイル"./base/5/16389"、ブロック 0でチェックサム検証が失敗しました',
+        "WARNING:  合計 1 件のチェックサム検証エラー",
+        "pg_basebackup: error: checksum error occurred",
+    ]
+    found = page_faults(said)
+    assert found is not None and (found["count"], found["files"]) == (0, [])
+    assert "16389" in describe(found)
+    hurt = replace(FULL, page_faults=found)
+    assert "no verified backup to build on" in choose_kind(BackupRequest(), ready(hurt), SEVENTEEN).why

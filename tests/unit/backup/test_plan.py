@@ -238,6 +238,22 @@ def test_an_archive_library_is_archiving_too() -> None:
     assert make_plan(BackupRequest(), state(server=server)).changes
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"page_faults": {"count": 1, "files": [{"path": "base/5/1259", "count": 1, "blocks": [0]}]}},
+        {"unsound": {"at": "2026-11-21T00:00:00Z", "text": "base.tar.zst is damaged"}},
+        {"kind": "incremental", "parent": "nobody"},
+    ],
+)
+def test_a_label_is_not_satisfied_by_what_no_restore_takes(wrong: dict[str, Any]) -> None:
+    """The run that made it failed, and the next one must not say that all is well."""
+    with pytest.raises(Refused) as caught:
+        make_plan(BackupRequest(label="hurt"), state(backup("hurt", 1, **wrong)))
+    assert caught.value.code == "label-taken"
+    assert make_plan(BackupRequest(label="hurt"), state(backup("hurt", 1))).backup is not None
+
+
 @pytest.mark.parametrize("status", ["expired"])
 def test_a_label_of_the_past_is_not_given_again(status: str) -> None:
     with pytest.raises(Refused) as caught:

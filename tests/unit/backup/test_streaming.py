@@ -44,6 +44,7 @@ WELL: dict[str, Any] = {
         ({"synchronous": False, "behind_bytes": MIB}, "ok", "asynchronous, 1.0 MB behind"),
         ({"behind_bytes": 65 * MIB}, "warning", "65.0 MB behind"),
         ({"guarded": False}, "warning", "max_slot_wal_keep_size"),
+        ({"unknown": "permission denied for view pg_replication_slots"}, "warning", "not known: permission"),
         ({"exists": False}, "failed", "no replication slot s"),
         ({"active": False, "retained_bytes": 3 << 30}, "failed", "holds 3.0 GB of WAL back:"),
         ({"active": False, "guarded": False}, "failed", "without a limit"),

@@ -61,7 +61,6 @@ class Life:
     timeline: int = 1
     #: When each segment came into the archive, in truth.
     arrivals: dict[tuple[int, int], datetime] = field(default_factory=dict)
-    #: What undos have noted, and when that was in truth.
     notes: dict[tuple[int, int], tuple[GivenUp, ...]] = field(default_factory=dict)
     given_up: dict[int, datetime] = field(default_factory=dict)
     #: The same by the server's clock.
@@ -218,8 +217,9 @@ class Life:
         self.timeline = self.left[self.timeline]
         self._number = max(self.archived[self.timeline]) + 1
         if self.noted:
-            resumed = self._number * SIZE + 40
-            note = GivenUp(SYSTEM, gone, end, self.timeline, resumed, self.said(self.now), "0123456789ab")
+            note = GivenUp(
+                SYSTEM, gone, end, self.timeline, self._number * SIZE + 40, self.said(self.now), "0"
+            )
             self.notes[SYSTEM, gone] = (*self.notes.get((SYSTEM, gone), ()), note)
             self.given_up[gone] = self.now
         self._commit()
@@ -229,10 +229,11 @@ class Life:
     def _take_up_again(self) -> None:
         """Somebody starts what was put aside, in the place of the one that lived: it archives there as before."""
         gone = self.dice.choice(sorted(self.given_up))
-        del self.given_up[gone]
-        self.timeline = gone
-        self._number = max(self.archived[gone]) + 1
-        self._commit()
+        # More than a week of silence is taken for a leap, and what lived meanwhile has a lower number.
+        if self.now - self.given_up[gone] <= timedelta(days=4):
+            del self.given_up[gone]
+            self.timeline, self._number = gone, max(self.archived[gone]) + 1
+            self._commit()
 
     def _fail(self) -> None:
         label = f"{len(self.backups):04}-failed"

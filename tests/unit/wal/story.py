@@ -150,9 +150,11 @@ class Story:
         start = (lsn + 63) // 64 * 64
         return (start, start + LENGTH) if start + LENGTH <= reach.end else None
 
-    def decide(self, target: Target, *backups: BackupFacts, live: int | None = None) -> Proof:
+    def decide(
+        self, target: Target, *backups: BackupFacts, live: int | None = None, given_up: tuple[int, ...] = ()
+    ) -> Proof:
         """The decision under test."""
-        return decide(list(backups), target, self.archive(), Reader(self), live)
+        return decide(list(backups), target, self.archive(), Reader(self), live, given_up)
 
 
 @dataclass

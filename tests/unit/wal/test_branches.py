@@ -133,6 +133,16 @@ def test_a_child_whose_wal_has_not_arrived() -> None:
     assert (caught.value.code, caught.value.details["first"]) == ("segment-missing", name(4, 2))
 
 
+def test_a_child_that_was_given_up_is_no_question_when_nothing_of_it_is_left() -> None:
+    story = forked()
+    story.segments = {1: range(1, 10)}
+    assert story.decide(Target("time", at(70)), EARLY, given_up=(2,)).lsn == 8 * S + 6400
+    assert story.decide(Target("time", at(20)), EARLY, given_up=(2,)).lsn == 3 * S + 6400
+    with pytest.raises(Refused) as caught:
+        story.decide(Target("time", at(70)), EARLY, given_up=(3,))
+    assert caught.value.code == "timeline-ambiguous"
+
+
 def test_a_parent_whose_wal_after_the_fork_is_damaged_may_have_been_meant() -> None:
     story = forked(faults={name(5): ("segment-corrupt", "why")})
     story.segments = {1: range(1, 6), 2: range(4, 9)}

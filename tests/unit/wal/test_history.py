@@ -17,7 +17,9 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.history i
     Timelines,
     parse_history,
 )
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.proof import history_digests
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.segment import Segment
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.source import StoredWal
 
 MB = 1 << 20
 
@@ -191,3 +193,31 @@ def test_the_last_segment_of_a_line(numbers: dict[int, list[int]], last: int | N
     # Timeline 2 leaves 1 in the middle of segment 3.
     branch = Branch(timelines((2, [(1, 3 * MB + 100)])).lineage(2), MB)
     assert branch.last_present(numbers) == last
+
+
+class Vanishing:
+    """An archive out of which histories are taken while somebody plans."""
+
+    def __init__(self, texts: dict[int, str]) -> None:
+        self.texts = texts
+
+    def list_files(self) -> list[StoredWal]:
+        """Not asked."""
+        return []
+
+    def fetch(self, name: str, target_path: str) -> str:
+        """Not asked."""
+        raise NotImplementedError(f"{name} {target_path}")
+
+    def read_history(self, timeline: int) -> str | None:
+        """What is there now."""
+        return self.texts.get(timeline)
+
+
+def test_a_history_that_is_gone_by_now_is_not_handed_out_unproven() -> None:
+    """B13: without a digest in the plan, whatever lies under its name at the restore would be believed."""
+    source = Vanishing({2: "1\t0/3000060\tx\n"})
+    assert list(history_digests(["00000002.history"], source)) == ["00000002.history"]
+    with pytest.raises(Refused) as caught:
+        history_digests(["00000002.history", "00000003.history"], source)
+    assert caught.value.code == "archive-changed" and "00000003.history" in caught.value.attempted

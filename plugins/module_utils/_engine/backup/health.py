@@ -118,6 +118,8 @@ def _rpo(facts: Facts) -> Check:
         return Check.told("rpo", FAILED, "rpo_waits", age=span(waiting), goal=goal)
     if facts.archiver is None:
         return Check.told("rpo", WARNING, "unknown_server")
+    if waiting is None:
+        return Check.told("rpo", FAILED, "rpo_unknown")
     timeout = int(facts.archiver["archive_timeout_seconds"])
     if not 0 < timeout <= facts.rpo_seconds:
         return Check.told("rpo", FAILED, "rpo_timeout", timeout=timeout, wanted=facts.rpo_seconds // 3)

@@ -230,19 +230,23 @@ def _streaming(config: ClusterConfig, server: dict[str, Any]) -> dict[str, Any] 
         return None
     try:
         return ask_streaming(config)
-    except KeeperError:
-        # It stopped while it was asked.
-        return None
+    except KeeperError as error:
+        # It stopped while it was asked, or the slot may not be looked at: not known is not "nothing to stream".
+        slot = config.receive.slot if config.receive else None
+        return {"slot": slot, "unknown": error.happened} if slot else None
 
 
 def _unarchived_seconds(config: ClusterConfig) -> float | None:
-    """How long the oldest finished segment has been waiting for the archiver; 0 when none waits."""
+    """How long the oldest finished segment has been waiting for the archiver; 0 when none waits, None: nobody knows."""
     directory = f"{config.data_directory}/pg_wal/archive_status"
-    names = ready_segments(config.data_directory)
-    if not names:
-        return 0.0 if os.path.isdir(directory) else None
     try:
-        return max(0.0, round(utc_now().timestamp() - os.stat(f"{directory}/{names[0]}.ready").st_mtime, 1))
+        names = sorted(name for name in os.listdir(directory) if name.endswith(".ready"))
+    except OSError:
+        return None
+    if not names:
+        return 0.0
+    try:
+        return max(0.0, round(utc_now().timestamp() - os.stat(f"{directory}/{names[0]}").st_mtime, 1))
     except FileNotFoundError:
         # Archived while we were looking.
         return 0.0

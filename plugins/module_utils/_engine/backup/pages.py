@@ -17,6 +17,7 @@ from typing import Any
 ENDED_BY_CHECKSUMS = "checksum error occurred"
 UNFINISHED_MANIFEST = "backup_manifest.tmp"
 
+_WORDS_KEPT = 20
 _BLOCK = re.compile(r'checksum verification failed in file "(?:\./)?(.+)", block (\d+)')
 _TOTAL = re.compile(r'file "(?:\./)?(.+)" has a total of (\d+) checksum verification failure')
 
@@ -24,7 +25,9 @@ _TOTAL = re.compile(r'file "(?:\./)?(.+)" has a total of (\d+) checksum verifica
 def page_faults(lines: Sequence[str]) -> dict[str, Any] | None:
     """``count`` and ``files`` (path, count, blocks: the first that were named), or None where nothing was said.
 
-    Paths are below the data directory; those of a tablespace begin with its ``pg_tblspc/<oid>``.
+    Paths are below the data directory; those of a tablespace begin with its ``pg_tblspc/<oid>``. The server's warnings
+    are in its own language (``lc_messages``), the program's word at the end is not: where only that one is understood
+    there are damaged pages all the same, nobody knows how many (``count`` 0) and where; ``words`` has what was said.
     """
     blocks: dict[str, list[int]] = {}
     totals: dict[str, int] = {}
@@ -41,12 +44,19 @@ def page_faults(lines: Sequence[str]) -> dict[str, Any] | None:
         }
         for path in sorted({*blocks, *totals})
     ]
-    return {"count": sum(int(str(file["count"])) for file in files), "files": files} if files else None
+    if files:
+        return {"count": sum(int(str(file["count"])) for file in files), "files": files}
+    if any(ENDED_BY_CHECKSUMS in line for line in lines):
+        return {"count": 0, "files": [], "words": list(lines[-_WORDS_KEPT:])}
+    return None
 
 
 def describe(faults: dict[str, Any]) -> str:
     """``9 damaged pages in 2 files, base/5/16384 first``."""
     files = faults["files"]
+    if not files:
+        said = next(iter(faults.get("words", ())), "nothing more")
+        return f"damaged pages that it named in another language ({said})"
     pages = f"{faults['count']} damaged page{'s' if faults['count'] != 1 else ''}"
     more = f"{len(files)} files, {files[0]['path']} first" if len(files) > 1 else str(files[0]["path"])
     return f"{pages} in {more}"

@@ -204,6 +204,15 @@ def _workers(cpus: int) -> str:
 def _satisfied(request: BackupRequest, state: BackupState) -> Backup | None:
     if request.label is not None:
         named = [b for b in state.catalog.backups if b.label == request.label and b.status == VERIFIED]
+        if named and named[0] not in state.catalog.usable():
+            raise _refused(
+                state,
+                "label-taken",
+                f"the label {request.label} belongs to a backup that no restore takes by itself: damaged pages or "
+                "files, or a chain that is not whole",
+                "Choose another label, or leave it out: it is then made from the time. dbkeeper info says what is "
+                "wrong with that one.",
+            )
         return named[0] if named else None
     if request.max_age_seconds is None:
         return None

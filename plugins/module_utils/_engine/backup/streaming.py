@@ -58,6 +58,8 @@ def ask_streaming(config: ClusterConfig) -> dict[str, Any] | None:
 def streaming_check(found: Mapping[str, Any]) -> Check:
     """Pure: what that means, and what to do."""
     slot = found["slot"]
+    if "unknown" in found:
+        return Check.told("receive", WARNING, "unknown_why", why=str(found["unknown"]))
     if not found["exists"]:
         return Check.told("receive", FAILED, "receive_no_slot", slot=slot)
     if found["wal_status"] == "lost":

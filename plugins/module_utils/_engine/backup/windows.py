@@ -12,10 +12,12 @@ from typing import Any
 from ..core.clock import format_utc
 from ..core.errors import KeeperError
 from ..wal.archive import Archive
+from ..wal.branch import Branch
 from ..wal.facts import BackupFacts
 from ..wal.forks import Break
 from ..wal.lsn import format_lsn
 from ..wal.reach import Reach, reach
+from ..wal.segment import history_name, last_segment_of, segment_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def describe_break(timeline: int, broken: Break) -> dict[str, Any]:
 
 
 def windows(backups: Sequence[BackupFacts], archive: Archive) -> list[Window]:
-    """The windows of every timeline, by timeline and time. A line whose history is damaged has none."""
+    """The windows of every timeline, by timeline and time. One whose history cannot be read has a break only."""
     timelines = set(archive.numbers) | set(archive.timelines.known) | {backup.timeline for backup in backups}
     found: list[Window] = []
     for timeline in sorted(timelines):
@@ -87,9 +89,12 @@ def _on(timeline: int, backups: Sequence[BackupFacts], archive: Archive) -> list
     try:
         branch = archive.branch(timeline)
         leading = [b for b in backups if archive.timelines.descends(timeline, b.timeline, b.stop_lsn)]
-    except KeeperError:
-        # A missing or damaged history: info lists it under damaged histories, and nothing is promised here.
-        return []
+    except KeeperError as error:
+        # Nobody can say what lies on the line. That is a gap for the backups on it, and for none of other lines.
+        own = sorted((b for b in backups if b.timeline == timeline), key=lambda b: b.stop_lsn)
+        name = history_name(timeline)
+        broken = Break(error.code, name, name, error.happened)
+        return [_unreachable(timeline, backup, broken) for backup in own[-1:]]
     found: list[Window] = []
     reached: Reach | None = None
     for backup in sorted(leading, key=lambda b: b.stop_lsn):
@@ -100,14 +105,25 @@ def _on(timeline: int, backups: Sequence[BackupFacts], archive: Archive) -> list
         reached = reach(archive, branch, backup.start_lsn)
         if reached.end >= backup.stop_lsn:
             found.append(_window(timeline, backup, reached))
-        elif reached.broken is not None:
+        elif reached.broken is not None or backup.timeline == timeline:
             found.append(
-                Window(
-                    timeline, backup.stopped_at, backup.stop_lsn, None, backup.stop_lsn, (), reached.broken
-                )
+                _unreachable(timeline, backup, reached.broken or _tail(archive, branch, backup, reached))
             )
             reached = None
     return found
+
+
+def _unreachable(timeline: int, backup: BackupFacts, broken: Break) -> Window:
+    """No window at all: the backup cannot even become consistent."""
+    return Window(timeline, backup.stopped_at, backup.stop_lsn, None, backup.stop_lsn, (), broken)
+
+
+def _tail(archive: Archive, branch: Branch, backup: BackupFacts, reached: Reach) -> Break:
+    """The archive ends within what the backup needs, and a backup is verified only once it had all of that (B10)."""
+    size = archive.segment_bytes
+    first = archive.name(branch.segment(segment_of(reached.end, size)))
+    last = archive.name(branch.segment(last_segment_of(backup.stop_lsn, size)))
+    return Break("segment-missing", first, last, f"the archive ends before backup {backup.label} does")
 
 
 def _window(timeline: int, backup: BackupFacts, reached: Reach) -> Window:

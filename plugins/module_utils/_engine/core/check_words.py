@@ -32,6 +32,10 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
         "WAL has been waiting for the archiver for {age}, the objective is {goal}",
         "WAL がアーカイブを {age}待っています (目標 {goal})",
     ),
+    "rpo_unknown": (
+        "not known: pg_wal/archive_status cannot be read, so nobody can say what waits for the archiver",
+        "不明: pg_wal/archive_status を読めないため、アーカイブ待ちの WAL があるか判断できません",
+    ),
     "rpo_timeout": (
         "archive_timeout is {timeout} s, so a quiet hour may be lost: set {wanted} s or less",
         "archive_timeout が {timeout} 秒のため、更新の少ない時間帯の作業を失うおそれがあります。{wanted} "

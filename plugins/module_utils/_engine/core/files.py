@@ -42,12 +42,18 @@ def fsync_file(path: str) -> None:
 
 
 def sync_filesystem(path: str) -> None:
-    """Make everything below ``path`` durable at once: far cheaper than an fsync for each of many files."""
+    """Make everything on the file system of ``path`` durable at once: cheaper than an fsync for each of many files.
+
+    Raises OSError when the kernel could not write some of it (from 5.8 on syncfs(2) says so).
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         import ctypes
 
         if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            if number != errno.ENOSYS:
+                raise OSError(number, os.strerror(number), path)
             os.sync()
     finally:
         os.close(handle)

@@ -210,7 +210,12 @@ class Execution:
 
     def _settle(self) -> None:
         # A second time there is nothing left to remove; what the first one removed stays on record.
-        removed = staging.settle(self.plan, self.config)
+        try:
+            removed = staging.settle(self.plan, self.config)
+        except OSError as error:
+            # What could not be written once is taken for clean by the kernel: nothing of the copy is believed any more.
+            self.journal.reset(*_COPY)
+            raise self._unfit(f"it cannot be made durable: {error.filename}: {error.strerror}") from error
         before = list(self.journal.data.get("removed_settings", []))
         self.journal.note(removed_settings=before + [name for name in removed if name not in before])
         preflight(self.plan, self.config, int(self.journal.data.get("prepared_transactions", 0)))

@@ -15,7 +15,9 @@ from ..core.errors import Failed, Refused
 from ..repository.archive import push
 from ..repository.catalog import Backup, read_catalog
 from ..repository.engine import NativeEngine
+from ..repository.given_up import read_given_up
 from ..repository.layout import Repository
+from ..retention.given_up import believed
 from ..wal.facts import Proof, Target
 from ..wal.index import WalIndex
 from ..wal.lsn import format_lsn
@@ -51,6 +53,13 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
     if request.accept_other_system:
         state = replace(state, live=state.live.seen_from(system_id))
     engine = NativeEngine(repository)
+    control, notes = state.live.control, read_given_up(repository)
+    position = (control.system_id, control.timeline) if control else None
+    known = [
+        one.facts(even_unsound=True)
+        for one in state.catalog.backups
+        if one.verified and str(one.system_id) == system_id
+    ]
     proof = prove(
         [backup.facts() for backup in candidates],
         _on_live_timeline(request.target, state),
@@ -58,8 +67,9 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
         source=engine.wal_source(system_id),
         bin_directory=config.bin_directory,
         now=state.now,
-        live_timeline=state.live.control.timeline if state.live.control else None,
+        live_timeline=control.timeline if control else None,
         use_partial=request.use_partial,
+        given_up=lambda archive: believed(notes, int(system_id), archive, known, position),
     )
     _reaches_live(request, proof, state)
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
@@ -234,12 +244,13 @@ def stop_and_archive(config: ClusterConfig, repository: Repository, accept_unarc
         push(repository, f"{config.data_directory}/pg_wal/{name}")
         status = f"{config.data_directory}/pg_wal/archive_status/{name}"
         os.rename(f"{status}.ready", f"{status}.done")
-    if live.control is not None and not live.control.shut_down and not accept_unarchived:
+    if (live.control is None or not live.control.shut_down) and not accept_unarchived:
+        said = f"pg_control says {live.control.state!r}" if live.control else "its pg_control cannot be read"
         raise Refused(
             "live-wal-not-archived",
             attempted="restore to the latest commit",
             happened=(
-                f"the cluster in {config.data_directory} crashed (pg_control says {live.control.state!r}): its last "
+                f"the cluster in {config.data_directory} crashed, or nobody can say that it did not ({said}): its last "
                 "segment was never archived, so commits in it would be lost"
             ),
             remedy=(

@@ -13,7 +13,7 @@ from ..core.errors import KeeperError
 from ..repository.catalog import Backup
 from ..wal.facts import BackupFacts
 from .ages import Age, Chronicle, Place, Sign, commits, place_of, stops
-from .given_up import Believed, believed, long_gone
+from .given_up import Believed, believed, long_gone, without
 from .lines import Line, lines, restorable
 from .policy import Policy
 from .state import RetentionState, SystemState
@@ -82,16 +82,19 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
         for system in state.systems
         if system.archive is not None
     }
-    life = Chronicle(signs, window, state.remembered)
+    whole = life = Chronicle(signs, window, state.remembered)
     systems = _views(state, facts, life, given_up)
     counted, oldest = _count(policy, systems, kinds)
+    gone = long_gone(given_up, signs, window, state.remembered, oldest)
+    if gone:
+        # As if it had never been: its own life makes nothing older, and nothing younger.
+        life = Chronicle(without(signs, gone), window, without(state.remembered, gone))
+        systems = tuple(
+            replace(view, gone=frozenset(one for one in view.given_up if (view.state.system_id, one) in gone))
+            for view in _views(state, facts, life, given_up)
+        )
     age = max([Age(inf) if place is None else life.span(place) for place in oldest], default=Age(inf))
     age = max(age, Age(window))
-    gone = long_gone(given_up, signs, window, state.remembered, oldest)
-    systems = tuple(
-        replace(view, gone=frozenset(one for one in view.given_up if (view.state.system_id, one) in gone))
-        for view in systems
-    )
     young = {label for label, one in verified.items() if life.age(place_of(one)).seconds <= age.seconds}
     young -= {label for label, one in verified.items() if (one.system_id, one.timeline) in gone}
     wal_age = age if policy.wal_seconds is None else min(age, Age(float(policy.wal_seconds)))
@@ -120,7 +123,7 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
         frozenset(young),
         tuple(dict.fromkeys(floors)),
         systems,
-        life.memory(),
+        whole.memory(),
     )
 
 

@@ -10,7 +10,7 @@ it: window and count hold for it as for everything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 
 from ..core.errors import KeeperError
@@ -88,8 +88,8 @@ def long_gone(
     gone = {(system, timeline) for system, those in given_up.items() for timeline in those}
     if not gone:
         return frozenset()
-    others = [sign for sign in signs if sign[0][:2] not in gone]
-    life = Chronicle(others, window_seconds, [sign for sign in remembered if sign[0][:2] not in gone])
+    others = without(signs, gone)
+    life = Chronicle(others, window_seconds, without(remembered, gone))
     spans = [life.span(place).seconds if place is not None else inf for place in oldest]
     promised = max([window_seconds, *spans]) if spans else inf
     return frozenset(
@@ -98,6 +98,11 @@ def long_gone(
         for timeline, told in those.items()
         if all(_since(one, others, life) > promised for one in told)
     )
+
+
+def without(signs: Iterable[Sign], gone: Collection[tuple[int, int]]) -> list[Sign]:
+    """The signs of all other timelines than these, (system, timeline)."""
+    return [sign for sign in signs if sign[0][:2] not in gone]
 
 
 def _since(one: GivenUp, signs: Iterable[Sign], life: Chronicle) -> float:

@@ -33,6 +33,8 @@ STAGE, STOP, KEEP_OLD, PLACE_NEW, START, PROVE = ("stage", "stop", "keep-old", "
 STEPS = (STAGE, STOP, KEEP_OLD, PLACE_NEW, START, PROVE)
 _MARKER = ".dbkeeper-standby-"
 _POLL_SECONDS = 0.1
+#: SQLSTATE of what is there already (manual, "PostgreSQL Error Codes").
+_DUPLICATE_OBJECT = " 42710: "
 
 
 def make_standby(
@@ -186,7 +188,10 @@ def _stage(config: ClusterConfig, request: StandbyRequest, staging: str, progres
         remedy="Run the same again; if it fails again, look at the disks of both hosts. The data here is as it was.",
         timeout=7 * 86400,
     )
-    sync_filesystem(staging)
+    # Not only its own file system: the files of a tablespace may lie on others, and nothing else makes them durable.
+    links = f"{staging}/pg_tblspc"
+    for directory in [staging, *sorted(f"{links}/{name}" for name in os.listdir(links))]:
+        sync_filesystem(directory)
     fsync_file(f"{staging}/standby.signal")
 
 
@@ -200,9 +205,9 @@ def _ensure_slot(config: ClusterConfig, request: StandbyRequest) -> None:
     if request.slot is None:
         return
     try:
-        ask(config, request, f"CREATE_REPLICATION_SLOT {request.slot} PHYSICAL RESERVE_WAL")
+        ask(config, request, f"CREATE_REPLICATION_SLOT {request.slot} PHYSICAL RESERVE_WAL", codes=True)
     except Failed as error:
-        if "already exists" not in error.happened:
+        if _DUPLICATE_OBJECT not in error.happened:
             raise
 
 

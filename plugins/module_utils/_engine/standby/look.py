@@ -63,12 +63,14 @@ class Local:
         }
 
 
-def ask(config: ClusterConfig, request: StandbyRequest, command: str) -> str:
+def ask(config: ClusterConfig, request: StandbyRequest, command: str, *, codes: bool = False) -> str:
     """One command of the replication protocol; the answer's columns are separated by a bar.
 
-    Raises :class:`Failed` ``primary-unreachable``.
+    ``codes``: an error is told with its SQLSTATE, as its words are in the server's language. Raises :class:`Failed`
+    ``primary-unreachable``.
     """
     argv = [config.program("psql"), "-X", "-q", "-w", "-A", "-t", "-d", request.conninfo(replication="true")]
+    argv += ["-v", "VERBOSITY=verbose"] if codes else []
     done = run(
         [*argv, "-c", command],
         attempted="ask the primary",

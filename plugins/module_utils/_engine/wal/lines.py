@@ -8,7 +8,7 @@ states on different branches needs a timeline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -176,12 +176,14 @@ def _ambiguous(outcomes: Sequence[Outcome], target: Target) -> Refused:
     )
 
 
-def check_silent_children(found: Found, target: Target, archive: Archive) -> None:
+def check_silent_children(
+    found: Found, target: Target, archive: Archive, given_up: Collection[int] = ()
+) -> None:
     """A timeline whose history is archived but no WAL yet may be where the target lies (B12)."""
     if target.timeline is not None:
         return
     line = {span.timeline for span in found.reached.branch.spans}
-    for timeline in archive.timelines.known - line:
+    for timeline in archive.timelines.known - line - set(given_up):
         if archive.numbers.get(timeline):
             continue
         spans = archive.timelines.lineage(timeline)

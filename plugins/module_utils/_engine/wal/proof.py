@@ -9,7 +9,7 @@ record on it (resolve.py), and the segments from the backup to that record are l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -41,13 +41,15 @@ def prove(
     live_timeline: int | None = None,
     use_partial: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    given_up: Callable[[Archive], Collection[int]] = lambda _archive: (),
 ) -> Proof:
     """Prove that ``target`` is reachable from one of the verified ``backups`` of one system.
 
     ``live_timeline`` is that of the cluster to be replaced: it settles some questions of branches, see
     :func:`lines.choose`. Brings the index up to date first (``progress`` as in
     :meth:`WalIndex.refresh`). ``bin_directory`` holds the programs of the backups' major. With ``use_partial``
-    unfinished segments count up to their last sound record (B15).
+    unfinished segments count up to their last sound record (B15). ``given_up`` tells which timelines an undo gave up:
+    that nothing is archived of them is no question then.
     Raises :class:`Refused`; nothing but the index is ever written.
     """
     if not backups:
@@ -61,7 +63,9 @@ def prove(
     if use_partial:
         archive, left_out = with_unfinished(archive, source, dump, facts, index.directory)
     try:
-        proof = decide(backups, target, archive, Exact(dump, source, index.directory), live_timeline)
+        proof = decide(
+            backups, target, archive, Exact(dump, source, index.directory), live_timeline, given_up(archive)
+        )
     except Refused as refusal:
         raise mention(refusal, archive) from None
     warnings = [f"{name} cannot be used: {why}" for name, why in left_out.items()]
@@ -75,17 +79,29 @@ def prove(
         warnings += not_used(proof, archive)
     return replace(
         proof,
-        history_digests=_history_digests(proof.histories, source),
+        history_digests=history_digests(proof.histories, source),
         warnings=(*proof.warnings, *warnings),
     )
 
 
-def _history_digests(names: Sequence[str], source: WalSource) -> dict[str, str]:
-    """What replay must be handed as the histories, so that it follows the line that was proven (B13)."""
-    texts = {name: source.read_history(int(name[:8], 16)) for name in names}
-    return {
-        name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items() if text is not None
-    }
+def history_digests(names: Sequence[str], source: WalSource) -> dict[str, str]:
+    """What replay must be handed as the histories, so that it follows the line that was proven (B13).
+
+    Raises :class:`Refused` (``archive-changed``): one without a digest would be handed out whatever it says.
+    """
+    found = {}
+    for name in names:
+        text = source.read_history(int(name[:8], 16))
+        if text is None:
+            raise Refused(
+                "archive-changed",
+                attempted=f"read {name} again",
+                happened="it was there when the line of history was followed, and is gone",
+                remedy="Look who writes into the archive; bring the file back from a copy, then plan again.",
+                details={"name": name},
+            )
+        found[name] = hashlib.sha256(text.encode()).hexdigest()
+    return found
 
 
 def decide(
@@ -94,6 +110,7 @@ def decide(
     archive: Archive,
     exact: Records,
     live_timeline: int | None = None,
+    given_up: Collection[int] = (),
 ) -> Proof:
     """The decision itself: from what the archive holds, and a reader for single records."""
     lines.check_timeline(target, archive, exact)
@@ -110,7 +127,7 @@ def decide(
         found = lines.choose(outcomes, target, live_timeline)
     except Refused as refusal:
         raise told(refusal, backups, target, archive, exact) from refusal
-    lines.check_silent_children(found, target, archive)
+    lines.check_silent_children(found, target, archive, given_up)
     seen = archive.timelines
     timelines = tuple(sorted(seen.known | seen.without_history | set(seen.damaged)))
     return replace(_proof(found, _on_own_timeline(found, archive, exact), target, exact), timelines=timelines)

@@ -38,6 +38,8 @@ def exposure(config: ClusterConfig, known: Mapping[str, Any]) -> Exposure:
     streaming = known.get("streaming") or {}
     if streaming.get("active") and streaming.get("behind_seconds") is not None:
         return Exposure(behind_seconds=float(streaming["behind_seconds"]), newest_archived=newest)
+    if known["freshness"]["unarchived_seconds"] is None:
+        return Exposure(unknown="pg_wal/archive_status cannot be read")
     try:
         in_recovery, current = query(config, _CURRENT)[0]
         if in_recovery == "t":
