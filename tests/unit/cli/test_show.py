@@ -49,7 +49,7 @@ def test_a_backup(result: dict[str, Any], english: str, japanese: str) -> None:
 @pytest.mark.parametrize("executed", [True, False])
 def test_an_undo(executed: bool) -> None:
     plan = {"put_aside": "/d.undone", "put_back": "/d", "remove": "/d.staged"}
-    result = {"changed": True, "executed": executed, "plan": plan}
+    result: dict[str, Any] = {"changed": True, "executed": executed, "plan": plan, "given_up": None}
     english = show.undo(result, "en")
     assert [line.startswith("would be ") for line in english] == [not executed] * 3
     japanese = show.undo(result, "ja")
@@ -57,6 +57,9 @@ def test_an_undo(executed: bool) -> None:
         not executed
     ] * 3
     assert all(JAPANESE.search(line) for line in japanese) and not any(map(JAPANESE.search, english))
+    told = {**result, "given_up": {"timeline": 2}}
+    assert show.undo(told, "en")[3].startswith("given up: timeline 2;")
+    assert "タイムライン 2 を破棄" in show.undo(told, "ja")[3]
     nothing = {"changed": False}
     assert show.undo(nothing, "en") == ["nothing to do: the last restore was undone before"]
     assert show.undo(nothing, "ja") == ["処理はありません: 前回のリストアは取り消し済みです"]
