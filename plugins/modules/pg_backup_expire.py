@@ -125,6 +125,12 @@ plan:
       type: list
       elements: dict
       sample: [{key: dump/app/20261121T031500Z-app, action: keep, why: daily}]
+    given_up:
+      description: Timelines that the undoing of a restore gave up, as far as nothing in the archive contradicts that.
+      returned: always
+      type: list
+      elements: dict
+      sample: [{timeline: 2, end_lsn: 0/5000028, resumed_timeline: 1, resumed_lsn: 0/6000028}]
     blocked:
       description: What keeps more than is wanted, such as a lease or a pin.
       returned: always

@@ -170,6 +170,11 @@ resumes:
   returned: when O(state=restored)
   type: bool
   sample: false
+given_up:
+  description: The timeline that was given up, which expires when its window is over. Empty where that is not certain.
+  returned: when O(state=undone)
+  type: dict
+  sample: {timeline: 2, end_lsn: 0/5000028, resumed_timeline: 1, resumed_lsn: 0/6000028}
 card:
   description: The decision card, the outcome or the failure, as lines for people.
   returned: when O(state=restored), and on failure
