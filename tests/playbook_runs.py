@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def command(name: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
 def playbook(name: str, *arguments: str) -> Run:
     """Run a playbook of the collection to its end."""
     argv, environment = command(name, *arguments)
+    begun = time.monotonic()
     done = subprocess.run(
         argv,
         env=environment,
@@ -70,6 +72,8 @@ def playbook(name: str, *arguments: str) -> Run:
         text=True,
         timeout=600,
     )
+    # Shown by pytest -rP: where the time of a scenario goes.
+    print(f"{Path(name).stem}: {time.monotonic() - begun:.1f} s")
     return Run(done.returncode, done.stdout)
 
 

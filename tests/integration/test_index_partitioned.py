@@ -59,7 +59,7 @@ class Site:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        for name in ("shop", "copy"):
+        for name in ("shop", "copy", "sparse"):
             cluster.sql(f"CREATE DATABASE {name}")
 
     def sql(self, statement: str, database: str = "shop") -> list[tuple[Any, ...]]:
@@ -89,7 +89,11 @@ class Site:
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     place = Sandbox()
     try:
-        settings = {"wal_level": "logical", "allow_system_table_mods": "on"}
+        settings = {
+            "wal_level": "logical",
+            "allow_system_table_mods": "on",
+            "shared_preload_libraries": "pg_stat_statements",
+        }
         installation = installations()[request.param]
         yield Site(Cluster(place, installation=installation, archiving=False, settings=settings).start())
     finally:
@@ -211,6 +215,8 @@ def test_what_logical_replication_finds_rows_by_stays(site: Site) -> None:
             site.sql(f"UPDATE {table} SET b = 'new' WHERE a IN (5, 6, 7)")
         moved = "SELECT count(*) FROM (TABLE full_of UNION ALL TABLE by_index) x WHERE b = 'new'"
         wait_for(lambda: site.sql(moved, "copy") == [(6,)], "the changes")
+        # A worker of 14 tells what it counted when it ends.
+        site.sql("ALTER SUBSCRIPTION moved DISABLE", "copy")
         scans = "SELECT sum(idx_scan) FROM pg_stat_user_indexes WHERE relname = 'by_index'"
         wait_for(lambda: int(site.sql(scans, "copy")[0][0]) >= 3, "the scans of apply")
         chosen = site.cluster.installation.major >= 16
@@ -265,3 +271,60 @@ def test_a_constraint_trigger_is_no_foreign_key_and_its_index_is_in_use(site: Si
     unused = {one.thing["name"] for one in across([result], limits=short) if one.action}
     assert "part_owner" not in unused
     assert "part_nobody" in unused
+
+
+SPARSE = """
+CREATE EXTENSION pg_stat_statements;
+CREATE TABLE claim (id int, closed_by int, "C 1" text, state text);
+INSERT INTO claim SELECT g, CASE WHEN g % 50 = 0 THEN g END, CASE WHEN g % 60 = 0 THEN g::text END,
+    CASE WHEN g % 40 = 0 THEN g::text ELSE 'done' END FROM generate_series(1, 110000) g;
+CREATE INDEX claim_closed ON claim (closed_by, id) WITH (fillfactor = 80);
+CREATE INDEX "claim C" ON claim ("C 1");
+CREATE INDEX claim_state ON claim (state);
+COMMENT ON INDEX claim_closed IS 'who closed it';
+"""
+
+
+def test_nobody_or_somebody_asks_for_what_most_entries_are(site: Site) -> None:
+    """IX09: statements tell of nulls, as those are written out; of a value they cannot."""
+
+    def looked() -> dict[str, dict[str, Any]]:
+        findings = site.look("sparse")["findings"]
+        return {one["object"]["name"]: one for one in findings if one["class"] == "IX09"}
+
+    for statement in SPARSE.strip().split(";\n"):
+        site.sql(statement, "sparse")
+    site.sql("VACUUM ANALYZE claim", "sparse")
+    site.sql("SELECT pg_stat_statements_reset()", "sparse")
+    assert {one["missing"][0]["key"] for one in looked().values()} == {"no-query-asks"}
+    for _round in range(3):
+        site.sql("SELECT id FROM claim WHERE closed_by = 50 AND closed_by IS NOT NULL", "sparse")
+        site.sql("""SELECT id FROM claim WHERE "C 1" = '60'""", "sparse")
+        site.sql("SELECT count(*) FROM claim WHERE state = 'done'", "sparse")
+    site.sql("""SELECT id FROM claim WHERE "C 1" IS NULL LIMIT 1""", "sparse")
+    found = looked()
+    free, asked, common = (found[name] for name in ("claim_closed", "claim C", "claim_state"))
+    assert (free["says"]["key"], free["grade"], free["missing"]) == ("IX09_nulls_free", "heuristic", [])
+    assert free["says"]["values"]["calls"] == 3
+    assert free["action"][0].startswith(
+        'CREATE INDEX CONCURRENTLY "claim_closed_by_not_null_idx" ON public.claim'
+    )
+    assert free["action"][1:] == ['DROP INDEX CONCURRENTLY "public"."claim_closed";']
+    assert asked["says"]["key"] == "IX09_nulls_asked" and asked["says"]["values"]["calls"] == 1
+    assert common["says"]["key"] == "IX09_common_asked" and common["says"]["values"]["calls"] == 3
+    for one in (asked, common):
+        assert (one["action"], one["missing"][0]["key"]) == ([], "no-query-asks")
+        assert "done" not in json.dumps(one["value"])
+    before = site.sql(PROPERTIES, "sparse")
+    size = int(site.sql("SELECT pg_relation_size('claim_closed')", "sparse")[0][0])
+    with site.cluster.connect("sparse") as connection:
+        for statement in free["action"]:
+            connection.execute(statement.encode())
+        plan = connection.execute(b"EXPLAIN SELECT id FROM claim WHERE closed_by = 50").fetchall()
+        assert "claim_closed_by_not_null_idx" in str(plan)
+        smaller = connection.execute(b"SELECT pg_relation_size('claim_closed_by_not_null_idx')").fetchall()
+        saved = free["says"]["values"]["saved_bytes"]
+        assert size - int(smaller[0][0]) == pytest.approx(saved, rel=0.1)
+        for statement in free["undo"]:
+            connection.execute(statement.encode())
+    assert site.sql(PROPERTIES, "sparse") == before

@@ -18,6 +18,8 @@ SESSION = "SELECT state FROM pg_stat_activity WHERE application_name = 'fault'"
 #: Where replay stands while more has come; without any delay the server shows no other sign of a conflict.
 STANDS = "SELECT pg_last_wal_replay_lsn() WHERE pg_last_wal_replay_lsn() < pg_last_wal_receive_lsn()"
 SETTINGS = ("max_standby_streaming_delay", "hot_standby_feedback")
+#: Seconds until a host without power is given up.
+PATIENCE = {"ansible_ssh_timeout": 4}
 #: As docs/report.md has it.
 LOGIN = {
     "login_host": "127.0.0.1",
@@ -101,7 +103,7 @@ def hindered() -> Iterator[Report]:
     host("reader").check_output("systemd-run --quiet --uid=postgres --unit=ambush python3 /tmp/ambush.py 150")
     with rejected("hidden"), held("LOCK TABLE pgbench_accounts"), ThreadPoolExecutor(1) as pool:
         fault = pool.submit(conflict)
-        told = report(report_login=LOGIN, report_fail_on=["unreachable"])
+        told = report(report_login=LOGIN, report_fail_on=["unreachable"], **PATIENCE)
         fault.result()
     for name in SETTINGS:
         ask("reader", f"ALTER SYSTEM RESET {name}")
@@ -165,7 +167,7 @@ def test_6_statistics_that_were_reset_and_an_extension_that_is_gone() -> None:
     ask("primary", "SELECT pg_stat_reset()")
     ask("primary", "DROP EXTENSION pg_stat_statements", "postgres")
     caught_up("reader")
-    told = report()
+    told = report(**PATIENCE)
     assert told.run.status == 0, told.run.out
     (unused,) = [one for one in told.findings("IX04") if one["object"]["name"] == "lineitem_returned"]
     missing = [word["values"] for word in unused["missing"]]

@@ -14,7 +14,7 @@ from ..index.creating import LIMITED, UNLIMITED
 
 ATTEMPTED = "act on findings about indexes"
 #: Classes whose evidence this host can look at again by itself, just before it acts.
-SEEN_AGAIN = ("IX01", "IX02", "IX03", "IX06", "IX07", "IX15")
+SEEN_AGAIN = ("IX01", "IX02", "IX03", "IX06", "IX07", "IX09", "IX15")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from ..finding import INSUFFICIENT, MEASURED, VALIDATED, Finding
 from ..session import Look
-from .creating import briefly, create_sql
-from .draft import COMPLETE, CREATE, DROP, REBUILD, Draft, lack
+from .creating import briefly, create_sql, index_name
+from .draft import COMPLETE, CREATE, DROP, PARTIAL, REBUILD, Draft, lack
 from .facts import Database, Index, quoted
 from .partitioned import completed, taken
 
@@ -53,7 +53,7 @@ def wanted(database: Database, drafts: Iterable[Draft]) -> list[int]:
     by_oid = database.by_oid
     needed: list[int] = []
     for one in drafts:
-        if one.deed in (DROP, REBUILD, COMPLETE) and one.index in by_oid:
+        if one.deed in (DROP, REBUILD, COMPLETE, PARTIAL) and one.index in by_oid:
             needed.extend(index.oid for index in tree(database, by_oid[one.index]))
         if one.deed == COMPLETE:
             needed.extend(
@@ -176,7 +176,7 @@ def complete(database: Database, one: Draft, definitions: Mapping[int, Definitio
     if one.deed == REBUILD and index:
         # Of a bare index nothing is lost by it: the old one goes when the new one is whole.
         return replace(finding, action=(f"REINDEX INDEX CONCURRENTLY {quoted(index.schema, index.name)};",))
-    if one.deed not in (DROP, COMPLETE) or index is None:
+    if one.deed not in (DROP, COMPLETE, PARTIAL) or index is None:
         return finding
     undo_statements = undo_sql(database, index, definitions)
     if undo_statements is None:
@@ -189,6 +189,9 @@ def complete(database: Database, one: Draft, definitions: Mapping[int, Definitio
             return _without_definition(finding, index)
         alone = [statement for one in back for statement in one or ()]
         return replace(finding, action=tuple(built), undo=(*drop_sql(index), *undo_statements, *alone))
+    if one.deed == PARTIAL:
+        smaller = _partial_sql(database, index, definitions)
+        return replace(finding, action=tuple(smaller[0]), undo=tuple(smaller[1])) if smaller else finding
     size = sum(definitions[part.oid].size_bytes for part in tree(database, index))
     return replace(
         finding,
@@ -204,3 +207,28 @@ def _without_definition(finding: Finding, index: Index) -> Finding:
         grade=INSUFFICIENT if finding.grade in (MEASURED, VALIDATED) else finding.grade,
         missing=(*finding.missing, lack("definition", what=f"{index.schema}.{index.name}")),
     )
+
+
+def _partial_sql(
+    database: Database, index: Index, definitions: Mapping[int, Definition]
+) -> tuple[list[str], list[str]] | None:
+    """The same index without the nulls of its first column, built before the other goes; and back. None where the
+    definition could not be read."""
+    undo = undo_sql(database, index, definitions)
+    table = database.tables.get(index.table)
+    if undo is None or table is None:
+        return None
+    column = database.column_name(index.table, index.keys[0].column)
+    name = index_name(table.name, [column, "not_null"], database.names_in(index.schema))
+    create = concurrently(definitions[index.oid].create)
+    head, found, rest = create.partition(f" {_quoted_as(index.name, create)} ON ")
+    if not found:
+        return None
+    made = f"{head} {quoted(name)} ON {rest} WHERE ({quoted(column)} IS NOT NULL);"
+    away = f"DROP INDEX CONCURRENTLY {quoted(index.schema, name)};"
+    return [made, *drop_sql(index)], [*undo, away]
+
+
+def _quoted_as(name: str, create: str) -> str:
+    """How the server has written the name: in quotes only where it needs them."""
+    return quoted(name) if f" {quoted(name)} ON " in create else name

@@ -14,7 +14,7 @@ from typing import Any
 from ..finding import Finding, Says
 from .facts import Database, Index, Table, dotted, thing
 
-DROP, REBUILD, CREATE, COMPLETE, NONE = "drop", "rebuild", "create", "complete", "none"
+DROP, REBUILD, CREATE, COMPLETE, PARTIAL, NONE = "drop", "rebuild", "create", "complete", "partial", "none"
 
 
 @dataclass(frozen=True)

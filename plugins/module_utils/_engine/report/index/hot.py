@@ -20,7 +20,7 @@ from ..session import Look
 from .draft import Draft, lack
 from .facts import Database, Index, dotted
 
-_INSTALLED = """
+INSTALLED = """
 SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = 'pg_stat_statements'
 """
@@ -48,7 +48,7 @@ def named(look: Look, database: Database, major: int, drafts: Iterable[Draft]) -
     drafts = list(drafts)
     if not any(one.finding.says.key == "IX11_hot" for one in drafts):
         return drafts
-    place = look.ask(_INSTALLED, what="extension pg_stat_statements")
+    place = look.ask(INSTALLED, what="extension pg_stat_statements")
     rows = look.ask(_UPDATES.format(place=place[0][0]), what="statements") if place else None
     seen = [(assigned, int(calls)) for query, calls in rows or [] for assigned in sets(str(query or ""))]
     return [
@@ -129,9 +129,9 @@ def sets(statement: str) -> list[Assigned]:
 
 
 def _name(parts: Sequence[text.Token], place: int) -> tuple[str | None, str]:
-    first = _plain(parts[place].text)
+    first = plain(parts[place].text)
     if place + 2 < len(parts) and parts[place + 1].text == ".":
-        return first, _plain(parts[place + 2].text)
+        return first, plain(parts[place + 2].text)
     return None, first
 
 
@@ -144,11 +144,11 @@ def _columns(parts: Sequence[text.Token], words: Sequence[str], place: int) -> l
             break
         if begins and word == "(":
             while place < len(parts) and words[place] != ")":
-                found += [_plain(parts[place].text)] if words[place] not in ("(", ",", "ROW") else []
+                found += [plain(parts[place].text)] if words[place] not in ("(", ",", "ROW") else []
                 place += 1
             begins = False
         elif begins:
-            found.append(_plain(parts[place].text))
+            found.append(plain(parts[place].text))
             begins = False
         elif word in ("(", "["):
             depth += 1
@@ -160,5 +160,6 @@ def _columns(parts: Sequence[text.Token], words: Sequence[str], place: int) -> l
     return found
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name of a statement as the catalogs have it."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

@@ -19,6 +19,7 @@ from ..finding import Finding, ranked
 from ..missing.trying import BUILD, COPY, NONE, PLANS, missing
 from ..session import Look, Node, moment
 from . import rules_load, rules_shape
+from .asked import asked
 from .definitions import complete, read, wanted
 from .draft import Draft
 from .exact import confirm, damaged
@@ -186,7 +187,8 @@ def _database(
         is_copy=trying.is_copy,
         settings=trying.settings,
     )
-    found = [*named(look, database, node.major, judged(database, past, request.limits)), *tried]
+    found = named(look, database, node.major, judged(database, past, request.limits))
+    found = [*asked(look, database, found), *tried]
     if request.read_whole:
         found = [*confirm(look, database, found, request.limits), *damaged(look, database)]
     drafts, left_out = _bounded(found, request.limits.kept_per_class)

@@ -122,6 +122,69 @@ MORE: dict[str, Entry] = {
             "その値を検索する問い合わせがなければ、それ以外の {column} だけの部分インデックスに置き換えてください。",
         ),
     ),
+    "IX09_nulls_free": Entry(
+        Pair(
+            "Mostly nulls, and no statement asks for them",
+            "大半が NULL で、NULL を検索する SQL 文はない (部分インデックスの候補)",
+        ),
+        Pair(
+            "{row_share} of {column} are null in {index} on {table}; {statements} statements with {calls} calls speak "
+            "of it, and none asks for nulls or sorts by it ({ids}).",
+            "{table} の {index} では、{column} の {row_share} が NULL です。この列を使う SQL 文は {statements} 個 "
+            "(実行 {calls} 回) あり、NULL の検索やこの列での並べ替えはありません ({ids})。",
+        ),
+        Pair(
+            "With WHERE {column} IS NOT NULL it would be about {saved_bytes} smaller than {size_bytes}.",
+            "WHERE {column} IS NOT NULL を付ければ、{size_bytes} から約 {saved_bytes} 小さくなります。",
+        ),
+        Pair(
+            "Try it on a restored copy; the action builds the partial index first and drops this one then. Statements "
+            "that pg_stat_statements does not hold are not known.",
+            "復元したコピーで確認してください。提示した SQL は、部分インデックスを作成した後でこれを削除します。"
+            "pg_stat_statements に残っていない SQL 文は考慮されていません。",
+        ),
+    ),
+    "IX09_nulls_asked": Entry(
+        Pair("Mostly nulls, which statements ask for", "大半が NULL だが、NULL を検索する SQL 文がある"),
+        Pair(
+            "{row_share} of {column} are null in {index} on {table}; {statements} statements with {calls} calls ask "
+            "for nulls or sort by it ({ids}).",
+            "{table} の {index} では、{column} の {row_share} が NULL です。NULL の検索またはこの列での並べ替えを行う "
+            "SQL 文が {statements} 個 (実行 {calls} 回) あります ({ids})。",
+        ),
+        Pair(
+            "With WHERE {column} IS NOT NULL it would be about {saved_bytes} smaller than {size_bytes}, and these "
+            "statements could not use it.",
+            "WHERE {column} IS NOT NULL を付ければ、{size_bytes} から約 {saved_bytes} 小さくなりますが、"
+            "これらの SQL 文では使えなくなります。",
+        ),
+        Pair(
+            "See their plans: a search for most rows reads the whole table anyway, and then the index is not missed.",
+            "これらの実行計画を確認してください。大半の行を検索する場合は通常は全件走査になり、"
+            "インデックスは使われていません。",
+        ),
+    ),
+    "IX09_common_asked": Entry(
+        Pair("One value in nearly all rows", "ほぼすべての行が同じ値 (部分インデックスの候補)"),
+        Pair(
+            "{row_share} of the rows have the same value of {column} in {index} on {table}; {statements} statements "
+            "with {calls} calls speak of it ({ids}).",
+            "{table} の {index} では、{column} の {row_share} が同じ値です。この列を使う SQL 文は {statements} 個 "
+            "(実行 {calls} 回) あります ({ids})。",
+        ),
+        Pair(
+            "Nobody finds rows by a value that nearly all have; {saved_bytes} of {size_bytes} are kept for it. Which "
+            "value a statement looks for is not kept.",
+            "ほぼ全行が持つ値での検索には使われません。{size_bytes} のうち約 {saved_bytes} が無駄です。"
+            "SQL 文がどの値を検索したかは記録されていません。",
+        ),
+        Pair(
+            "Ask those who wrote these statements; if none looks for it, build an index WHERE {column} is another "
+            "value, and drop this one.",
+            "これらの SQL 文の担当者に確認し、その値の検索がなければ、それ以外の {column} だけの部分インデックスに"
+            "置き換えてください。",
+        ),
+    ),
     "IX10": Entry(
         Pair("Column order that queries do not fit", "問い合わせに合わない列の順序"),
         Pair(
