@@ -13,10 +13,11 @@ _INDEXES = Pair(
 
 FINDINGS: dict[str, Entry] = {
     "QY01": Entry(
-        Pair("One statement makes up much of the load", "1 つの文が負荷の多くを占めています"),
+        Pair("One statement makes up much of the load", "1 つの SQL 文が負荷の多くを占めています"),
         Pair(
             "Statement {statement} of {user} in {database} takes {load_share} of the time of all statements.",
-            "{database} の {user} の文 {statement} が、全文の実行時間の {load_share} を占めています。",
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "が、全 SQL 文の実行時間の {load_share} を占めています。",
         ),
         Pair(
             "What is saved here is saved everywhere; what gets worse here is felt everywhere.",
@@ -32,7 +33,8 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "Statement {statement} of {user} in {database} took {before_ms} and takes {now_ms}; it looks at "
             "{now_blocks_per_call} blocks a call, before {before_blocks_per_call}, for as many rows.",
-            "{database} の {user} の文 {statement} の平均が {before_ms} から {now_ms} になりました。"
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "の平均が {before_ms} から {now_ms} になりました。"
             "返す行数は変わらないまま、1 回あたりのブロック数が {before_blocks_per_call} から "
             "{now_blocks_per_call} に増えています。",
         ),
@@ -50,7 +52,8 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "Statement {statement} of {user} in {database} took {before_ms} and takes {now_ms}; it yields "
             "{now_rows_per_call} rows a call, before {before_rows_per_call}.",
-            "{database} の {user} の文 {statement} の平均が {before_ms} から {now_ms} になりました。"
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "の平均が {before_ms} から {now_ms} になりました。"
             "1 回あたりの行数が {before_rows_per_call} から {now_rows_per_call} に増えています。",
         ),
         Pair(
@@ -67,7 +70,8 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "Statement {statement} of {user} in {database} took {before_ms} and takes {now_ms}, for as many rows "
             "and blocks; reading and writing took {before_io_ms} a call and takes {now_io_ms}.",
-            "{database} の {user} の文 {statement} の平均が {before_ms} から {now_ms} になりました。"
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "の平均が {before_ms} から {now_ms} になりました。"
             "行数とブロック数は変わりません。1 回あたりの I/O 時間は {before_io_ms} から {now_io_ms} です。",
         ),
         Pair(
@@ -84,7 +88,8 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "Statement {statement} of {user} in {database} runs {now_calls_per_second}, before "
             "{before_calls_per_second}; it takes {load_share} of all time.",
-            "{database} の {user} の文 {statement} の実行頻度が {before_calls_per_second} から "
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "の実行頻度が {before_calls_per_second} から "
             "{now_calls_per_second} に増え、全体の {load_share} を占めています。",
         ),
         Pair(
@@ -101,7 +106,8 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "Statement {statement} of {user} in {database} wrote {temp_bytes} of temporary files in {over_seconds}, "
             "{each_bytes} a call.",
-            "{database} の {user} の文 {statement} が、{over_seconds}の間に一時ファイルへ {temp_bytes} を"
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "が、{over_seconds}の間に一時ファイルへ {temp_bytes} を"
             "書き出しました (1 回あたり {each_bytes})。",
         ),
         Pair(
@@ -118,7 +124,8 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "Statement {statement} of {user} in {database} takes {mean_ms} on average; its deviation is {variation} "
             "times that.",
-            "{database} の {user} の文 {statement} の平均は {mean_ms}、標準偏差は平均の {variation} 倍です。",
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "の平均は {mean_ms}、標準偏差は平均の {variation} 倍です。",
         ),
         Pair(
             "Some calls are far slower: values that are not alike, locks, or a cold cache.",
@@ -133,7 +140,8 @@ FINDINGS: dict[str, Entry] = {
         Pair("Planned longer than executed", "実行よりプラン作成に時間がかかっています"),
         Pair(
             "Statement {statement} of {user} in {database} spends {part_share} of its time being planned.",
-            "{database} の {user} の文 {statement} は、時間の {part_share} をプラン作成に費やしています。",
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "は、時間の {part_share} をプラン作成に費やしています。",
         ),
         Pair(
             "The work is thrown away after each call.",
@@ -148,7 +156,8 @@ FINDINGS: dict[str, Entry] = {
         Pair("Compiling costs more than it may save", "JIT コンパイルの負担が大きい"),
         Pair(
             "Statement {statement} of {user} in {database} spends {part_share} of its time compiling (JIT).",
-            "{database} の {user} の文 {statement} は、時間の {part_share} を JIT コンパイルに費やしています。",
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "は、時間の {part_share} を JIT コンパイルに費やしています。",
         ),
         Pair(
             "Short statements are compiled because their estimated cost is too high.",
@@ -163,7 +172,8 @@ FINDINGS: dict[str, Entry] = {
         Pair("Gets fewer parallel workers than planned", "並列ワーカーが計画より不足"),
         Pair(
             "Statement {statement} of {user} in {database} planned {wanted} workers and got {got} ({got_share}).",
-            "{database} の {user} の文 {statement} は {wanted} ワーカーを計画し、{got} しか得られませんでした "
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "は {wanted} ワーカーを計画し、{got} しか得られませんでした "
             "({got_share})。",
         ),
         Pair(
@@ -179,7 +189,8 @@ FINDINGS: dict[str, Entry] = {
         Pair("Waits for storage most of its time", "時間の大半がストレージ待ち"),
         Pair(
             "Statement {statement} of {user} in {database} spends {part_share} of its time reading and writing.",
-            "{database} の {user} の文 {statement} は、時間の {part_share} を読み書きに費やしています。",
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "は、時間の {part_share} を読み書きに費やしています。",
         ),
         Pair(
             "What it needs is not in memory.",
@@ -235,7 +246,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("Statements without a text", "テキストのない文"),
         Pair(
             "{count} of {entries} statements have no text.",
-            "{entries} 文のうち {count} 文のテキストがありません。",
+            "SQL 文 {entries} 個のうち {count} 個のテキストがありません。",
         ),
         Pair(
             "The file of texts was lost or grew too large; they are known by their number only.",
@@ -266,7 +277,8 @@ FINDINGS: dict[str, Entry] = {
         Pair("Its generic plan is another one now", "汎用プランが変わりました"),
         Pair(
             "Statement {statement} of {user} in {database} had a plan of shape {before}, and has {now}.",
-            "{database} の {user} の文 {statement} の汎用プランの形が {before} から {now} に変わりました。",
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "の汎用プランの形が {before} から {now} に変わりました。",
         ),
         Pair(
             "Another plan is better or worse; nobody chose it.",
@@ -282,7 +294,8 @@ FINDINGS: dict[str, Entry] = {
         Pair(
             "Statement {statement} of {user} in {database} was not there at the run before; it takes {load_share} of "
             "all time.",
-            "{database} の {user} の文 {statement} は前回の実行時にはなく、全体の {load_share} を占めています。",
+            "{database} の SQL 文 {statement} (実行ユーザー {user}) "
+            "は前回の実行時にはなく、全体の {load_share} を占めています。",
         ),
         Pair(
             "Something was released, or somebody looks for something by hand.",
