@@ -422,3 +422,25 @@ def test_a_damaged_dump_is_not_loaded(server: Cluster) -> None:
         "dump-file-damaged", "digest"
     )
     assert "rot" not in databases(server)
+
+
+def test_what_failed_is_removed_also_with_a_subscription_in_it(server: Cluster) -> None:
+    """A database with a subscription cannot be dropped: what was loaded would stay, and be in every load's way."""
+    server.sql("CREATE DATABASE told")
+    within(
+        server,
+        "told",
+        "CREATE TABLE t AS SELECT 1 AS n",
+        "CREATE SUBSCRIPTION odd_one CONNECTION 'host=far.example.org' PUBLICATION p WITH (connect = false)",
+        "CREATE FUNCTION fails() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
+        " IF current_database() <> 'told' THEN RAISE 'not here'; END IF; RETURN 1; END $$",
+        "CREATE MATERIALIZED VIEW v AS SELECT fails()",
+    )
+    server.keeper("dump", "--database", "told", "--label", "told").expect()
+    for _again in range(2):
+        server.keeper("load", "told", "--database", "told", "--into", "there").failed(
+            "load-failed", "not here"
+        )
+        assert not [one for one in databases(server) if one.startswith("dbkeeper_load_") or one == "there"]
+    within(server, "told", 'ALTER SUBSCRIPTION "od d" SET (slot_name = NONE)', 'DROP SUBSCRIPTION "od d"')
+    server.sql("DROP DATABASE told")

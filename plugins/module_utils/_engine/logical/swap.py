@@ -15,6 +15,7 @@ from ..cluster.config import ClusterConfig
 from ..cluster.psql import query
 from ..core.errors import Failed, KeeperError
 from ..core.progress import Progress
+from .session import connection_string
 
 _POLL_SECONDS = 0.2
 _ATTEMPTS = 5
@@ -26,6 +27,12 @@ WHERE datname = :'name' AND pid <> pg_backend_pid()
   AND (state = 'idle' OR :'all' = 'yes' OR backend_type <> 'client backend')
 """
 _LEFT = "SELECT count(*) FROM pg_stat_activity WHERE datname = :'name' AND pid <> pg_backend_pid()"
+_UNSUBSCRIBE = r"""
+SELECT format('ALTER SUBSCRIPTION %1$I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE); DROP SUBSCRIPTION %1$I',
+              subname)
+FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+\gexec
+"""
 _RENAME = """
 BEGIN;
 ALTER DATABASE :"target" RENAME TO :"kept";
@@ -88,6 +95,9 @@ def drop(config: ClusterConfig, name: str, *, prefix: str) -> None:
     """Remove a database of our making, whoever is in it. Its name has to begin with ``prefix``."""
     if not name.startswith(prefix):
         raise ValueError(f"{name} does not begin with {prefix}")
+    if exists(config, name):
+        # A database with subscriptions is not dropped; ours have never been at work, and own no slot elsewhere.
+        query(config, _UNSUBSCRIBE, database=connection_string(name))
     query(config, 'DROP DATABASE IF EXISTS :"name" WITH (FORCE)', values={"name": name}, timeout=600)
 
 
