@@ -27,7 +27,7 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.limits import Limits
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.index.look import judged
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.report.words import say
-from tests.unit.report.index_facts import DAY, INT, NOW, database, index, table
+from tests.unit.report.index_facts import DAY, INT, NOW, database, foreign_key, index, table
 
 AT = datetime.fromtimestamp(NOW, timezone.utc)
 LARGE = 40_000  # pages: more than 256 MB
@@ -220,3 +220,40 @@ def test_statistics_of_its_own_are_not_dropped_unseen() -> None:
         gone = index(10, 1, statistics=(own,))
         by = index(11, 1, 2, statistics=(other,) if other else ())
         assert key in found(database(gone, by), past())
+
+
+def _not_null(column: int) -> str:
+    about = f"{{VAR :varno 1 :varattno {column} :vartype 25 :varlevelsup 0}}"
+    return f"{{NULLTEST :arg {about} :nulltesttype 1 :argisrow false}}"
+
+
+def test_a_column_that_the_predicate_keeps_from_being_null_is_not_called_nullable() -> None:
+    """As published: UNIQUE (artist, locale) WHERE primary_for_locale AND locale IS NOT NULL."""
+    columns = {1: {number: Column(f"c{number}", INT, number == 1, 0) for number in range(1, 4)}}
+    flag = "{VAR :varno 1 :varattno 3 :vartype 16 :varlevelsup 0}"
+    both = f"{{BOOLEXPR :boolop and :args ({flag} {_not_null(2)})}}"
+    either = both.replace("boolop and", "boolop or")
+    for predicate, told in ((both, False), (_not_null(2), False), (flag, True), (either, True), (None, True)):
+        facts = database(index(1, 1, 2, unique=True, predicate=predicate), columns=columns)
+        assert ("IX14_nullable" in found(facts, past())) is told, predicate
+    # Of three columns one is left.
+    three = database(index(1, 1, 2, 3, unique=True, predicate=both), columns=columns)
+    assert found(three, past())["IX14_nullable"].finding.says.values["columns"] == ["c3"]
+
+
+def test_one_value_in_nearly_all_rows_is_said_of_the_only_key() -> None:
+    """As published: (source, object, objectid, clock), where nearly all events are of one source."""
+    columns = {1: {number: Column(f"c{number}", INT, True, 0, common_share=0.93) for number in (1, 2)}}
+    alone, leading = index(1, 1, rows=2e5), index(2, 1, 2, rows=2e5)
+    assert "IX09_common" in found(database(alone, columns=columns), past())
+    assert "IX09_common" not in found(database(leading, columns=columns), past())
+
+
+def test_what_deletes_parents_is_what_makes_an_unbacked_key_urgent() -> None:
+    """Updates that cannot be HOT are no changes of the key: nothing is read for them."""
+    child = table(1, pages=10_000)
+    keys = {"columns": {oid: {1: Column("c1", INT, True, 0)} for oid in (1, 2)}}
+    for deletes, severity in ((0, "medium"), (3, "high")):
+        parent = table(2, deletes=deletes, updates=5000, hot_updates=10)
+        facts = database(tables={1: child, 2: parent}, constraints=(foreign_key(1, target=2),), **keys)
+        assert found(facts, past())["IX07"].finding.severity == severity

@@ -22,6 +22,7 @@ _IGNORED = re.compile(r" :(?:location|funcformat|relabelformat|coerceformat|conv
 _NOT_NULL = re.compile(
     r"\{NULLTEST :arg \{VAR :varno 1 :varattno (\d+) [^{}]*\} :nulltesttype 1 :argisrow false\}"
 )
+_ALL_OF = re.compile(r"\{BOOLEXPR :boolop and :args (\(.*\))\}", re.DOTALL)
 
 
 class Key(NamedTuple):
@@ -257,6 +258,13 @@ def needed_not_null(predicate: str | None) -> int | None:
     """The column of a predicate that is ``column IS NOT NULL`` and nothing else."""
     match = _NOT_NULL.fullmatch(predicate or "")
     return int(match[1]) if match else None
+
+
+def never_null(predicate: str | None) -> frozenset[int]:
+    """The columns that are not null in any row that a predicate holds of: ``IS NOT NULL`` alone, or joined by AND."""
+    whole = _ALL_OF.fullmatch(predicate or "")
+    found = (_NOT_NULL.fullmatch(part) for part in (split_trees(whole[1]) if whole else [predicate or ""]))
+    return frozenset(int(match[1]) for match in found if match)
 
 
 def dotted(schema: str, name: str) -> str:

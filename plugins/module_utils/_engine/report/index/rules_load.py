@@ -150,7 +150,8 @@ def _unbacked(
         database,
         "IX07",
         child,
-        severity=LOW if small else HIGH if parent_writes else MEDIUM,
+        # An update reads the child only where it changes the key itself, which no counter tells: a delete always does.
+        severity=LOW if small else HIGH if parent.deletes else MEDIUM,
         grade=MEASURED,
         key="IX07_small" if small else "IX07",
         values={
@@ -197,7 +198,8 @@ def partial(database: Database, limits: Limits) -> Iterator[Draft]:
             continue
         if (column.null_share or 0) >= limits.null_share:
             key, share, limit = "IX09_nulls", column.null_share or 0, limits.null_share
-        elif (column.common_share or 0) >= limits.common_share:
+        # With further keys rows are found by them even where the first is the same in nearly all.
+        elif len(index.keys) == 1 and (column.common_share or 0) >= limits.common_share:
             key, share, limit = "IX09_common", column.common_share or 0, limits.common_share
         else:
             continue

@@ -10,7 +10,7 @@ from typing import Any
 from ..finding import CRITICAL, HEURISTIC, HIGH, INFO, INSUFFICIENT, LOW, MEASURED, MEDIUM, Finding, Says
 from .cover import ORDERED, SIZE_RATIO, Cover, covers, drops, needed, settled
 from .draft import COMPLETE, DROP, NONE, REBUILD, Draft, draft, lack, write_rate
-from .facts import Collation, Database, Index, dotted, needed_not_null, quoted, thing
+from .facts import Collation, Database, Index, dotted, needed_not_null, never_null, quoted, thing
 from .history import Past, name_of
 from .limits import SOURCES, Limits
 
@@ -153,12 +153,13 @@ def unique_ones(database: Database, past: Past, limits: Limits) -> Iterator[Draf
                 impact={"bytes": database.bytes_of(index)},
             )
         columns = database.columns.get(index.table, {})
+        given = never_null(index.predicate)
         nullable = [
             columns[key.column].name
             for key in index.keys
-            if key.column in columns and not columns[key.column].not_null
+            if key.column in columns and not columns[key.column].not_null and key.column not in given
         ]
-        if nullable and not index.nulls_not_distinct and needed_not_null(index.predicate) is None:
+        if nullable and not index.nulls_not_distinct:
             yield draft(
                 database,
                 "IX14",
