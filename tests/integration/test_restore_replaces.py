@@ -342,9 +342,28 @@ def test_the_new_timeline_is_never_archived_before_the_swap(world: World) -> Non
     # Until here nobody noticed: the live cluster runs and takes writes.
     assert cluster.value("SELECT timeline_id FROM pg_control_checkpoint()") == 1
     world.work(2)
+    cluster.set(log_checkpoints="on")
+    cluster.reload()
+    said = len(cluster.server_log.read_text(errors="replace"))
     running.resume()
     running.wait().expect(0)
     assert (cluster.timeline_directory(1).parent / "00000002.history").exists()
+    # What it had in memory it wrote while it still served.
+    before_stop, stopped, _dummy = cluster.server_log.read_text(errors="replace")[said:].partition(
+        "received fast shutdown request"
+    )
+    assert stopped and "checkpoint starting:" in before_stop and "checkpoint complete:" in before_stop
+
+
+def test_a_live_server_that_takes_no_connections_is_stopped_as_it_is(world: World) -> None:
+    """It cannot be asked to write what it has in memory; that is no reason not to replace it."""
+    cluster = world.cluster
+    running = cluster.keeper_start("restore", "--target-name", "beta", *CONFIRM, pause_at="stop-live:begun")
+    running.wait_paused()
+    (cluster.socket_directory / f".s.PGSQL.{cluster.port}").unlink()
+    running.resume()
+    running.wait().expect(0)
+    assert cluster.value("SELECT timeline_id FROM pg_control_checkpoint()") == 2
 
 
 def test_a_plan_says_what_will_be_lost(world: World) -> None:

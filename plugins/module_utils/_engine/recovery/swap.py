@@ -7,6 +7,7 @@ Downtime is what happens here; nothing here depends on the size of the database.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from datetime import datetime, timezone
 
 from ..cluster.config import ClusterConfig
 from ..cluster.instance import Instance
+from ..cluster.psql import query
 from ..core.clock import format_utc
 from ..core.errors import Failed, KeeperError
 from ..core.files import rename_durable
@@ -24,6 +26,7 @@ from .plan import RestorePlan
 from .state import live_cluster
 
 Do = Callable[[str, Callable[[], None]], None]
+_RELIEF_SECONDS = 120.0
 
 
 def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> None:
@@ -38,6 +41,8 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
         if os.path.lexists(plan.data_directory):
             # Seen before anything stops, so that nobody waits for what cannot be done.
             _require_free(plan.data_directory, plan.kept_directory)
+        if instance.status().running:
+            _relieve(config)
         journal.note(down_since=journal.data.get("down_since") or time.time())
         if instance.status().running:
             instance.stop()
@@ -76,6 +81,15 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
     do(steps.KEEP_OLD, keep_old)
     do(steps.PLACE_NEW, place_new)
     do(steps.START_NEW, start_new)
+
+
+def _relieve(config: ClusterConfig) -> None:
+    """Have the live server write what it has in memory while it still serves: its shutdown writes what is left.
+
+    It may well be ill, or be busy with that for longer than we wait: then it is stopped as it is.
+    """
+    with contextlib.suppress(KeeperError):
+        query(config, "CHECKPOINT", timeout=_RELIEF_SECONDS)
 
 
 def move(source: str, target: str) -> None:
