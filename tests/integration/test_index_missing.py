@@ -248,7 +248,7 @@ def test_by_default_it_is_proven_on_a_restored_copy(major: int, sandbox: Sandbox
         f"CREATE FOREIGN TABLE far PARTITION OF parted FOR VALUES IN (1) SERVER files "
         f"OPTIONS (program 'echo read >> {told}')",
         "CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN COPY (SELECT 1) TO PROGRAM 'echo fired >> {told}'; RETURN NULL; END $$",
+        f"$$ BEGIN COPY (SELECT 1) TO PROGRAM 'cat >> {told}'; RETURN NULL; END $$",
         "CREATE TRIGGER fired AFTER INSERT OR UPDATE OR DELETE ON sales EXECUTE FUNCTION fired()",
         "VACUUM ANALYZE",
     ):
