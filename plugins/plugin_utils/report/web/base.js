@@ -87,9 +87,9 @@ function stacked(table) {
   return table;
 }
 
-// What stands between backticks is to be typed as it is.
+// What stands between backticks, in a text of ours, is to be typed as it is; a single one is a letter.
 function prose(text) {
-  return el("span", {}, text.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part)));
+  return el("span", {}, text.split(/`([^`]+)`/).map((part, place) => (place % 2 ? el("code", {}, part) : part)));
 }
 
 function announce(text) {

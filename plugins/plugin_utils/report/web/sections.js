@@ -80,7 +80,7 @@ function notSeenSection() {
     el("caption", { class: "hidden" }, t("not_seen")),
     el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))),
     el("tbody", {}, gaps.slice(0, 500).map((gap) => el("tr", {}, el("td", {}, gap.cluster || "–"), el("th", { scope: "row" }, gap.node),
-      ["what", "why", "remedy"].map((part) => el("td", { class: part === "what" && gap.texts[language].what.length < 24 ? "brief" : null }, prose(gap.texts[language][part]))))))))),
+      ["what", "why", "remedy"].map((part) => el("td", { class: part === "what" && gap.texts[language].what.length < 24 ? "brief" : null }, part === "remedy" ? prose(gap.texts[language][part]) : gap.texts[language][part])))))))),
   gaps.length > 500 ? el("p", { class: "soft" }, t("shown", { shown: 500, total: count(gaps.length) })) : null);
 }
 
