@@ -189,11 +189,15 @@ def test_a_target_that_is_not_archived_yet_is_archived_first(world: World) -> No
     assert rows(world) == world.all_rows()
 
 
-def test_latest_of_a_crashed_cluster_asks_first(world: World) -> None:
+@pytest.mark.parametrize("control", ["whole", "unreadable"])
+def test_latest_of_a_crashed_cluster_asks_first(world: World, control: str) -> None:
+    """Also where nobody can say whether it crashed: its last segment holds commits all the same."""
     cluster = world.cluster
     archived = rows(world)
     world.work()
     cluster.crash()
+    if control == "unreadable":
+        (cluster.data_directory / "global/pg_control").write_bytes(bytes(8192))
     with cluster.unchanged():
         cluster.keeper("restore", "--latest", *CONFIRM).refused(
             "live-wal-not-archived", "--accept-unarchived"

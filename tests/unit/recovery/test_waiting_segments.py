@@ -57,3 +57,16 @@ def test_a_restore_to_the_latest_commit_asks_for_certain(tmp_path: Path) -> None
         stop_and_archive(described, repository, False)
     assert caught.value.code == "live-wal-not-archived"
     stop_and_archive(described, repository, True)
+
+
+def test_segments_without_a_control_file_that_can_be_read_may_hold_commits(tmp_path: Path) -> None:
+    """Of a cluster that crashed the last segment is never ready, and only pg_control says whether it crashed."""
+    data = tmp_path / "data"
+    (data / "pg_wal" / "archive_status").mkdir(parents=True)
+    (data / "pg_wal" / NAME).touch()
+    described = config(data_directory=str(data))
+    repository = Repository(str(tmp_path / "repository"), described.cluster)
+    with pytest.raises(Refused) as caught:
+        stop_and_archive(described, repository, False)
+    assert caught.value.code == "live-wal-not-archived" and "cannot be read" in caught.value.happened
+    stop_and_archive(described, repository, True)

@@ -22,6 +22,7 @@ from ..wal.facts import Proof, Target
 from ..wal.index import WalIndex
 from ..wal.lsn import format_lsn
 from ..wal.proof import prove
+from ..wal.segment import is_segment_name
 from .amcheck import require_amcheck
 from .choice import candidate_backups
 from .fitness import needs
@@ -244,12 +245,14 @@ def stop_and_archive(config: ClusterConfig, repository: Repository, accept_unarc
         push(repository, f"{config.data_directory}/pg_wal/{name}")
         status = f"{config.data_directory}/pg_wal/archive_status/{name}"
         os.rename(f"{status}.ready", f"{status}.done")
-    if live.control is not None and not live.control.shut_down and not accept_unarchived:
+    doubtful = _holds_wal(config.data_directory) if live.control is None else not live.control.shut_down
+    if doubtful and not accept_unarchived:
+        said = f"pg_control says {live.control.state!r}" if live.control else "its pg_control cannot be read"
         raise Refused(
             "live-wal-not-archived",
             attempted="restore to the latest commit",
             happened=(
-                f"the cluster in {config.data_directory} crashed (pg_control says {live.control.state!r}): its last "
+                f"the cluster in {config.data_directory} crashed, or nobody can say that it did not ({said}): its last "
                 "segment was never archived, so commits in it would be lost"
             ),
             remedy=(
@@ -257,3 +260,13 @@ def stop_and_archive(config: ClusterConfig, repository: Repository, accept_unarc
                 "start, repeat with accept_unarchived (--accept-unarchived) and lose what only it holds."
             ),
         )
+
+
+def _holds_wal(data_directory: str) -> bool:
+    """Whether there are segments of a cluster whose control file cannot be read; so it is where nobody can say."""
+    try:
+        return any(is_segment_name(name) for name in os.listdir(f"{data_directory}/pg_wal"))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
