@@ -152,6 +152,26 @@ def test_a_slot_that_the_server_gave_up_is_made_anew(cluster: Cluster) -> None:
     assert cluster.keeper("info").expect(0)["gaps"] == []
 
 
+def test_a_slot_whose_beginning_is_not_on_the_server_is_made_anew(cluster: Cluster) -> None:
+    """As of a server that has just been restored: its slot begins at a checkpoint before its timeline."""
+    cluster.sql("SELECT pg_create_physical_replication_slot(%s, true)", SLOT)
+    name = cluster.value("SELECT pg_walfile_name(restart_lsn) FROM pg_replication_slots")
+    cluster.archive_all()
+    cluster.sql("CHECKPOINT")
+    cluster.stop()
+    system_id = cluster.system_id
+    (cluster.data_directory / "pg_wal" / name).unlink()
+    cluster.start()
+    receiver = Receiver(cluster).start()
+    wait_for(lambda: unfinished(receiver, system_id), "an unfinished segment")
+    next_one = cluster.archive_all()
+    wait_for(lambda: stored(cluster, next_one).exists(), f"{next_one} in the archive")
+    # 14 begins at the end of the server's WAL, whatever its slot says.
+    assert ("begun anew" in receiver.words()) == (cluster.installation.major > 14)
+    assert receiver.stop() == 0
+    assert cluster.keeper("info").expect(0)["gaps"] == []
+
+
 @pytest.mark.parametrize(
     ("connection", "code"),
     [

@@ -183,11 +183,16 @@ class Receiver:
 
     def _ended(self, words: str, server: ReplicationConnection, identity: Identity) -> None:
         directory = self.repository.receive(identity.system_id)
-        lost = bool(_SLOT_LOST.search(words))
-        if lost:
+        spool = Spool.of(os.listdir(directory))
+        gone = bool(_GONE.search(words))
+        # With nothing here it was the slot that said where to begin: a new one of a server that has just been
+        # restored keeps WAL from its last checkpoint on, which can lie before its timeline does. Made after the
+        # next checkpoint, it does not.
+        nowhere = gone and not (spool.finished or spool.partial)
+        if _SLOT_LOST.search(words) or nowhere:
             server.drop_slot(self.request.slot)
-        if lost or _GONE.search(words):
-            spool = Spool.of(os.listdir(directory))
+            gone = True
+        if gone:
             self._put_aside(directory, (*spool.finished, *spool.partial))
             self.tell(
                 "the server no longer has what comes next; begun anew (dbkeeper check shows gaps, if any)"
