@@ -58,7 +58,7 @@ def plan_keep(
         why[group] = "held"
     doomed = [one for one in backups if one.group not in why]
     floors = _floors(base, view, why)
-    wal = [] if whole - readable else _wal(backups, why, floors, sheets, loose)
+    wal = [] if whole - readable else _wal(view, why, floors, sheets, loose)
     gone_dumps = _dumps(dumps, sheets, why)
     sizes = {
         key: kept.bytes
@@ -214,15 +214,18 @@ def _floors(base: Policy, view: _View, why: Mapping[str, str]) -> dict[str, int]
 
 
 def _wal(
-    backups: Sequence[Held],
+    view: _View,
     why: Mapping[str, str],
     floors: Mapping[str, int],
     sheets: Mapping[str, Sheet],
     loose: Mapping[str, int],
 ) -> list[str]:
-    """Keys of archived files that nothing needs. Of a system without any backup nothing is known, so all stays."""
-    sizes = {one.system: one.segment_bytes for one in backups}
-    needed = {(one.system, number) for one in backups if one.group in why for number in one.segments}
+    """Keys of archived files that nothing needs. Of a system without any backup nothing is known, so all stays; so does
+    what is on a line that may be alive and has no backup yet: it began before the first that is kept, and without it
+    nobody would know any more that it is the present."""
+    sizes = {one.system: one.segment_bytes for one in view.backups}
+    begun = {line for line in view.present if not view.leading(line, view.good)}
+    needed = {(one.system, number) for one in view.backups if one.group in why for number in one.segments}
     keys = [key for sheet in sheets.values() if sheet.kind == WAL for key in sheet.objects] + list(loose)
     doomed = []
     for key in keys:
@@ -230,7 +233,7 @@ def _wal(
         if len(parts) != 4 or parts[1] not in sizes:
             continue
         number = number_of(key, sizes[parts[1]])
-        if number is None or (parts[1], number) in needed:
+        if number is None or (parts[1], number) in needed or (parts[1], int(parts[2], 16)) in begun:
             continue
         if parts[1] not in floors or number < floors[parts[1]]:
             doomed.append(key)
