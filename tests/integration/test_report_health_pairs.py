@@ -187,9 +187,13 @@ def test_what_a_finding_says_is_to_be_done_makes_it_go(
     with cluster.connect() as idle:
         idle.execute(b"SET application_name = 'forgets'; BEGIN; SELECT 1")
         # The slot's time begins with the first run that sees it unused, before 17.
-        health(cluster, thresholds=limits)
+        health(cluster, thresholds=limits, databases=("postgres",))
         found = wait_for(
-            lambda: (result := health(cluster, thresholds=limits)) and of_class(result, "HC20") and result,
+            lambda: (
+                (result := health(cluster, thresholds=limits, databases=("postgres",)))
+                and of_class(result, "HC20")
+                and result
+            ),
             "the counters of dead rows",
         )
         expected = {"HC03", "HC06", "HC14_inactive", "HC20", "HC23", "HC24", "HC28", "HC38"}
@@ -202,4 +206,7 @@ def test_what_a_finding_says_is_to_be_done_makes_it_go(
             idle.execute(b"SELECT 1")
     forgets = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'forgets'"
     wait_for(lambda: cluster.value(forgets) == 0, "the session to end")
-    wait_for(lambda: not told(health(cluster, thresholds=limits)), "nothing to be told any more")
+    wait_for(
+        lambda: not told(health(cluster, thresholds=limits, databases=("postgres",))),
+        "nothing to be told any more",
+    )

@@ -10,10 +10,10 @@ from ..session import Look, Node
 
 Row = dict[str, Any]
 
-#: Without what the report has set for its own session.
+#: Without what the report has set for its own session. What the server works out by itself is usual, too.
 _SETTINGS = """
 SELECT name, reset_val AS setting, context, pending_restart,
-       reset_val IS NOT DISTINCT FROM boot_val AS usual
+       source = 'default' OR reset_val IS NOT DISTINCT FROM boot_val AS usual
 FROM pg_settings WHERE source NOT IN ('client', 'database', 'user', 'database user')
 """
 #: pg_blocking_pids takes the locks of the lock table for a moment: only those who wait are asked for.
