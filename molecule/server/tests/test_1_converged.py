@@ -91,8 +91,12 @@ def test_groups_have_what_their_names_say(server: Server) -> None:
 def test_the_host_command_is_content(server: Server) -> None:
     checks = server.check()
     assert {item["state"] for item in checks.values()} <= {"ok", "warning"}, checks
-    for name in ("settings", "restart", "access", "overrides", "certificate"):
+    for name in ("settings", "restart", "access", "overrides", "certificate", "pooler-certificate"):
         assert checks[name]["state"] == "ok", checks
+    # As its schedule runs it: by the cluster's owner, who is not the pooler's user.
+    said = server.host.run("runuser -u postgres -- dbkeeper check --cluster main --json")
+    by_owner = {item["name"]: item["text"] for item in json.loads(said.stdout)["checks"]}
+    assert by_owner["pooler-certificate"].startswith("port 6432: pgbouncer until "), by_owner
 
 
 @each

@@ -40,7 +40,7 @@ def test_every_text_is_there_in_both_languages(name: str) -> None:
 
 
 #: Where checks are made and told; reports have a catalogue of their own.
-PACKAGES = ("backup", "settings", "watch", "cli")
+PACKAGES = ("backup", "settings", "pooling", "watch", "cli")
 
 
 def nodes(package: str) -> Iterator[tuple[Path, ast.AST]]:

@@ -303,6 +303,25 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
         "{what} until {until}, in {days} days",
         "{what} の有効期限 {until} まであと {days} 日です",
     ),
+    "pooler_at": ("port {port}: {what}", "ポート {port}: {what}"),
+    "pooler_tls_off_wide": (
+        "TLS is off, and the pooler listens to other machines: set pgbouncer_tls",
+        "TLS が無効のまま、ほかのホストからの接続を受け付けています。pgbouncer_tls を設定してください",
+    ),
+    "pooler_tls_off": (
+        "TLS is off, and the pooler listens on loopback only",
+        "TLS は無効ですが、ループバックでのみ待ち受けています",
+    ),
+    "pooler_over": (
+        "{what} until {until}, which has passed: run the role pgbouncer, or renew its client_tls_cert_file",
+        "{what} の有効期限 {until} が過ぎています。pgbouncer ロールを実行するか、client_tls_cert_file のファイルを"
+        "更新してください",
+    ),
+    "pooler_soon": (
+        "{what} until {until}, in {days} days: run the role pgbouncer, or renew its client_tls_cert_file",
+        "{what} の有効期限 {until} まであと {days} 日です。pgbouncer ロールを実行するか、client_tls_cert_file の"
+        "ファイルを更新してください",
+    ),
 }
 
 

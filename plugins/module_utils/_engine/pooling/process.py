@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.02
 #: A daemon hands over to a child of a child: for a moment there may be none of them to be seen.
 _PATIENCE_SECONDS = 3.0
 _ROLLING_SIGNALS: Version = (1, 23)
-_LISTENING = "0A"
+LISTENING = "0A"
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ def find(config_file: str) -> Process | None:
         with contextlib.suppress(OSError), as_root():
             if not _serves(int(entry), config_file):
                 continue
-            inodes = _socket_inodes(int(entry))
+            inodes = socket_inodes(int(entry))
             return Process(
                 int(entry),
                 started,
-                _uid(int(entry)),
+                uid_of(int(entry)),
                 _unix_sockets(int(entry), inodes),
                 _tcp_ports(int(entry), inodes),
             )
@@ -281,11 +281,12 @@ def _remove_stale_pid_file(request: PoolerRequest) -> None:
     with contextlib.suppress(FileNotFoundError), as_root():
         with open(path, encoding="ascii", errors="replace") as handle:
             said = handle.read().strip()
-        if not said.isdigit() or not _is_pooler(int(said)):
+        if not said.isdigit() or not is_pooler(int(said)):
             os.unlink(path)
 
 
-def _is_pooler(pid: int) -> bool:
+def is_pooler(pid: int) -> bool:
+    """Whether a process is PgBouncer, by its program, or by its name where we may not look."""
     try:
         program = os.readlink(f"/proc/{pid}/exe")
     except OSError:
@@ -299,7 +300,7 @@ def _is_pooler(pid: int) -> bool:
 
 
 def _serves(pid: int, config_file: str) -> bool:
-    if not _is_pooler(pid) or not _is_of_this_host(pid):
+    if not is_pooler(pid) or not _is_of_this_host(pid):
         return False
     with open(f"/proc/{pid}/cmdline", "rb") as handle:
         arguments = handle.read().decode(errors="replace").split("\0")[1:]
@@ -314,7 +315,8 @@ def _is_of_this_host(pid: int) -> bool:
     return os.path.samestat(os.stat(f"/proc/{pid}/root/"), os.stat("/"))
 
 
-def _uid(pid: int) -> int:
+def uid_of(pid: int) -> int:
+    """The effective user of a process. Raises OSError when it is gone."""
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as handle:
         for line in handle:
             if line.startswith("Uid:"):
@@ -322,7 +324,7 @@ def _uid(pid: int) -> int:
     return os.stat(f"/proc/{pid}").st_uid
 
 
-def _socket_inodes(pid: int) -> set[str]:
+def socket_inodes(pid: int) -> set[str]:
     """Sockets that a process holds; empty where we may not look."""
     inodes = set()
     with contextlib.suppress(PermissionError):
@@ -355,6 +357,6 @@ def _tcp_ports(pid: int, inodes: set[str]) -> frozenset[int]:
             with open(f"/proc/{pid}/net/{family}", encoding="ascii") as handle:
                 for line in handle:
                     fields = line.split()
-                    if len(fields) > 9 and fields[3] == _LISTENING and fields[9] in inodes:
+                    if len(fields) > 9 and fields[3] == LISTENING and fields[9] in inodes:
                         found.add(int(fields[1].rpartition(":")[2], 16))
     return frozenset(found)

@@ -154,6 +154,25 @@ class Session:
         return b"".join(parts)
 
 
+def certificate_shown(host: str, port: int, *, timeout: float = 10.0) -> bytes | None:
+    """The certificate (DER) that whoever connects is shown; None where TLS is not offered.
+
+    Nothing is verified, and nobody logs in. Raises OSError, which a failed handshake is as well.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection((host, port), timeout=timeout) as plain:
+        plain.sendall(struct.pack("!ii", 8, _SSL_REQUEST))
+        said = plain.recv(1)
+        if said == b"N":
+            return None
+        if said != b"S":
+            raise ConnectionResetError("it does not say whether it offers TLS")
+        with context.wrap_socket(plain) as wrapped:
+            return wrapped.getpeercert(binary_form=True)
+
+
 def _column_names(body: bytes) -> list[str]:
     (count,) = struct.unpack_from("!h", body)
     names, position = [], 2

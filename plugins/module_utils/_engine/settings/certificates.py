@@ -92,19 +92,35 @@ def judge(facts: CertificateFacts, now: datetime) -> dict[str, str]:
 
 
 def _judge(facts: CertificateFacts, certificate: Certificate, now: datetime) -> dict[str, str]:
-    left = certificate.not_after - now
-    values = {"what": certificate.subject or facts.path, "until": _day(certificate.not_after)}
-    if left <= timedelta(0):
-        return told("certificate", FAILED, "certificate_over", path=facts.path, **values)
-    if certificate.not_before > now:
-        return told("certificate", FAILED, "certificate_early", since=_day(certificate.not_before))
-    if facts.replaced:
+    state, word = outlook(certificate, now)
+    values = ends(certificate, now, facts.path)
+    if facts.replaced and word in ("certificate_soon", "certificate_ok"):
         return told("certificate", WARNING, "certificate_unread", **values)
+    return told("certificate", state, word, path=facts.path, **values)
+
+
+def outlook(certificate: Certificate, now: datetime) -> tuple[str, str]:
+    """State and word for how long it is still good. Pure."""
+    left = certificate.not_after - now
+    if left <= timedelta(0):
+        return FAILED, "certificate_over"
+    if certificate.not_before > now:
+        return FAILED, "certificate_early"
     # Short-lived ones are renewed often: what is soon follows from their life.
     for state, soon, part in ((FAILED, _VERY_SOON, 10), (WARNING, _SOON, 4)):
         if left < min(soon, certificate.lifetime / part):
-            return told("certificate", state, "certificate_soon", path=facts.path, days=left.days, **values)
-    return told("certificate", OK, "certificate_ok", days=left.days, **values)
+            return state, "certificate_soon"
+    return OK, "certificate_ok"
+
+
+def ends(certificate: Certificate, now: datetime, unnamed: str) -> dict[str, object]:
+    """What the words of :func:`outlook` are filled with; ``unnamed`` stands for a subject that is not there."""
+    return {
+        "what": certificate.subject or unnamed,
+        "since": _day(certificate.not_before),
+        "until": _day(certificate.not_after),
+        "days": (certificate.not_after - now).days,
+    }
 
 
 def _day(moment: datetime) -> str:

@@ -22,6 +22,7 @@ from ..core.clock import format_utc, parse_utc, utc_now
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, unexpected
 from ..core.progress import read_progress
 from ..core.sizes import format_duration
+from ..pooling.certificates import pooler_certificate_checks
 from ..repository.dumps import encode_name, read_shelf
 from ..repository.layout import Repository
 from ..settings.certificates import certificate_checks
@@ -59,7 +60,8 @@ def check(config: ClusterConfig, repository: Repository, *, keep: bool = True) -
         found.append(Finding.told("repository", OK, "repository_ok", path=repository.path))
         found += _known_before(config, repository, known, now)
         found += _of_the_repository(config, repository, known, now, keep=keep)
-    found += [Finding.of(item) for item in settings_checks(config) + certificate_checks(config)]
+    of_the_server = settings_checks(config) + certificate_checks(config) + pooler_certificate_checks(config)
+    found += [Finding.of(item) for item in of_the_server]
     found += of_the_history(config.state_directory, now)
     found.append(guarded("notification", lambda: notification(config)))
     result = {"changed": False, "cluster": config.cluster, "at": format_utc(now), "information": known}

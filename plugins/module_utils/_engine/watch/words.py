@@ -31,6 +31,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "check_access": ("access rules", "接続規則"),
     "check_overrides": ("overridden settings", "上書きされた設定"),
     "check_certificate": ("certificate", "証明書"),
+    "check_pooler-certificate": ("certificate of PgBouncer", "PgBouncer の証明書"),
     "check_repository": ("repository", "リポジトリ"),
     "check_rpo-now": ("work that would be lost now", "いま失われる作業"),
     "check_received": ("WAL that came in", "届いた WAL"),
