@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
+
+import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.hashing import Hashing
 
@@ -48,3 +51,17 @@ def test_a_dump_of_one_file_and_one_that_is_not_there(tmp_path: Path) -> None:
         with Hashing(str(where)) as hashing:
             pass
     assert hashing.digest(str(path)) == hashlib.sha256(b"one file").hexdigest()
+
+
+def test_an_error_of_the_disk_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was hashed before it is not to be relied upon: the dump fails."""
+    (tmp_path / "1.dat").write_bytes(os.urandom(9 << 20))
+    failed = threading.Event()
+
+    def fail(*_given: object, **_options: object) -> int:
+        failed.set()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Hashing, "_read", fail)
+    with pytest.raises(OSError, match="Input/output error"), Hashing(str(tmp_path)):
+        assert failed.wait(20)

@@ -11,35 +11,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import threading
-from types import TracebackType
 from typing import Any
 
 from ..core.files import CHUNK, digest
+from .meanwhile import Meanwhile
 
-_SECONDS = 0.25
 _LEAST_BYTES = 8 * CHUNK
 _GROWS = re.compile(r"\d+\.dat(\.(gz|lz4|zst))?")
 
 
-class Hashing:
+class Hashing(Meanwhile):
     """Follows the growing files of a directory for the length of a ``with`` block."""
 
+    _SECONDS = 0.25
+
     def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._stop = threading.Event()
+        super().__init__(directory)
         self._begun: dict[str, tuple[Any, int]] = {}
-        self._thread = threading.Thread(target=self._work, name="hashing", daemon=True)
-
-    def __enter__(self) -> Hashing:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def digest(self, path: str) -> str:
         """SHA-256 of a file that is whole by now, in hex."""
@@ -49,21 +37,16 @@ class Hashing:
         self._read(path, sha, done)
         return str(sha.hexdigest())
 
-    def _work(self) -> None:
-        while not self._stop.wait(_SECONDS):
-            try:
-                with os.scandir(self._directory) as entries:
-                    grown = [
-                        entry.path
-                        for entry in entries
-                        if _GROWS.fullmatch(entry.name) and entry.stat().st_size >= _LEAST_BYTES
-                    ]
-                for path in grown:
-                    sha, done = self._begun.get(path) or (hashlib.sha256(), 0)
-                    self._begun[path] = (sha, self._read(path, sha, done, whole=False))
-            except (FileNotFoundError, NotADirectoryError):
-                # Not begun yet, one file only, or removed by whom it belongs to.
-                continue
+    def _turn(self) -> None:
+        with os.scandir(self._directory) as entries:
+            grown = [
+                entry.path
+                for entry in entries
+                if _GROWS.fullmatch(entry.name) and entry.stat().st_size >= _LEAST_BYTES
+            ]
+        for path in grown:
+            sha, done = self._begun.get(path) or (hashlib.sha256(), 0)
+            self._begun[path] = (sha, self._read(path, sha, done, whole=False))
 
     def _read(self, path: str, sha: Any, done: int, *, whole: bool = True) -> int:
         """From ``done`` to the end, or as long as nobody waits for the end; how far that is."""
