@@ -16,8 +16,8 @@ from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.elsewhere import Elsewhere
 from tests.integration.harness.sandbox import Sandbox
 from tests.integration.harness.waiting import wait_for
+from tests.integration.load_help import within
 from tests.integration.test_door import TRAVERSALS, Client, code
-from tests.integration.test_load import within
 
 #: A database whose name tries everything that leads out of a directory.
 ODD = "顧客 \"x\"/'..'"
