@@ -11,7 +11,7 @@ from typing import Any
 from .sayings import ENGLISH, JAPANESE, fill
 
 CHECK_WORDS: dict[str, tuple[str, str]] = {
-    "unknown_server": ("not known, as no server answers", "サーバーが応答しないため不明です"),
+    "unknown_server": ("not known, as no server answers", "サーバが応答しないため不明です"),
     "unknown_why": ("not known: {why}", "不明: {why}"),
     "code_happened": ("{code}: {happened}", "エラー {code}: {happened}"),
     # -- the server and its archiver -------------------------------------------------------------------
@@ -24,7 +24,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "archiving_fails": (
         "fails at {name} ({count} wait): see the server's log",
-        "{name} のアーカイブに失敗しています ({count} 個が待機中)。サーバーのログを確認してください",
+        "{name} のアーカイブに失敗しています ({count} 個が待機中)。サーバのログを確認してください",
     ),
     "archiving_ok": ("last archived {name}", "最後にアーカイブした WAL: {name}"),
     "archiving_first": ("nothing is archived yet", "まだ何もアーカイブされていません"),
@@ -43,7 +43,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "rpo_ok": (
         "a segment leaves the server after {age} at most, the objective is {goal}",
-        "WAL セグメントは遅くとも {age}でサーバー外に送られます (目標 {goal})",
+        "WAL セグメントは遅くとも {age}でサーバ外に送られます (目標 {goal})",
     ),
     # -- what is in the repository ---------------------------------------------------------------------
     "backup_none": (
@@ -96,7 +96,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
         "servers may "
         "write to this archive. See which one is alive, then remove them",
         "{count} 個のファイルを別に残しました (最初は {first})。同じ名前で内容の異なるものがアーカイブされました。"
-        "2 台のサーバーがこのアーカイブに書いているおそれがあります。どちらが正しいかを確かめてから削除してください",
+        "2 台のサーバがこのアーカイブに書いているおそれがあります。どちらが正しいかを確かめてから削除してください",
     ),
     "archive_faulty": (
         "{count} damaged segments, {first} first",
@@ -145,7 +145,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     "rto_trial": (
         "no restore of the whole cluster was measured; the trial of {at} loaded the dump of {what} in {age}, the "
         "objective is {goal}",
-        "クラスタ全体の復元は実測されていません。{at} の試験復元では {what} のダンプの読み込みに {age} "
+        "クラスタ全体の復元は実測されていません。{at} の試験復元では {what} のダンプのロードに {age} "
         "かかりました (目標 {goal})",
     ),
     "rto_trial_late": (
@@ -225,12 +225,12 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     # -- the configuration -----------------------------------------------------------------------------
     "settings_no_start": (
         "the server would not start again: {what}",
-        "このままではサーバーは再起動できません: {what}",
+        "このままではサーバは再起動できません: {what}",
     ),
     "place_fault": ("{path}, line {number}: {text}", "{path} の {number} 行目: {text}"),
     "settings_refused": (
         "the server will not take over {what}",
-        "サーバーが次の設定を受け付けません: {what}",
+        "サーバが次の設定を受け付けません: {what}",
     ),
     "settings_gone": (
         "gone: {what}; run the role again",
@@ -246,15 +246,15 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "settings_unread": (
         "changed since the server has read it: {what}; see what a reload would do",
-        "サーバーが読み込んだ後に変更されています: {what}。再読み込みで何が変わるかを確認してください",
+        "サーバが読み込んだ後に変更されています: {what}。再読み込みで何が変わるかを確認してください",
     ),
     "settings_foreign": (
         "the server's program reads them; none of them are kept by dbkeeper",
-        "サーバーのプログラムで読めます。dbkeeper が管理する設定ファイルはありません",
+        "サーバのプログラムで読めます。dbkeeper が管理する設定ファイルはありません",
     ),
     "settings_ok": (
         "as they were written, and as the server has read them",
-        "書き込んだとおりで、サーバーが読み込んだものと一致しています",
+        "書き込んだとおりで、サーバが読み込んだものと一致しています",
     ),
     "restart_needed": ("a restart is needed for {what}", "次の設定には再起動が必要です: {what}"),
     "restart_until": ("{name} ({value} until then)", "{name} (それまでは {value})"),
@@ -270,7 +270,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "overridden_command": (
         "{name} is {value}, as the server's command line says",
-        "サーバーのコマンドラインにより、{name} は {value} になっています",
+        "サーバのコマンドラインにより、{name} は {value} になっています",
     ),
     "overrides_ok": ("no setting of ours is overridden", "上書きされた設定はありません"),
     # -- the certificate -------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "certificate_unread": (
         "{what} until {until}, but the server has not read it yet: reload it",
-        "{what} の有効期限は {until} ですが、サーバーがまだ読み込んでいません。再読み込みしてください",
+        "{what} の有効期限は {until} ですが、サーバがまだ読み込んでいません。再読み込みしてください",
     ),
     "certificate_soon": (
         "{what} until {until}, in {days} days: run the role postgresql, or renew {path}",

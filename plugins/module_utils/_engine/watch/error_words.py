@@ -10,17 +10,16 @@ from __future__ import annotations
 
 #: What is said of a code that nobody has put into words.
 OTHER = (
-    "処理がエラーで終了しました。内容は下の原文にあります。",
-    "原文の内容を解消してから、同じコマンドをもう一度実行してください。",
+    "処理がエラーで終了しました。詳細は下の「プログラムの出力」にあります。",
+    "そこに示された原因を取り除いてから、同じコマンドをもう一度実行してください。",
 )
 
 _AGAIN = "原因を取り除いてから、同じコマンドをもう一度実行してください。"
-_DESCRIPTION = "クラスタの設定ファイル (/etc/dbkeeper) を直すか、ロール backup を適用し直してください。"
-_SCHEDULE = "指定 (インベントリの変数またはコマンドのオプション) を直してください。"
-_SPACE = "古いバックアップやダンプを期限切れにする (dbkeeper expire) か、容量を増やしてください。"
-_DISK = "リポジトリのディスクを調べ (dmesg)、別のダンプまたはコピーを使ってください。"
+_DESCRIPTION = "/etc/dbkeeper にあるクラスタの設定ファイルを修正するか、backup ロールを再実行してください。"
+_SCHEDULE = "インベントリの変数またはコマンドのオプションの指定を修正してください。"
+_DISK = "リポジトリのディスクを調べ (dmesg)、別のダンプかコピーを使ってください。"
 _SERVER_LOG = "サーバのログで原因を確かめ、同じコマンドをもう一度実行してください。"
-_NOTIFY_FILE = "通知設定のファイルを直し、dbkeeper notify --test で確かめてください。"
+_NOTIFY_FILE = "通知設定のファイルを修正し、dbkeeper notify --test で確かめてください。"
 
 ERRORS: dict[str, tuple[str, str]] = {
     # -- base backups and WAL
@@ -37,29 +36,32 @@ ERRORS: dict[str, tuple[str, str]] = {
         "archive_command の状態を調べ、dbkeeper check で確かめてください。",
     ),
     "amcheck-failed": (
-        "復元したデータの索引検査 (amcheck) で破損が見つかりました。",
+        "復元したデータの検査 (amcheck) で、索引またはテーブルの破損が見つかりました。",
         "別のバックアップから復元し、リポジトリと元のホストのディスクを調べてください。",
     ),
     "backup-kind-unknown": ("バックアップの種類の指定が正しくありません。", _SCHEDULE),
     "basebackup-failed": ("pg_basebackup がエラーで終了しました。", _SERVER_LOG),
     "live-wal-not-archived": (
-        "稼働中のクラスタの WAL にアーカイブ済みでないものがあります。",
-        "アーカイブを動くようにしてから、もう一度実行してください。",
+        "稼働中のクラスタに、まだアーカイブされていない WAL があります。",
+        "アーカイブの失敗を解消してから、もう一度実行してください。",
     ),
-    "max-age-malformed": ("経過時間 (max_age) の指定が正しくありません。", _SCHEDULE),
+    "max-age-malformed": ("許容する古さ (max_age) の指定が正しくありません。", _SCHEDULE),
     "receive-interrupted": (
         "WAL のストリーミング受信が中断しました。",
         "受信を再開してください (dbkeeper receive)。",
     ),
     "repository-elsewhere": (
-        "このリポジトリは別のホストにあり、ここではその操作はできません。",
+        "リポジトリが別のホストにあるため、このホストではその操作を実行できません。",
         "リポジトリのあるホストで実行してください。",
     ),
     "restore-point-name-malformed": (
-        "リストアポイントの名前が正しくありません。",
+        "リストアポイント名の指定が正しくありません。",
         "別の名前にしてください。",
     ),
-    "server-behind": ("サーバの WAL 位置が、受信済みの位置より後ろにあります。", _SERVER_LOG),
+    "server-behind": (
+        "サーバの WAL 位置が、同じタイムラインの受信済みの位置より前に戻っています。",
+        "データが古い状態 (スナップショットなど) に戻された原因を調べ、dbkeeper で復元してください。",
+    ),
     "server-in-recovery": ("サーバはリカバリ中です。", "プライマリで実行してください。"),
     "tablespace-changed": (
         "バックアップ中にテーブル空間が追加または削除されました。",
@@ -73,36 +75,39 @@ ERRORS: dict[str, tuple[str, str]] = {
     "wal-file-missing": ("アーカイブする WAL ファイルがありません。", _SERVER_LOG),
     "wal-file-unreadable": ("WAL ファイルを読めません。", "サーバのディスクと権限を調べてください。"),
     "staging-not-writable": (
-        "一時的な作業場所に書き込めません。",
-        "作業ディレクトリの所有者、権限、空き容量を調べてください。",
+        "作業ディレクトリに書き込めません。",
+        "そのディレクトリの所有者、権限、空き容量を調べてください。",
     ),
-    "wal-name-unknown": ("WAL ファイルの名前ではありません。", "archive_command の指定を調べてください。"),
+    "wal-name-unknown": (
+        "WAL ファイルの名前として認識できません。",
+        "archive_command の指定を調べてください。",
+    ),
     "segment-name-malformed": (
         "WAL セグメントの名前が正しくありません。",
         "リポジトリに置かれた余分なファイルを調べてください。",
     ),
-    "segment-size-invalid": ("WAL セグメントの大きさが正しくありません。", _DESCRIPTION),
+    "segment-size-invalid": ("WAL セグメントのサイズの指定が正しくありません。", _DESCRIPTION),
     "waldump-not-understood": (
         "pg_waldump の出力を解釈できませんでした。",
-        "サーバと同じメジャーバージョンのプログラムがあるか、bin_directory を調べてください。",
+        "bin_directory に、サーバと同じメジャーバージョンのプログラムがあるかを調べてください。",
     ),
     # -- dumps and loads
-    "compression-unknown": ("この圧縮方式はこのバージョンまたは形式では使えません。", _SCHEDULE),
+    "compression-unknown": ("その圧縮方式は、このバージョンまたはダンプ形式では使えません。", _SCHEDULE),
     "database-in-use": (
-        "データベースへの接続が終わらず、入れ替えられませんでした。元のデータベースはそのまま使えます。",
+        "切断できない接続が残り、データベースを入れ替えられませんでした。元のデータベースはそのまま使えます。",
         "pg_stat_activity で接続を調べ、同じコマンドをもう一度実行してください (入れ替えだけが行われます)。",
     ),
-    "database-name-unfit": ("データベースの名前が正しくありません。", _SCHEDULE),
+    "database-name-unfit": ("そのデータベース名は使えません。", _SCHEDULE),
     "dump-cannot-be-chosen-from": (
         "プレーン形式のダンプからは一部だけを取り出せません。",
-        "custom または directory 形式のダンプを使うか、新しいデータベースに全体を読み込んでください。",
+        "custom または directory 形式のダンプを使うか、新しいデータベースに全体をロードしてください。",
     ),
     "dump-connection-lost": (
         "ダンプの途中でサーバとの接続が切れました。以前のダンプは無事です。",
         _SERVER_LOG,
     ),
     "dump-contents-unreadable": ("ダンプの目次を読めません。", _DISK),
-    "dump-entry-damaged": ("ダンプの記録 (dump.json) が壊れています。", _DISK),
+    "dump-entry-damaged": ("ダンプの記録 (dump.json) が破損しています。", _DISK),
     "dump-failed": (
         "pg_dump がエラーで終了しました。以前のダンプは無事です。",
         "原文が示す原因を取り除いてから、dbkeeper dump をもう一度実行してください。",
@@ -111,12 +116,12 @@ ERRORS: dict[str, tuple[str, str]] = {
     "dump-file-missing": ("ダンプのファイルがありません。", _DISK),
     "dump-format-unknown": ("ダンプの形式の指定が正しくありません。", _SCHEDULE),
     "dump-from-newer-version": (
-        "ダンプは、このサーバより新しいバージョンのものです。",
-        "ダンプ元と同じか、より新しいバージョンのサーバに読み込んでください。",
+        "ダンプは、このサーバより新しいバージョンで取得したものです。",
+        "ダンプ元と同じか、より新しいバージョンのサーバにロードしてください。",
     ),
     "dump-label-taken": (
-        "その名前の、内容の異なるダンプがすでにあります。",
-        "別の名前 (label) を指定してください。",
+        "同じラベルのダンプがすでにあります。完成したダンプは置き換えません。",
+        "別のラベル (label) を指定してください。",
     ),
     "dump-lock-timeout": (
         "他のセッションがテーブルをロックし続けたため、ダンプできませんでした。以前のダンプは無事です。",
@@ -127,12 +132,12 @@ ERRORS: dict[str, tuple[str, str]] = {
         "リポジトリのディスクを調べてから (dmesg)、もう一度実行してください。",
     ),
     "dump-object-gone": (
-        "ダンプの開始と同時に、テーブルなどが削除されました。以前のダンプは無事です。",
-        "もう一度実行してください。次のダンプには含まれません。",
+        "ダンプの開始中に、テーブルなどのオブジェクトが削除されました。以前のダンプは無事です。",
+        "同じコマンドをもう一度実行してください。削除されたものを除いてダンプします。",
     ),
     "dump-rows-unknown": ("行の記録方法 (rows) の指定が正しくありません。", _SCHEDULE),
     "dump-unfit": (
-        "そのダンプは使えません (未完了、失敗、または期限切れの処理中です)。",
+        "そのダンプは使えません (未完了、失敗、または期限切れ処理中です)。",
         "dbkeeper info で検証済みのダンプを選んでください。",
     ),
     "dump-unknown": ("そのダンプはありません。", "dbkeeper info で一覧を確かめてください。"),
@@ -145,25 +150,25 @@ ERRORS: dict[str, tuple[str, str]] = {
         "拡張のパッケージをインストールしてください。",
     ),
     "load-failed": (
-        "読み込み中にエラーが発生しました。読み込んだものは取り除かれ、他はそのままです。",
-        "原因を取り除くか、その項目を除いて (--exclude) もう一度読み込んでください。",
+        "ロード中にエラーが発生しました。ロードしたものは削除され、ほかは何も変わっていません。",
+        "原因を取り除くか、その項目を除外して (--exclude)、もう一度ロードしてください。",
     ),
     "load-no-space": (
-        "読み込むための空き容量が足りません。",
-        "データディレクトリのある場所に空きを作ってください。",
+        "ロードに必要な空き容量がありません。",
+        "データディレクトリのあるファイルシステムの空きを増やしてください。",
     ),
-    "load-not-confirmed": ("置き換えの確認がありません。", "データベース名を --confirm で指定してください。"),
+    "load-not-confirmed": ("置き換えの確認がありません。", "--confirm にデータベース名を指定してください。"),
     "load-rows-differ": (
-        "読み込んだ行が、ダンプしたときの行と一致しません。読み込んだものは取り除かれました。",
-        "行を変えるもの (トリガー、ルール) を調べるか、別のダンプを使ってください。",
+        "ロードした行が、ダンプ時の行と一致しません。ロードしたものは削除されました。",
+        "行を変えるトリガやルールがないかを調べるか、別のダンプを使ってください。",
     ),
     "load-target-exists": (
-        "読み込み先のデータベースはすでにあり、空ではありません。",
+        "ロード先のデータベースはすでにあり、空ではありません。",
         "置き換える (--replace --confirm) か、別のデータベースを指定してください (--into)。",
     ),
     "load-target-missing": (
-        "読み込み先のデータベースがありません。",
-        "テーブルのあるデータベースを指定してください (--into)。",
+        "ロード先のデータベースがありません。",
+        "既存のデータベースを指定してください (--into)。",
     ),
     "nothing-chosen": (
         "ダンプの中に、指定されたものがありません。",
@@ -172,46 +177,46 @@ ERRORS: dict[str, tuple[str, str]] = {
     "nothing-to-undo": ("取り消すものがありません。", "dbkeeper info で状態を確かめてください。"),
     "pattern-malformed": ("パターンの指定が正しくありません。", _SCHEDULE),
     "prepared-transactions": (
-        "プリペアドトランザクションが残っており、データベースの名前を変えられません。",
+        "プリペアドトランザクションが残っているため、データベースの名前を変更できません。",
         "pg_prepared_xacts を調べ、COMMIT PREPARED または ROLLBACK PREPARED を実行してください。",
     ),
     "roles-missing": (
-        "ダンプの所有者のロールがサーバにありません。",
-        "--globals で先にロールを作るか、--owner で対応付けてください。",
+        "ダンプ内のオブジェクトの所有者であるロールが、サーバにありません。",
+        "--globals で先にロールを作成するか、--owner で別のロールに対応付けてください。",
     ),
     "table-malformed": ("テーブル名の指定が正しくありません。", _SCHEDULE),
     "tables-there": (
-        "読み込むテーブルがすでにあります。",
-        "名前を変えるか削除するか、別のデータベースに読み込んでください。",
+        "ロードするテーブルがすでにあります。",
+        "既存のテーブルの名前を変えるか削除するか、別のデータベースにロードしてください。",
     ),
     "tablespaces-missing": (
-        "ダンプのテーブル空間がサーバにありません。",
-        "作成するか、--no-tablespaces を指定してください。",
+        "ダンプで使われているテーブル空間が、サーバにありません。",
+        "テーブル空間を作成するか、--no-tablespaces を指定してください。",
     ),
     "trial-no-space": (
-        "試験復元のための空き容量が足りません。",
-        "データディレクトリのある場所に空きを作ってください。",
+        "試験復元に必要な空き容量がありません。",
+        "データディレクトリのあるファイルシステムの空きを増やしてください。",
     ),
     # -- copies, expiry, verification
     "copy-is-repository": ("コピー先がリポジトリ自身です。", _SCHEDULE),
     "copy-unknown": ("その名前のコピー先は設定されていません。", _DESCRIPTION),
     "expiry-unsafe": (
-        "削除すると約束した復元期間が守れなくなるため、何も削除しませんでした。",
-        "dbkeeper verify で残すバックアップを調べ、新しいフルバックアップを取得してください。",
+        "削除すると、保持方針の定める期間を復元できなくなるおそれがあるため、何も削除しませんでした。",
+        "dbkeeper verify で残っているバックアップを調べ、新しいフルバックアップを取得してください。",
     ),
-    "pin-malformed": ("固定 (pin) の指定が正しくありません。", _SCHEDULE),
+    "pin-malformed": ("設定値の固定 (--pin) の指定が正しくありません。", _SCHEDULE),
     "rate-malformed": ("読み取り速度の指定が正しくありません。", _SCHEDULE),
-    "retention-invalid": ("保持ポリシーの指定が正しくありません。", _SCHEDULE),
-    "retention-not-set": ("保持ポリシーが設定されていません。", _DESCRIPTION),
+    "retention-invalid": ("保持方針の指定が正しくありません。", _SCHEDULE),
+    "retention-not-set": ("保持方針が設定されていません。", _DESCRIPTION),
     # -- telling
     "metrics-not-writable": (
         "Prometheus 用のファイルを書けません。",
         "textfile ディレクトリの所有者と権限を調べてください。",
     ),
-    "notify-ca-unreadable": ("通知先を確かめる CA 証明書を読めません。", _NOTIFY_FILE),
+    "notify-ca-unreadable": ("通知先の検証に使う CA 証明書を読めません。", _NOTIFY_FILE),
     "notify-file-exposed": (
         "通知設定のファイルを他のユーザが読めます。",
-        "モードを 0600 にし、読まれた可能性のある秘密情報を交換してください。",
+        "モードを 0600 にし、読まれたおそれのあるパスワードやキーを変更してください。",
     ),
     "notify-file-malformed": ("通知設定のファイルの内容が正しくありません。", _NOTIFY_FILE),
     "notify-file-missing": ("通知設定のファイルがありません。", _NOTIFY_FILE),
@@ -223,15 +228,18 @@ ERRORS: dict[str, tuple[str, str]] = {
     "notify-not-set": ("通知先が設定されていません。", _NOTIFY_FILE),
     "notify-partly-refused": (
         "一部の宛先が受け取りを拒否しました。",
-        "宛先を調べ、dbkeeper notify --test で確かめてください。",
+        "宛先を修正してください。この通知は再送しません。",
     ),
     "notify-webhook-failed": (
         "Webhook に送信できませんでした。自動的に再送します。",
-        "URL と通信経路を調べ、dbkeeper notify --test で確かめてください。",
+        "URL とネットワークを調べ、dbkeeper notify --test で確かめてください。",
     ),
     # -- the host, the server, the repository
-    "admission-malformed": ("別のホストからの接続許可の記述が正しくありません。", _DESCRIPTION),
-    "cluster-missing": ("クラスタの設定が見つかりません。", "--cluster で名前を指定してください。"),
+    "admission-malformed": ("別のホストにリポジトリの利用を許可する記述が正しくありません。", _DESCRIPTION),
+    "cluster-missing": (
+        "クラスタの設定を 1 つに特定できません。",
+        "--cluster でクラスタ名を指定してください。",
+    ),
     "config-malformed": ("設定ファイルの内容が正しくありません。", _DESCRIPTION),
     "config-missing": ("設定ファイルがありません。", _DESCRIPTION),
     "config-unreadable": ("設定ファイルを読めません。", _DESCRIPTION),
@@ -241,7 +249,7 @@ ERRORS: dict[str, tuple[str, str]] = {
         "パスワードはパスワードファイルに置いてください。",
     ),
     "control-file-damaged": (
-        "pg_control が壊れています。",
+        "pg_control が破損しています。",
         "サーバのディスクを調べ、バックアップから復元してください。",
     ),
     "control-file-unreadable": ("pg_control を読めません。", "データディレクトリと権限を調べてください。"),
@@ -250,10 +258,10 @@ ERRORS: dict[str, tuple[str, str]] = {
         "マウントと、設定の data_directory を調べてください。",
     ),
     "data-directory-not-renamable": (
-        "データディレクトリの名前を変えられません。",
+        "データディレクトリの名前を変更できません。",
         "マウントと親ディレクトリの権限を調べてください。",
     ),
-    "database-missing": ("そのデータベースはありません。", "名前を確かめ、指定を直してください。"),
+    "database-missing": ("そのデータベースはありません。", "名前を確かめ、指定を修正してください。"),
     "disk-unreadable": ("ファイルシステムの情報を取得できません。", "ディスクとマウントを調べてください。"),
     "duration-malformed": ("時間の指定が正しくありません。", _SCHEDULE),
     "engine-incomplete": (
@@ -261,16 +269,16 @@ ERRORS: dict[str, tuple[str, str]] = {
         "コレクションをインストールし直し、ロール backup を適用してください。",
     ),
     "file-damaged": (
-        "記録のファイルが壊れています。",
-        "コピーから戻すか、別の場所へ移して作り直させてください。",
+        "記録ファイルが破損しています。",
+        "コピーから戻すか、別の場所へ移動してください (移動すれば作り直されます)。",
     ),
     "interrupted": ("処理が中断されました。", "もう一度実行してください。"),
     "label-malformed": ("ラベルの指定が正しくありません。", _SCHEDULE),
-    "presence-ambiguous": ("存在の有無を判定できません。", _AGAIN),
+    "presence-ambiguous": ("存在を調べる対象は、1 つだけ指定してください。", _SCHEDULE),
     "program-failed": ("外部プログラムがエラーで終了しました。", _AGAIN),
     "program-missing": (
         "必要なプログラムを起動できません。",
-        "パッケージをインストールするか、設定の bin_directory を直してください。",
+        "パッケージをインストールするか、設定の bin_directory を修正してください。",
     ),
     "program-timeout": (
         "外部プログラムが時間内に終わりませんでした。",
@@ -281,26 +289,29 @@ ERRORS: dict[str, tuple[str, str]] = {
     "reload-not-seen": ("設定の再読み込みを確認できませんでした。", _SERVER_LOG),
     "replication-command-failed": ("レプリケーション接続でのコマンドが失敗しました。", _SERVER_LOG),
     "repository-format": (
-        "リポジトリの形式が、この dbkeeper では扱えないものです。",
-        "dbkeeper のバージョンを合わせてください。",
+        "このバージョンの dbkeeper では扱えない形式のリポジトリです。",
+        "リポジトリを作成したバージョンの dbkeeper を使うか、リポジトリのマーカーをコピーから戻してください。",
     ),
     "repository-not-described": ("このリポジトリの設定がありません。", _DESCRIPTION),
     "repository-other": ("別のクラスタのリポジトリです。", _DESCRIPTION),
-    "repository-twice": ("同じリポジトリが二重に設定されています。", _DESCRIPTION),
-    "request-contradictory": ("指定が互いに矛盾しています。", _SCHEDULE),
+    "repository-twice": (
+        "同じリポジトリが複数のファイルで設定されています。",
+        "/etc/dbkeeper の余分な設定ファイルを取り除いてください。",
+    ),
+    "request-contradictory": ("指定した内容が互いに矛盾しています。", _SCHEDULE),
     "role-mapping-malformed": ("ロールの対応付けの指定が正しくありません。", _SCHEDULE),
     "server-did-not-start": ("サーバが起動しませんでした。", _SERVER_LOG),
-    "server-is-standby": ("サーバはスタンバイで、書き込めません。", "プライマリで実行してください。"),
+    "server-is-standby": ("サーバがスタンバイのため、書き込めません。", "プライマリで実行してください。"),
     "server-not-ready": ("サーバが接続を受け付けません。", _SERVER_LOG),
-    "server-not-running": ("サーバが動いていません。", "サーバを起動してから、もう一度実行してください。"),
+    "server-not-running": ("サーバが稼働していません。", "サーバを起動してから、もう一度実行してください。"),
     "server-unreachable": (
         "サーバに接続できません。",
-        "サーバが動いているか、設定の socket_directory、port、superuser が正しいかを調べてください。",
+        "サーバが稼働しているか、設定の socket_directory、port、superuser が正しいかを調べてください。",
     ),
-    "sql-failed": ("SQL がエラーになりました。", _SERVER_LOG),
+    "sql-failed": ("SQL の実行でエラーが発生しました。", _SERVER_LOG),
     "system-error": (
         "オペレーティングシステムのエラーが発生しました。",
         "ディスク、権限、空き容量を調べ、もう一度実行してください。",
     ),
-    "user-unknown": ("そのユーザはこのホストにいません。", _DESCRIPTION),
+    "user-unknown": ("そのユーザはこのホストに存在しません。", _DESCRIPTION),
 }

@@ -12,7 +12,7 @@ from ..core.sayings import fill
 WORDS: dict[str, tuple[str, str]] = {
     **CHECK_WORDS,
     # -- what is looked at -----------------------------------------------------------------------------
-    "check_server": ("server", "サーバー"),
+    "check_server": ("server", "サーバ"),
     "check_archiving": ("archiving", "WAL アーカイブ"),
     "check_rpo": ("recovery point objective", "目標復旧時点 (RPO)"),
     "check_backup": ("newest base backup", "最新のベースバックアップ"),
@@ -82,16 +82,16 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "now_standby": (
         "this server is in recovery; its primary archives",
-        "このサーバーはリカバリー中です。アーカイブはプライマリーが行います",
+        "このサーバはリカバリ中です。アーカイブはプライマリが行います",
     ),
     "now_none": (
         "every commit has left the server; newest archived commit: {newest}",
-        "すべてのコミットがサーバー外に保存済みです。アーカイブ済みの最新コミット: {newest}",
+        "すべてのコミットがサーバ外に保存済みです。アーカイブ済みの最新コミット: {newest}",
     ),
     "now_some": (
         "commits since {since} exist on this server only: {age} would be lost now, the objective is {goal}; "
         "newest archived commit: {newest}",
-        "{since} 以降のコミットはこのサーバーにしかありません。いま失われるのは {age}分です (目標 {goal})。"
+        "{since} 以降のコミットはこのサーバにしかありません。いま失われるのは {age}分です (目標 {goal})。"
         "アーカイブ済みの最新コミット: {newest}",
     ),
     "now_behind": (
@@ -99,11 +99,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "ストリーミング中、遅れ {age} (目標 {goal})",
     ),
     "never": ("none", "なし"),
-    "arrival_none": ("the server has not archived anything yet", "サーバーはまだ何もアーカイブしていません"),
+    "arrival_none": ("the server has not archived anything yet", "サーバはまだ何もアーカイブしていません"),
     "arrival_ok": ("{name} is in the repository", "{name} はリポジトリにあります"),
     "arrival_missing": (
         "the server says that {name} is archived, and the repository does not have it: see what archive_command is",
-        "サーバーは {name} をアーカイブ済みとしていますが、リポジトリにありません。archive_command を確認してください",
+        "サーバは {name} をアーカイブ済みとしていますが、リポジトリにありません。archive_command を確認してください",
     ),
     "backlog_ok": ("{count} files wait ({size})", "{count} 個のファイルが待っています ({size})"),
     "backlog_many": (
@@ -112,7 +112,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "backlog_full": (
         "{count} files wait ({size}) and pg_wal's disk has {free} left: the server stops when it is full",
-        "{count} 個のファイルが待っており ({size})、pg_wal の空きは {free} です。満杯になるとサーバーは停止します",
+        "{count} 個のファイルが待っており ({size})、pg_wal の空きは {free} です。満杯になるとサーバは停止します",
     ),
     "space_unknown": (
         "{free} of {total} free; too few days on record to say more",
@@ -178,7 +178,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "最後の成功は {age}前です (目標 {goal}): dbkeeper verify",
     ),
     "verify_ok": ("last good {age} ago, the objective is {goal}", "最後の成功は {age}前です (目標 {goal})"),
-    "trial_none": ("no trial restore is asked for", "試験復元は求められていません"),
+    "trial_none": ("no trial restore is asked for", "試験復元の目標は設定されていません"),
     "trial_never": (
         "none has ever been made, the objective is {goal}",
         "一度も行われていません (目標 {goal})",
@@ -189,7 +189,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{what} failed at {at} ({code}: {why})",
         "{at} に {what} が失敗しました ({code}: {why})",
     ),
-    "stuck_none": ("nothing runs too long", "長すぎる処理はありません"),
+    "stuck_none": ("nothing runs too long", "長く続いている処理はありません"),
     "stuck_still": (
         "{what} (pid {pid}) has shown no progress for {age}, {limit} is the limit",
         "{what} (pid {pid}) は {age}進んでいません (限度 {limit})",
@@ -263,7 +263,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "operation_timeline": ("switch of timeline", "タイムラインの切り替え"),
     "operation_backup": ("base backup", "ベースバックアップ"),
     "operation_dump": ("logical dump", "論理ダンプ"),
-    "operation_load": ("loading a dump", "ダンプの読み込み"),
+    "operation_load": ("loading a dump", "ダンプのロード"),
     "operation_copy": ("copy", "コピー"),
     "operation_verify": ("verification", "検証"),
     "operation_trial": ("trial restore", "試験復元"),
