@@ -121,7 +121,7 @@ class Stages:
         if self.dice.random() < 0.6:
             plan = plan_keep(self.repository_policy, None, {**sheets, **self.remembered}, {})
             self.gone |= {*plan.wal, *(key for name in plan.groups for key in sheets[name].objects)}
-            self.remembered = {"lived": remembered(plan.lived)}
+            self.remembered = {"lived": remembered(plan.lived, plan.before)}
             sheets = {
                 name: one.without(set(plan.wal)) for name, one in sheets.items() if name not in plan.groups
             }
@@ -177,5 +177,5 @@ class Stages:
         if gone:
             left = {name: one for name, one in self.copy.items() if name not in plan.groups}
             self.copy = {name: one.without(set(plan.wal)) for name, one in left.items()}
-            self.copy["lived"] = remembered(plan.lived)
+            self.copy["lived"] = remembered(plan.lived, plan.before)
         return gone

@@ -94,7 +94,7 @@ def apply(past: Past, policy: Policy) -> tuple[set[str], set[tuple[int, int]], S
     prove_keep(plan, past.sheets, {})
     labels = {str(one["label"]) for one in past.backups} - {group[5:] for group in plan.groups}
     gone = {(int(key.split("/")[2], 16), int(key.split("/")[3][16:24], 16)) for key in plan.wal}
-    return labels, set(past.segments) - gone, remembered(plan.lived)
+    return labels, set(past.segments) - gone, remembered(plan.lived, plan.before)
 
 
 @given(
@@ -231,7 +231,7 @@ def test_a_quiet_time_whose_wal_is_gone_is_remembered_and_nothing_lingers() -> N
         sheets = {
             name: sheet.without(set(plan.wal)) for name, sheet in sheets.items() if name not in plan.groups
         }
-        sheets["lived"] = remembered(plan.lived)
+        sheets["lived"] = remembered(plan.lived, plan.before)
     assert {name for name, sheet in sheets.items() if sheet.kind == "base"} == {
         f"base/b{number:02}" for number in (9, 10, 11, 12)
     }

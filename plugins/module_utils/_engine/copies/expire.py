@@ -40,7 +40,7 @@ def expire_copy(
     prove_keep(plan, sheets, loose)
     if not check:
         if plan.groups or plan.wal:
-            sheet = remembered(plan.lived)
+            sheet = remembered(plan.lived, plan.before)
             watch(f"remember {sheet.group}")
             store.write(sheet.key, sheet.to_bytes())
             sheets[sheet.group] = sheet

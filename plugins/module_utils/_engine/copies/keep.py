@@ -25,7 +25,7 @@ from ..retention.policy import DumpPolicy, Policy
 from ..wal.lsn import parse_lsn
 from .branches import Branches, Held, fit
 from .choice import number_of
-from .lived import ages_of, chronicle, last_places, place_of, present, unsure
+from .lived import ages_of, chronicle, forgotten, last_places, place_of, present, unsure
 from .objects import BASE, DUMP, WAL
 from .sheets import GOING, WHOLE, Sheet
 
@@ -41,6 +41,7 @@ class KeepPlan:
     floors: Mapping[str, int] = field(default_factory=dict)
     #: What has to be remembered of the life so far, before anything goes.
     lived: Sequence[Sign] = ()
+    before: Sequence[Sign] = ()
 
 
 def plan_keep(
@@ -69,7 +70,8 @@ def plan_keep(
     sizes.update(loose)
     groups = (*going, *(one.group for one in _children_first(doomed)), *gone_dumps)
     freed = sum(sheets[name].stored_bytes for name in groups) + sum(sizes[key] for key in wal)
-    return KeepPlan(groups, tuple(sorted(wal)), why, freed, floors, tuple(view.life.memory()))
+    memory, before = view.life.memory(), forgotten(view.life, sheets)
+    return KeepPlan(groups, tuple(sorted(wal)), why, freed, floors, memory, before)
 
 
 def prove_keep(plan: KeepPlan, sheets: Mapping[str, Sheet], loose: Mapping[str, int]) -> None:

@@ -6,12 +6,13 @@ sheets tell. Pure.
 Signs of life are the ends of backups and the moments at which segments were archived, in the order of WAL; these tell,
 too, when a clock was set right. Where an archive was moved and its files have the date of that day, what is older
 counts from that day on: it stays for a window longer. What an expiry deletes is remembered on a sheet of its own: by
-that a silence is told from a leap of the clock.
+that a silence is told from a leap of the clock, and what was deleted and comes again with another date is no younger.
 """
 
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 
@@ -23,6 +24,8 @@ from .sheets import WHOLE, Sheet
 
 #: The sheet's group and its kind; it names no objects.
 LIVED = "lived"
+#: So many signs are remembered that no age comes of any more.
+_BYGONE = 1000
 
 
 def chronicle(
@@ -37,7 +40,31 @@ def chronicle(
         for one, at in mine.files.items():
             if at > 0:
                 signs.append((_end_of(system, mine, *one), datetime.fromtimestamp(at, timezone.utc)))
-    return Chronicle(signs, window_seconds, recall(sheets))
+    known = recall(sheets)
+    return Chronicle(_as_remembered(signs, [*known, *bygone(sheets)]), window_seconds, known)
+
+
+def _as_remembered(signs: Iterable[Sign], known: Iterable[Sign]) -> list[Sign]:
+    """Signs from places whose life is remembered, at moments that fit into it: between two signs that are remembered
+    life went on evenly (:meth:`Chronicle.memory`), and nothing from before the first one of a timeline came later."""
+    order = sorted(known)
+    places = [place for place, _moment in order]
+
+    def moment_at(number: int, place: Place) -> datetime | None:
+        of_line = 0 <= number < len(places) and places[number][:2] == place[:2]
+        return order[number][1] if of_line else None
+
+    found = []
+    for place, moment in signs:
+        # Of a place that is remembered itself both are that place's.
+        around = bisect_left(places, place), bisect_right(places, place) - 1
+        before, after = moment_at(min(around), place), moment_at(max(around), place)
+        if before is not None and after is not None:
+            moment = min(max(moment, min(before, after)), max(before, after))
+        elif after is not None:
+            moment = min(moment, after)
+        found.append((place, moment))
+    return found
 
 
 def place_of(one: Held) -> Place:
@@ -96,18 +123,37 @@ def ages_of(leading: Sequence[Held], life: Chronicle) -> list[Age]:
 
 def recall(sheets: Mapping[str, Sheet]) -> tuple[Sign, ...]:
     """What was remembered; nothing where that cannot be read: everything is younger then, and more is kept."""
+    return _signs(sheets, "signs")
+
+
+def _signs(sheets: Mapping[str, Sheet], name: str) -> tuple[Sign, ...]:
     sheet = sheets.get(LIVED)
     with contextlib.suppress(KeeperError, KeyError, TypeError, ValueError):
         return tuple(
             (Place(int(system), int(timeline), int(lsn)), parse_utc(moment))
-            for system, timeline, lsn, moment in (sheet.facts["signs"] if sheet else ())
+            for system, timeline, lsn, moment in (sheet.facts[name] if sheet else ())
         )
     return ()
 
 
-def remembered(signs: Iterable[Sign]) -> Sheet:
+def bygone(sheets: Mapping[str, Sheet]) -> tuple[Sign, ...]:
+    """Signs from before all that was there at the last expiry, if they can be read: no age comes of them, but what was
+    deleted and comes again is known by them."""
+    return _signs(sheets, "before")
+
+
+def forgotten(life: Chronicle, sheets: Mapping[str, Sheet]) -> list[Sign]:
+    """What :func:`bygone` tells after the next expiry: the newest ones, some years of an even life."""
+    signs = sorted({*bygone(sheets), *recall(sheets)})
+    return [sign for sign in signs if life.said(sign[0]) is None][-_BYGONE:]
+
+
+def remembered(signs: Iterable[Sign], before: Iterable[Sign] = ()) -> Sheet:
     """The sheet that tells the same to the next expiry."""
-    told = [
+    return Sheet(LIVED, LIVED, WHOLE, {"signs": _told(signs), "before": _told(before)})
+
+
+def _told(signs: Iterable[Sign]) -> list[list[object]]:
+    return [
         [str(place.system), place.timeline, place.lsn, format_utc(moment)] for place, moment in sorted(signs)
     ]
-    return Sheet(LIVED, LIVED, WHOLE, {"signs": told})

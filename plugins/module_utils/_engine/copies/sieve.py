@@ -3,8 +3,10 @@
 """What of a repository is sent to a copy that has a retention of its own: what that would not remove again. Pure.
 
 What the copy keeps is judged by what lies in the copy. So what is sent is judged by what will lie there afterwards:
-nothing that is left out counts as evidence, not for the age of what is sent either. Leaving something out changes that
-judgement; it is made again until nothing more is left out, and then it is the very one of the copy's own expiry.
+nothing that is left out counts as evidence, not for the age of what is sent either. Nor does what the copy's own expiry
+removes at once: a segment of a day on which the clock was wrong makes what came after it look young only as long as it
+is there. Leaving something out changes that judgement; it is made again until nothing more is left out, and then it is
+the very one of the copy's own expiry, of this run and of those that follow.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import replace
 from ..cluster.wishes_copies import CopyPolicy
 from .choice import unlisted
 from .keep import plan_keep
+from .lived import LIVED, remembered
 from .objects import Group
 from .plan import ADOPT, SEND, make_plan
 from .sheets import GOING, WHOLE, Kept, Sheet
@@ -40,6 +43,24 @@ def foreseen(
     return found
 
 
+def settled(
+    sheets: Mapping[str, Sheet], there: Mapping[str, int], policy: CopyPolicy
+) -> tuple[set[str], set[str]]:
+    """The groups and the keys of WAL that expiry after expiry removes, until nothing more goes."""
+    left, loose = dict(sheets), unlisted(sheets, there)
+    gone: set[str] = set()
+    lost: set[str] = set()
+    while True:
+        plan = plan_keep(policy.base, policy.dumps, left, loose)
+        if not plan.groups and not plan.wal:
+            return gone, lost
+        gone.update(plan.groups)
+        lost.update(plan.wal)
+        left = {name: one.without(lost) for name, one in left.items() if name not in gone}
+        left[LIVED] = remembered(plan.lived, plan.before)
+        loose = {key: size for key, size in loose.items() if key not in lost}
+
+
 def sieve(
     groups: Sequence[Group],
     sheets: Mapping[str, Sheet],
@@ -52,9 +73,7 @@ def sieve(
     # What the copy is removing is not sent while it is, and counts for nothing.
     left = [one for one in groups if one.name not in sheets or sheets[one.name].state != GOING]
     while True:
-        then = foreseen(left, sheets, there, suffix)
-        plan = plan_keep(policy.base, policy.dumps, then, unlisted(then, there))
-        gone, lost = set(plan.groups), set(plan.wal)
+        gone, lost = settled(foreseen(left, sheets, there, suffix), there, policy)
         kept = []
         for group in left:
             items = tuple(item for item in group.items if item.key not in lost)
