@@ -257,7 +257,8 @@ def main() -> None:
         if given["state"] == "undone":
             target = given["target"] or given["database"]
             result = undo_load(config, target, confirm=given["confirm"], check=module.check_mode)
-            return {**result, "diff": {"before": {}, "after": result["plan"]}}
+            after = result["plan"] if result["changed"] else {}
+            return {**result, "diff": {"before": {}, "after": after}}
         request = LoadRequest(
             target=given["target"] or "",
             owners="map" if given["owner_map"] else given["owners"],

@@ -36,9 +36,12 @@ class Job:
     text: str
     at: str
     commands: tuple[tuple[str, ...], ...]
-    #: What makes up for a missed run where the scheduler does not: when, and how it is called then.
+    #: What makes up for a missed run where the scheduler does not: when, and how it is called then. As long as the last
+    #: one is no older than runs are apart there is nothing to make up for.
     catch_up: tuple[str, tuple[tuple[str, ...], ...]] | None = None
     nice: bool = True
+    #: How far apart runs are, where the time does not tell (the scheduler's own words).
+    apart_seconds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,20 +92,44 @@ def jobs_of(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Job]:
                     job.text,
                     at,
                     (job.commands[0] + more, *job.commands[1:]),
-                    _with(job.catch_up, more),
+                    _late(job, at, more),
                     bool(options.get("nice", job.nice)),
                 )
             )
     return found
 
 
-def _with(
-    catch_up: tuple[str, tuple[tuple[str, ...], ...]] | None, more: tuple[str, ...]
-) -> tuple[str, tuple[tuple[str, ...], ...]] | None:
-    if catch_up is None:
+def _late(job: Job, at: str, more: tuple[str, ...]) -> tuple[str, tuple[tuple[str, ...], ...]] | None:
+    """What makes up for a missed run at these times: an hour late; or when the host comes up, if the last one, which is
+    told by its end, is nearly so old as runs are apart."""
+    apart = _apart(at) or job.apart_seconds
+    # What runs each hour anyway is not missed for long.
+    if job.catch_up is None or apart is None or apart <= _HOUR:
         return None
-    at, commands = catch_up
-    return at, (commands[0] + more, *commands[1:])
+    when, commands = job.catch_up
+    age = str(apart - apart // 8 if when == "@reboot" else apart + _HOUR)
+    return when, ((*commands[0], "--max-age", age, *more), *commands[1:])
+
+
+def _apart(at: str) -> int | None:
+    """Seconds between two runs, the longest; None: it is said in the scheduler's own words."""
+    every = _EVERY.fullmatch(at)
+    if every:
+        count, unit = _every(at, every)
+        return count * (60 if unit == "m" else _HOUR)
+    words = _WORDS.fullmatch(at)
+    if words is None:
+        return None
+    day, times = words.groups()
+    if day == "hourly":
+        return _HOUR
+    minutes = sorted(
+        int(hour) * 60 + minute
+        for hours, minute in _grouped(times or "0", 0, at)
+        for hour in hours.split(",")
+    )
+    whole = 1440 if day == "daily" else 7 * 1440
+    return max(later - earlier for earlier, later in zip(minutes, [*minutes[1:], minutes[0] + whole])) * 60
 
 
 ALL = ("backup", "dump", "copy", "check", "verify", "verify-thorough", "trial", "notify", "summary")
@@ -111,7 +138,6 @@ ALL = ("backup", "dump", "copy", "check", "verify", "verify-thorough", "trial", 
 def _defaults(facts: Mapping[str, Any]) -> list[Job]:
     """In the order of a night."""
     hours = ",".join(str(hour) for hour in facts["hours"])
-    late = str(int(facts["interval_seconds"]) + _HOUR)
     after = (("expire",),) if facts.get("expire") else ()
     found = [
         Job(
@@ -119,7 +145,8 @@ def _defaults(facts: Mapping[str, Any]) -> list[Job]:
             "Base backup",
             str(facts.get("backup_at") or f"daily {hours}"),
             (("backup",), *after),
-            ("hourly", (("backup", "--max-age", late),)),
+            ("hourly", (("backup",),)),
+            apart_seconds=int(facts["interval_seconds"]),
         )
     ]
     if facts.get("dumps"):
@@ -136,9 +163,15 @@ def _defaults(facts: Mapping[str, Any]) -> list[Job]:
                 "Verification of what is new",
                 "daily 05",
                 (("verify",),),
-                ("hourly", (("verify", "--max-age", str(25 * _HOUR)),)),
+                ("hourly", (("verify",),)),
             ),
-            Job("verify-thorough", "Verification of everything", "sunday 06", (("verify", "--thorough"),)),
+            Job(
+                "verify-thorough",
+                "Verification of everything",
+                "sunday 06",
+                (("verify", "--thorough"),),
+                ("hourly", (("verify", "--thorough"),)),
+            ),
         ]
         if facts.get("trial"):
             database = str(facts["trial"])

@@ -78,7 +78,7 @@ def test_base_backups_are_scheduled(host: Any) -> None:
         table = host.file("/etc/cron.d/dbkeeper-main").content_string.splitlines()
         (line,) = [one for one in table if call in one]
         assert line.split()[1:6] == ["2", "*", "*", "*", "postgres"]
-        assert sum("dbkeeper verify" in one for one in table) == 3
+        assert sum("dbkeeper verify" in one for one in table) == 4
     else:
         assert host.service("dbkeeper-main.target").is_enabled
         for job in ("backup", "check", "verify", "verify-thorough"):

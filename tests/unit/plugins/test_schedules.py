@@ -203,6 +203,39 @@ def test_a_cron_table_runs_as_the_owner_behind_others_one_at_a_time() -> None:
     # A missed base backup is taken as soon as it is an hour late, and not before.
     late = [line for line in lines if "--max-age 90000" in line]
     assert len(late) == 2 and " * * * * postgres" in late[0]
+    (dump,) = [line for line in lines if line.startswith("@reboot")]
+    assert " dump --cluster main --scheduled --max-age 75600'" in dump
+
+
+@pytest.mark.parametrize(
+    ("job", "at", "age"),
+    [
+        ("backup", "daily 02,14", "46800"),
+        ("backup", "daily 06,08:30", "81000"),
+        ("backup", "sunday 04", "608400"),
+        ("backup", "30 4 * * 1", "90000"),
+        ("backup", "hourly", None),
+        ("verify", "daily 05", "90000"),
+        ("verify", "sunday 05", "608400"),
+        ("verify", "every 6h", "25200"),
+        ("verify", "every 15m", None),
+        ("verify", "5 5 * * 3", None),
+        ("verify-thorough", "sunday 06", "608400"),
+        ("verify-thorough", "sunday 06,18", "565200"),
+    ],
+)
+def test_what_is_missed_is_made_up_for_by_the_times_that_are_asked_for(
+    job: str, at: str, age: str | None
+) -> None:
+    """A verification that is to be weekly is not made daily by what makes up for a missed one."""
+    (found,) = [one for one in jobs_of({job: {"at": at, "options": ["--x"]}}, FACTS) if one.name == job]
+    command = found.commands[0][:-1]
+    assert found.catch_up == (("hourly", ((*command, "--max-age", age, "--x"),)) if age else None)
+    # Said another way: never while runs are on time, and at the latest an hour and a bit after one was missed.
+    if age and not at[0].isdigit():
+        moments = sorted(cron_moments(cron_time(at, 0), 28))
+        gap = max(second - first for first, second in zip(moments, moments[1:]))
+        assert int(age) == gap.total_seconds() + 3600
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20))

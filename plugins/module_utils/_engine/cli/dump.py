@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from ..cluster.config import ClusterConfig
@@ -52,8 +53,17 @@ def dump_command(options: argparse.Namespace, config: ClusterConfig, language: s
 
 
 def _requests(options: argparse.Namespace, config: ClusterConfig) -> list[DumpRequest]:
+    age = _seconds(options.max_age, "--max-age")
     if options.database is None:
-        return described(config, options.names)
+        if options.label:
+            raise Refused(
+                "request-contradictory",
+                attempted=f"take the dumps of cluster {config.cluster}",
+                happened=f"--label {options.label} is given without --database",
+                remedy="A label of your own is for one database: dbkeeper dump --database NAME --label LABEL.",
+            )
+        wanted = described(config, options.names)
+        return [replace(one, max_age_seconds=age) for one in wanted] if age is not None else wanted
     if options.names:
         raise Refused(
             "request-contradictory",
@@ -76,7 +86,7 @@ def _requests(options: argparse.Namespace, config: ClusterConfig) -> list[DumpRe
                 tuple(options.exclude_table),
             ),
             globals=not options.no_globals,
-            max_age_seconds=_seconds(options.max_age, "--max-age"),
+            max_age_seconds=age,
             rows=options.rows,
             lock_wait_seconds=_seconds(options.lock_wait, "--lock-wait") or 0,
             user=options.user,
