@@ -39,7 +39,7 @@ SUMMARY = Event(
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ("FAILED: base backup", "works again: base backup", "1 problems on", "disk is 3 h behind")),
+        ("en", ("FAILED: base backup", "works again: base backup", "1 problem on", "disk is 3 h behind")),
         (
             "ja",
             (

@@ -352,7 +352,7 @@ def test_every_text_stands_out_from_what_is_behind_it(view: Browser, scheme: str
     assert view.run(DIM) == []
 
 
-def test_it_fits_a_telephone_and_prints(view: Browser) -> None:
+def test_it_fits_a_telephone_and_prints(view: Browser, tmp_path: Path) -> None:
     view.size(390, 800)
     assert view.run("document.documentElement.scrollWidth") <= 390
     # A table may be moved; what is said of it, and the names of its rows, stay.
@@ -361,13 +361,21 @@ def test_it_fits_a_telephone_and_prints(view: Browser) -> None:
         for part in ("caption span", "tbody tr:not(.of) th"):
             box = f"document.querySelector('.heat {part}').getBoundingClientRect()"
             assert view.run(f"{box}.left") >= 0 and view.run(f"{box}.right") <= 390, (part, moved)
-    # Nothing of what could not be seen is out of sight, and each part says what it is.
-    cells = "[...document.querySelectorAll('#not_seen tbody td')]"
-    assert view.run(f"{cells}.length") > 0
-    assert view.run(f"{cells}.filter((one) => one.getBoundingClientRect().right > 390).length") == 0
-    label = "getComputedStyle(document.querySelector('#not_seen tbody td'), '::before').content"
-    assert view.run(label) == f'"{catalogue("en")["cluster"]}"'
-    assert view.run("document.querySelector('#not_seen tbody td').getAttribute('role')") == "cell"
+    # Nothing of what could not be seen, and of the statements, is out of sight, and each part says what it is.
+    reports = Path(os.environ.get("DBKEEPER_REPORT_DIR", str(tmp_path)))
+    for language in ("ja", "en"):
+        view.run(f"document.querySelector('[data-choice={language}]').click()")
+        view.run("document.querySelector('#load details summary').click()")
+        view.until("document.querySelectorAll('#load details tbody td').length > 20")
+        for table, first in (("#not_seen", "cluster"), ("#load details", "database")):
+            cells = f"[...document.querySelectorAll('{table} tbody :is(th, td)')]"
+            assert view.run(f"{cells}.length") > 0
+            assert view.run(f"{cells}.filter((one) => one.getBoundingClientRect().right > 390).length") == 0
+            label = f"getComputedStyle(document.querySelector('{table} tbody td'), '::before').content"
+            assert view.run(label) == f'"{catalogue(language)[first]}"'
+            assert view.run(f"document.querySelector('{table} tbody td').getAttribute('role')") == "cell"
+        view.run("document.querySelector('#load details').scrollIntoView()")
+        view.picture(reports / f"report-telephone-{language}.png", whole=False)
     view.size(1280, 900)
     printed = view.ask("Page.printToPDF", printBackground=True)
     pdf = base64.b64decode(printed["data"])

@@ -106,6 +106,6 @@ def test_a_primary_its_standby_and_what_is_down_are_one_page(make_cluster: Any, 
     rules = {"report_fail_on": ["duplicate_index", "unreachable"], "report_what": "index"}
     status, out = report(tmp_path, {name: hosts[name] for name in ("db1", "db3")}, "--check", **rules)
     assert status == 2, out
-    assert "The rules of report_fail_on are broken 2 times" in out
+    assert "What breaks the rules of report_fail_on: 2;" in out
     assert {path: path.read_bytes() for path in kept} == kept
     assert {path: path.read_bytes() for path in (tmp_path / "report").iterdir()} == pages

@@ -98,7 +98,7 @@ def findings(document: dict[str, object], name: str) -> list[dict[str, object]]:
 
 def test_1_check_mode_says_what_would_be_said_and_stores_nothing(told: Told) -> None:
     assert told.foretold.run.status == 2, told.foretold.run.out
-    assert "The rules of report_fail_on are broken 1 times" in told.foretold.run.out
+    assert "What breaks the rules of report_fail_on: 1;" in told.foretold.run.out
     assert not told.stored
 
 
@@ -178,7 +178,7 @@ def test_an_accepted_finding_opens_the_gate_until_its_day(told: Told) -> None:
     invalid, twin = agreed(told.repeated)
     run = told.accepted.run
     assert run.status == 2, run.out
-    assert "are broken 1 times" in run.out and f"expired: {twin['id']}" in run.out
+    assert "What breaks the rules of report_fail_on: 1;" in run.out and f"expired: {twin['id']}" in run.out
     assert f"invalid_index: {invalid['id']}" in told.again.run.out
     (kept,) = told.accepted.findings("IX01")
     assert (kept["state"], kept["accepted"]) == ("accepted", invalid)

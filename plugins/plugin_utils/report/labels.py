@@ -209,7 +209,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "scale": ("Scale", "スケール"),
     "circumstances": ("Circumstances", "条件"),
     "on_host": (
-        "PostgreSQL {version}, {cpus} CPUs, {memory}",
+        "PostgreSQL {version}, CPUs: {cpus}, memory: {memory}",
         "PostgreSQL {version}、CPU {cpus} 個、メモリー {memory}",
     ),
     "settings_of": ("Settings", "設定値"),

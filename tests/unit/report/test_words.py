@@ -105,6 +105,46 @@ def test_a_name_with_braces_is_text_and_nothing_else() -> None:
     assert "{cover}" in said["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("key", "values", "one", "many"),
+    [
+        ("HC07", {"deadlocks": 1}, "1 deadlock in d in 1 s.", "2 deadlocks in d in 1 s."),
+        ("HC03", {"sessions": 1}, "1 session of u (a) in d is idle", "2 sessions of u (a) in d are idle"),
+        ("QY13", {"count": 1}, "1 of 9 statements has no text", "2 of 9 statements have no text"),
+        ("IX03_ordered", {"scans": 1}, "It was scanned 1 time.", "It was scanned 2 times."),
+    ],
+)
+def test_one_thing_has_other_words_than_many(key: str, values: dict[str, int], one: str, many: str) -> None:
+    about = {name: "x" for pair in say.FINDINGS[key] for text in pair for name in fields(text)}
+    about |= {"database": "d", "user": "u", "application": "a"}
+    for told, number in ((one, 1), (many, 2)):
+        filled = {**about, "over_seconds": 1, "entries": 9, **dict.fromkeys(values, number)}
+        assert told in " ".join(say.finding(key, filled, "en").values())
+        assert "[" not in "".join(say.finding(key, filled, "ja").values())
+
+
+def test_a_name_with_brackets_is_text_and_nothing_else() -> None:
+    values = {"index": "[scans:a|b]", "table": "t", "cover": "c", "size_bytes": 1, "scans": 1}
+    assert say.finding("IX02", values, "en")["what"].startswith("[scans:a|b] on t ")
+
+
+CHOICE = re.compile(r"\[(\w+):([^|\]]*)\|([^\]]*)\]")
+#: What is counted, by the name of its placeholder.
+COUNTED = {found[1] for _name, pair in pairs() for found in CHOICE.finditer(pair.en)}
+#: What follows one thing and is no plural.
+VERBS = {"is", "has", "was", "does", "takes", "waits", "speaks", "asks", "looks"}
+
+
+@pytest.mark.parametrize(("name", "pair"), list(pairs()), ids=[name for name, _pair in pairs()])
+def test_one_of_what_is_counted_stands_before_no_plural(name: str, pair: Pair) -> None:
+    assert {found[1] for found in CHOICE.finditer(pair.en)} <= fields(pair.en)
+    assert not CHOICE.search(pair.ja)
+    said = CHOICE.sub(lambda found: found[2], pair.en)
+    said = said.format_map({field: "1" if field in COUNTED else "x" for field in fields(said)})
+    for found in re.finditer(r"(?<!of )\b1 (?:[a-z]+ )?([a-z]+s)\b", said):
+        assert found[1] in VERBS, (name, found[0])
+
+
 ENGINE = Path(say.__file__).parents[2]
 #: What names itself: extensions, views, paths, and what the server or the system said.
 NAMES = {"pg_stat_statements", "pg_stat_statements_info", "pgstattuple", "hypopg"}
@@ -198,7 +238,7 @@ def test_whatever_error_ends_a_report_is_told_in_japanese() -> None:
         ("exact bloat of public.a b in database x", "データベース x: public.a b の肥大化の実測"),
         ("public.t in database x", "データベース x: public.t"),
         ('public."we""ird"', 'public."we""ird"'),
-        ("12 statements of other users", "他のユーザーの SQL 文 12 件"),
+        ("statements of other users (12)", "他のユーザーの SQL 文 12 件"),
     ],
 )
 def test_what_is_looked_at_is_said_with_its_names(english: str, japanese: str) -> None:

@@ -64,13 +64,14 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
     ),
     "catalog_damaged": ("entries that cannot be read: {what}", "読めない項目: {what}"),
     "catalog_unsound": (
-        "{count} backups are damaged, {label} first: {text}. Bring the files back from a copy and run dbkeeper verify "
+        "{count} [count:backup is|backups are] damaged, {label} first: {text}. Bring the files back from a "
+        "copy and run dbkeeper verify "
         "{label}, or take a new backup",
         "{count} 個のバックアップが破損しています (最初は {label}: {text})。コピーからファイルを取り戻して "
         "dbkeeper verify {label} を実行するか、新しいバックアップを取得してください",
     ),
     "catalog_chain": (
-        "{count} incremental backups are worth nothing, {label} first: {text}",
+        "{count} incremental [count:backup is|backups are] worth nothing, {label} first: {text}",
         "{count} 個の増分バックアップが使えません (最初は {label}): {text}",
     ),
     "catalog_ok": (
@@ -92,21 +93,20 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
         "{first} から {last} まで {code} です。それより前のバックアップからは、それ以降を復元できません",
     ),
     "archive_conflicts": (
-        "{count} files were kept aside, {first} first: their names were archived with other content, so two "
-        "servers may "
-        "write to this archive. See which one is alive, then remove them",
+        "{count} [count:file was|files were] kept aside, {first} first: [count:its name was|their names were] archived "
+        "with other content, so two servers may write to this archive. See which one is alive, then remove them",
         "{count} 個のファイルを別に残しました (最初は {first})。同じ名前で内容の異なるものがアーカイブされました。"
         "2 台のサーバがこのアーカイブに書いているおそれがあります。どちらが正しいかを確かめてから削除してください",
     ),
     "archive_faulty": (
-        "{count} damaged segments, {first} first",
+        "{count} damaged [count:segment|segments], {first} first",
         "破損したセグメントが {count} 個あります (最初は {first})",
     ),
     "archive_ok": ("no gap and no damaged segment", "欠落も破損セグメントもありません"),
     "leftovers_ok": ("no file that nobody uses", "使われていないファイルはありません"),
     "leftovers": (
-        "{count} files that nobody uses, {size}: {first} is {age} old. They are ignored; remove them by name when no "
-        "work is going on",
+        "{count} [count:file|files] that nobody uses, {size}: {first} is {age} old. [count:It is|They are] ignored; "
+        "remove [count:it|them] by name when no work is going on",
         "使われていないファイルが {count} 個あります ({size})。{first} は {age}前のものです。無視されますが、"
         "処理が動いていないときに名前を指定して削除してください",
     ),
@@ -296,11 +296,11 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
         "{what} の有効期限は {until} ですが、サーバがまだ読み込んでいません。再読み込みしてください",
     ),
     "certificate_soon": (
-        "{what} until {until}, in {days} days: run the role postgresql, or renew {path}",
+        "{what} until {until}, in {days} [days:day|days]: run the role postgresql, or renew {path}",
         "{what} の有効期限 {until} まであと {days} 日です。postgresql ロールを実行するか、{path} を更新してください",
     ),
     "certificate_ok": (
-        "{what} until {until}, in {days} days",
+        "{what} until {until}, in {days} [days:day|days]",
         "{what} の有効期限 {until} まであと {days} 日です",
     ),
     "pooler_at": ("port {port}: {what}", "ポート {port}: {what}"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from .sizes import format_duration
 
 ENGLISH, JAPANESE = LANGUAGES = ("en", "ja")
 Table = Mapping[str, "tuple[str, str]"]
+_CHOICE = re.compile(r"\[(\w+):([^|\]]*)\|([^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,18 @@ class Both:
         return self.ja if language == JAPANESE else self.en
 
 
+def numbered(text: str, shown: Mapping[str, Any]) -> str:
+    """English has words of their own for one thing and for many: ``{count} [count:file waits|files wait]``.
+
+    The words are chosen before anything is filled in: a name may have any letter in it.
+    """
+    return _CHOICE.sub(lambda found: found[2 if str(shown.get(found[1])) == "1" else 3], text)
+
+
 def fill(texts: tuple[str, str], language: str, values: Mapping[str, Any]) -> str:
     """One text, filled in."""
     shown = {name: one.within(language) if isinstance(one, Both) else one for name, one in values.items()}
-    return texts[LANGUAGES.index(language)].format(**shown)
+    return numbered(texts[LANGUAGES.index(language)], shown).format(**shown)
 
 
 def both(table: Table, word: str, /, **values: Any) -> Both:

@@ -105,13 +105,17 @@ WORDS: dict[str, tuple[str, str]] = {
         "the server says that {name} is archived, and the repository does not have it: see what archive_command is",
         "サーバは {name} をアーカイブ済みとしていますが、リポジトリにありません。archive_command を確認してください",
     ),
-    "backlog_ok": ("{count} files wait ({size})", "{count} 個のファイルが待っています ({size})"),
+    "backlog_ok": (
+        "{count} [count:file waits|files wait] ({size})",
+        "{count} 個のファイルが待っています ({size})",
+    ),
     "backlog_many": (
-        "{count} files wait ({size}): they come in faster than they are archived",
+        "{count} [count:file waits|files wait] ({size}): they come in faster than they are archived",
         "{count} 個のファイルが待っています ({size})。アーカイブより速く増えています",
     ),
     "backlog_full": (
-        "{count} files wait ({size}) and pg_wal's disk has {free} left: the server stops when it is full",
+        "{count} [count:file waits|files wait] ({size}) and pg_wal's disk has {free} left: the server stops "
+        "when it is full",
         "{count} 個のファイルが待っており ({size})、pg_wal の空きは {free} です。満杯になるとサーバは停止します",
     ),
     "space_unknown": (
@@ -123,7 +127,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "空き {free} / {total}、減っていません",
     ),
     "space_ok": (
-        "{free} of {total} free: full in {days} days at the pace of the last days, the objective is {goal}",
+        "{free} of {total} free: full in {days} [days:day|days] at the pace of the last days, the objective is {goal}",
         "空き {free} / {total}。最近の増え方では {days} 日で満杯になります (目標 {goal}日以上)",
     ),
     "size_ok": ("as usual", "通常どおり"),
@@ -143,7 +147,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "dumps_none": ("no dump is asked for", "ダンプは求められていません"),
     "dumps_ok": (
-        "{count} dumps, the oldest is {age} old, the objective is {goal}",
+        "{count} [count:dump|dumps], the oldest is {age} old, the objective is {goal}",
         "ダンプ {count} 件、最も古いものは {age}前 (目標 {goal})",
     ),
     "dump_missing": ("{what}: there is no verified dump", "{what}: 検証済みのダンプがありません"),
@@ -163,7 +167,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "{name} は一度も作られていません: dbkeeper copy",
     ),
     "copy_left_out": (
-        "{name} has none of {count} dumps, for they are not sound: see dbkeeper info, and take others",
+        "{name} has none of {count} [count:dump, for it is|dumps, for they are] not sound: see dbkeeper "
+        "info, and take [count:another|others]",
         "{name} には {count} 件のダンプが含まれていません (破損しています): dbkeeper info で確認し、取り直してください",
     ),
     "copy_failing": ("{name} fails: {why}", "{name} が失敗しています: {why}"),
@@ -205,7 +210,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "notify_none": ("nobody is to be told", "通知先はありません"),
     "notify_ok": ("everything was delivered", "すべて届いています"),
     "notify_waiting": (
-        "{count} messages wait for {channels}: {why}",
+        "{count} [count:message waits|messages wait] for {channels}: {why}",
         "{count} 件の通知が {channels} で待っています: {why}",
     ),
     "notify_broken": ("nobody can be told: {why}", "通知できません: {why}"),
@@ -227,7 +232,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "[dbkeeper] 正常: {host} / {cluster} ({day})",
     ),
     "subject_summary_bad": (
-        "[dbkeeper] {count} problems on {host} ({cluster}), {day}",
+        "[dbkeeper] {count} [count:problem|problems] on {host} ({cluster}), {day}",
         "[dbkeeper] 問題 {count} 件: {host} / {cluster} ({day})",
     ),
     "subject_test": (
@@ -292,7 +297,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "label_space": ("Repository", "リポジトリ"),
     "line_run": ("{what}: {ok} good, {bad} failed", "{what}: 成功 {ok} 回、失敗 {bad} 回"),
     "line_none": ("none", "なし"),
-    "times": ("{count} times", "{count} 回"),
+    "times": ("{count} [count:time|times]", "{count} 回"),
     "line_again": (
         "The same problem is told again once a day at most, and its end at once.",
         "同じ問題の通知は 1 日 1 回までです。解消した場合はすぐに通知します。",

@@ -202,15 +202,19 @@ function sparkline(points, label, shownAs) {
 function statementTable(found) {
   const heads = ["statement", "database", "calls", "mean", "total", "load_share", "calls_over_time", "mean_over_time"];
   const body = el("tbody");
-  const write = () => body.replaceChildren(...found.slice(0, 100).map((one) => el("tr", {},
-    el("th", { scope: "row", class: "mono", lang: "en" }, oneLine(strings[one.text]) || "–"), el("td", {}, one.database),
-    el("td", { class: "number" }, count(one.calls)), el("td", { class: "number" }, seconds(one.mean)),
-    el("td", { class: "number" }, seconds(one.total)), el("td", { class: "number" }, percent(one.share)),
-    el("td", {}, sparkline(one.history.map((run) => run && run[0]), t("calls_over_time"), three)),
-    el("td", {}, sparkline(one.history.map((run) => run && run[1]), t("mean_over_time"), (value) => seconds(value / 1000))))));
+  const table = el("table", {}, el("caption", { class: "hidden" }, t("load")),
+    el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))), body);
+  const write = () => {
+    body.replaceChildren(...found.slice(0, 100).map((one) => el("tr", {},
+      el("th", { scope: "row", class: "mono", lang: "en" }, oneLine(strings[one.text]) || "–"), el("td", {}, one.database),
+      el("td", { class: "number" }, count(one.calls)), el("td", { class: "number" }, seconds(one.mean)),
+      el("td", { class: "number" }, seconds(one.total)), el("td", { class: "number" }, percent(one.share)),
+      el("td", {}, sparkline(one.history.map((run) => run && run[0]), t("calls_over_time"), three)),
+      el("td", {}, sparkline(one.history.map((run) => run && run[1]), t("mean_over_time"), (value) => seconds(value / 1000))))));
+    stacked(table);
+  };
   const fold = el("details", { class: "more", ontoggle: () => fold.open && !body.childElementCount && write() },
     el("summary", {}, t("all_statements", { count: count(Math.min(100, found.length)) })),
-    el("div", { class: "scroll" }, el("table", {}, el("caption", { class: "hidden" }, t("load")),
-      el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, t(name))))), body)));
+    el("div", { class: "scroll" }, table));
   return fold;
 }

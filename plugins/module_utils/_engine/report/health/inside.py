@@ -133,7 +133,7 @@ def inside(
     }
     hidden = look.ask(_HIDDEN, what="sequences")
     if hidden and hidden[0][0]:
-        look.miss(f"{hidden[0][0]} sequences in database {name}", "sequences")
+        look.miss(f"sequences ({hidden[0][0]}) in database {name}", "sequences")
     if exact:
         found["exact"] = _exact(
             look, name, [row for row in tables or [] if row["oid"] not in held], least_bytes, block_bytes

@@ -86,7 +86,7 @@ def pull(look: Look, taken_at: float) -> Reading | None:
             entry["since"] = float(since)
         entries[key(user, database, toplevel, queryid)] = entry
     if hidden:
-        look.miss(f"{hidden} statements of other users", "denied", "their queryid is hidden")
+        look.miss(f"statements of other users ({hidden})", "denied", "their queryid is hidden")
     return Reading(
         text,
         default,

@@ -10,7 +10,8 @@ FINDINGS: dict[str, Entry] = {
     "HC01": Entry(
         Pair("Connections are running out", "接続数が上限に近づいています"),
         Pair(
-            "{used} of {usable} connections that ordinary roles may have are used ({used_share}); {idle} are idle.",
+            "{used} of {usable} connections that ordinary roles may have [used:is|are] used ({used_share}); "
+            "{idle} [idle:is|are] idle.",
             "一般ロールが使える {usable} 接続のうち {used} 接続を使用中です ({used_share})。うち {idle} は idle です。",
         ),
         Pair(
@@ -26,7 +27,8 @@ FINDINGS: dict[str, Entry] = {
     "HC02": Entry(
         Pair("One session blocks others", "他のセッションをブロックしているセッション"),
         Pair(
-            "Process {pid} of {user} ({application}, {state}) blocks {waiting} sessions, {depth} deep, the longest for "
+            "Process {pid} of {user} ({application}, {state}) blocks {waiting} [waiting:session|sessions], "
+            "{depth} deep, the longest for "
             "{waited_seconds}.",
             "{user} ({application}) のプロセス {pid} (状態: {state}) が {waiting} セッションをブロックしています "
             "(深さ {depth}、最長 {waited_seconds})。",
@@ -44,7 +46,8 @@ FINDINGS: dict[str, Entry] = {
     "HC03": Entry(
         Pair("Idle in an open transaction", "トランザクションを開いたまま idle"),
         Pair(
-            "{sessions} sessions of {user} ({application}) in {database} are idle in a transaction, the longest for "
+            "{sessions} [sessions:session|sessions] of {user} ({application}) in {database} "
+            "[sessions:is|are] idle in a transaction, the longest for "
             "{idle_seconds} (process {pid}).",
             "{database} の {user} ({application}) の {sessions} セッションが、トランザクションを開いたまま idle です "
             "(最長 {idle_seconds}、プロセス {pid})。",
@@ -61,7 +64,8 @@ FINDINGS: dict[str, Entry] = {
     "HC04": Entry(
         Pair("A transaction runs very long", "長時間実行中のトランザクション"),
         Pair(
-            "{sessions} sessions of {user} ({application}) in {database} are at work, the longest transaction for "
+            "{sessions} [sessions:session|sessions] of {user} ({application}) in {database} "
+            "[sessions:is|are] at work, the longest transaction for "
             "{transaction_seconds} (process {pid}, waits for {waits_for}).",
             "{database} の {user} ({application}) の {sessions} セッションが実行中で、最長のトランザクションは "
             "{transaction_seconds} です (プロセス {pid}、待機: {waits_for})。",
@@ -78,7 +82,7 @@ FINDINGS: dict[str, Entry] = {
     "HC05": Entry(
         Pair("The lock table fills up", "ロックテーブルの使用率が高い"),
         Pair(
-            "{held} of {places} places of the shared lock table are taken ({used_share}).",
+            "{held} of {places} places of the shared lock table [held:is|are] taken ({used_share}).",
             "共有ロックテーブルの {places} 個のうち {held} 個を使用中です ({used_share})。",
         ),
         Pair(
@@ -110,7 +114,7 @@ FINDINGS: dict[str, Entry] = {
     "HC07": Entry(
         Pair("Deadlocks", "デッドロックの発生"),
         Pair(
-            "{deadlocks} deadlocks in {database} in {over_seconds}.",
+            "{deadlocks} [deadlocks:deadlock|deadlocks] in {database} in {over_seconds}.",
             "{database} で {over_seconds}の間にデッドロックが {deadlocks} 回発生しました。",
         ),
         Pair("Each costs a transaction its work.", "発生のたびにトランザクションが 1 つ失敗します。"),
@@ -122,7 +126,7 @@ FINDINGS: dict[str, Entry] = {
     "HC08": Entry(
         Pair("Many transactions are rolled back", "ロールバックの割合が高い"),
         Pair(
-            "{rollbacks} of {ended} transactions in {database} were rolled back ({rolled_back_share}).",
+            "{rollbacks} of {ended} transactions in {database} [rollbacks:was|were] rolled back ({rolled_back_share}).",
             "{database} の {ended} トランザクションのうち {rollbacks} がロールバックされました "
             "({rolled_back_share})。",
         ),
@@ -135,7 +139,7 @@ FINDINGS: dict[str, Entry] = {
     "HC10": Entry(
         Pair("Much is written to temporary files", "一時ファイルへの書き込みが多い"),
         Pair(
-            "{database} wrote {temp_bytes} in {temp_files} temporary files in {over_seconds}.",
+            "{database} wrote {temp_bytes} in {temp_files} temporary [temp_files:file|files] in {over_seconds}.",
             "{database} で {over_seconds}の間に一時ファイル {temp_files} 個、{temp_bytes} が書き込まれました。",
         ),
         Pair(
@@ -150,7 +154,8 @@ FINDINGS: dict[str, Entry] = {
     "HC11": Entry(
         Pair("Checkpoints are forced by WAL", "WAL 量によるチェックポイントが多い"),
         Pair(
-            "{forced} checkpoints were forced and {timed} came by the clock ({forced_share}); max_wal_size is "
+            "{forced} [forced:checkpoint was|checkpoints were] forced and {timed} came by the clock "
+            "({forced_share}); max_wal_size is "
             "{max_wal_mb} MB.",
             "時間契機 {timed} 回に対し、強制チェックポイントが {forced} 回発生しました ({forced_share})。"
             "max_wal_size は {max_wal_mb} MB です。",
@@ -224,7 +229,7 @@ FINDINGS: dict[str, Entry] = {
     "HC15": Entry(
         Pair("A subscription has errors", "サブスクリプションのエラー"),
         Pair(
-            "{name}: {apply_errors} errors when applying, {sync_errors} when copying tables.",
+            "{name}: {apply_errors} [apply_errors:error|errors] when applying, {sync_errors} when copying tables.",
             "{name}: 適用エラー {apply_errors} 件、初期同期エラー {sync_errors} 件。",
         ),
         Pair(
@@ -239,7 +244,8 @@ FINDINGS: dict[str, Entry] = {
     "HC16_failing": Entry(
         Pair("Archiving fails", "WAL アーカイブが失敗しています"),
         Pair(
-            "{segment} could not be archived {failed_seconds} ago; {ready} segments wait, the oldest for "
+            "{segment} could not be archived {failed_seconds} ago; {ready} [ready:segment waits|segments "
+            "wait], the oldest for "
             "{oldest_seconds}.",
             "{failed_seconds}前に {segment} のアーカイブに失敗しました。待機中のセグメントは {ready} 個、"
             "最古は {oldest_seconds}前のものです。",
@@ -256,7 +262,7 @@ FINDINGS: dict[str, Entry] = {
     "HC16_behind": Entry(
         Pair("Archiving falls behind", "WAL アーカイブの遅れ"),
         Pair(
-            "{ready} segments wait to be archived, the oldest for {oldest_seconds}.",
+            "{ready} [ready:segment waits|segments wait] to be archived, the oldest for {oldest_seconds}.",
             "{ready} 個のセグメントがアーカイブ待ちです (最古 {oldest_seconds})。",
         ),
         Pair(

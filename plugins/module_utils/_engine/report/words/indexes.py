@@ -18,7 +18,8 @@ _STATISTICS = Entry(
         "設定されており、{cover} には設定されていません。",
     ),
     Pair(
-        "The planner takes its estimates from these statistics even where the index is never scanned ({scans} scans).",
+        "The planner takes its estimates from these statistics even where the index is never scanned "
+        "({scans} [scans:scan|scans]).",
         "インデックスが走査されなくても ({scans} 回)、プランナはこの統計情報を行数の見積もりに使います。",
     ),
     Pair(
@@ -129,7 +130,7 @@ _PLAIN: dict[str, Entry] = {
             "大きさは {size_bytes} に対して {cover_bytes} あります。",
         ),
         Pair(
-            "It was scanned {scans} times; the larger one answers the same, and reads more for it.",
+            "It was scanned {scans} [scans:time|times]; the larger one answers the same, and reads more for it.",
             "{scans} 回走査されています。大きい方でも同じ結果を得られますが、読み取り量は増えます。",
         ),
         Pair(
@@ -147,7 +148,8 @@ _PLAIN: dict[str, Entry] = {
             "{table} の {index} のキーは {cover} の先頭と同じですが、行はこの唯一の列の順に格納されています。",
         ),
         Pair(
-            "It was scanned {scans} times. The planner counts only three quarters of that order for an index with "
+            "It was scanned {scans} [scans:time|times]. The planner counts only three quarters of that "
+            "order for an index with "
             "more columns: {cover} looks dearer to it than it is, and it may read the whole table instead.",
             "{scans} 回走査されています。プランナは複数列のインデックスでは相関を 4 分の 3 に割り引くため、"
             "{cover} のコストを高く見積もり、全件走査を選ぶことがあります。",
@@ -192,7 +194,7 @@ _PLAIN: dict[str, Entry] = {
     "IX04_probes": Entry(
         Pair("Perhaps scanned by the planner only", "プランナーの参照だけの可能性"),
         Pair(
-            "{index} on {table} has {scans} scans, each of which read one entry at most ({nodes}).",
+            "{index} on {table} has {scans} [scans:scan|scans], each of which read one entry at most ({nodes}).",
             "{table} の {index} は {scans} 回走査されていますが、1 回の読み取りは 1 件以下です ({nodes})。",
         ),
         Pair(
@@ -208,8 +210,8 @@ _PLAIN: dict[str, Entry] = {
     "IX05": Entry(
         Pair("Seldom scanned, paid for by every write", "走査は稀で、書き込みのたびに負担"),
         Pair(
-            "{index} on {table}: {scans} scans ({scan_share} of the "
-            "table's) against {writes} writes in {window_seconds}.",
+            "{index} on {table}: {scans} [scans:scan|scans] ({scan_share} of the "
+            "table's) against {writes} [writes:write|writes] in {window_seconds}.",
             "{table} の {index}: {window_seconds}の間に走査 {scans} "
             "回 (全体の {scan_share})、書き込み {writes} 行です。",
         ),
@@ -257,13 +259,13 @@ _PLAIN: dict[str, Entry] = {
         Pair("Foreign key without an index", "インデックスのない外部キー"),
         Pair(
             "No index finds the rows of {table} by {columns} "
-            "({constraint}); the parent {parent} had {parent_writes} writes.",
+            "({constraint}); the parent {parent} had {parent_writes} [parent_writes:write|writes].",
             "{table} の {columns} ({constraint}) を検索できるインデックスがありません。"
             "親 {parent} への書き込みは {parent_writes} 件です。",
         ),
         Pair(
             "Each row that is deleted from {parent}, or gets another "
-            "key, reads all of {table}: {size_bytes}, {rows} rows.",
+            "key, reads all of {table}: {size_bytes}, {rows} [rows:row|rows].",
             "{parent} の行を削除するかキーを変更するたびに、{table} 全体 ({size_bytes}、{rows} 行) が読まれます。",
         ),
         Pair("Build the index concurrently.", "CONCURRENTLY でインデックスを作成してください。"),
@@ -272,12 +274,12 @@ _PLAIN: dict[str, Entry] = {
         Pair("Foreign key without an index, on a small table", "インデックスのない外部キー (小さなテーブル)"),
         Pair(
             "No index finds the rows of {table} by {columns} "
-            "({constraint}); the parent {parent} had {parent_writes} writes.",
+            "({constraint}); the parent {parent} had {parent_writes} [parent_writes:write|writes].",
             "{table} の {columns} ({constraint}) を検索できるインデックスがありません。"
             "親 {parent} への書き込みは {parent_writes} 件です。",
         ),
         Pair(
-            "It costs little as long as {table} is small: {size_bytes}, {rows} rows.",
+            "It costs little as long as {table} is small: {size_bytes}, {rows} [rows:row|rows].",
             "{table} が小さい間 ({size_bytes}、{rows} 行) は、負担はわずかです。",
         ),
         Pair(

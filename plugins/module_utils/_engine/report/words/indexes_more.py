@@ -25,7 +25,7 @@ MORE: dict[str, Entry] = {
         Pair("Missing index", "不足しているインデックス"),
         Pair(
             "An index on {columns} of {table} makes {statements} "
-            "statements cheaper; best: {cost_before} to {cost_after}.",
+            "[statements:statement|statements] cheaper; best: {cost_before} to {cost_after}.",
             "{table} の {columns} にインデックスがあれば {statements} 個の文が軽くなります "
             "(最良: コスト {cost_before} → {cost_after})。",
         ),
@@ -42,7 +42,7 @@ MORE: dict[str, Entry] = {
         Pair("Missing index", "不足しているインデックス"),
         Pair(
             "An index on {columns} of {table} makes {statements} "
-            "statements cheaper; best: {cost_before} to {cost_after}.",
+            "[statements:statement|statements] cheaper; best: {cost_before} to {cost_after}.",
             "{table} の {columns} にインデックスがあれば {statements} 個の文が軽くなります "
             "(最良: コスト {cost_before} → {cost_after})。",
         ),
@@ -60,7 +60,8 @@ MORE: dict[str, Entry] = {
     "IX08_unproven": Entry(
         Pair("Perhaps a missing index", "インデックス不足の可能性"),
         Pair(
-            "{statements} statements look for rows of {table} by {columns}, and no index begins with them.",
+            "{statements} [statements:statement looks|statements look] for rows of {table} by {columns}, and no index "
+            "begins with them.",
             "{statements} 個の文が {table} を {columns} で検索していますが、対応するインデックスがありません。",
         ),
         Pair(
@@ -77,8 +78,8 @@ MORE: dict[str, Entry] = {
             "Perhaps a missing index, seen in a sample", "インデックス不足の可能性 (サンプリングによる観測)"
         ),
         Pair(
-            "pg_qualstats saw {filtered} rows of {table} thrown away by comparisons of {columns}, "
-            "in {occurrences} executions; no index begins with them.",
+            "pg_qualstats saw {filtered} [filtered:row|rows] of {table} thrown away by comparisons of {columns}, "
+            "in {occurrences} [occurrences:execution|executions]; no index begins with them.",
             "pg_qualstats の観測では、{table} の {columns} の比較により {occurrences} 回の実行で {filtered} 行が"
             "破棄されています。対応するインデックスはありません。",
         ),
@@ -128,8 +129,9 @@ MORE: dict[str, Entry] = {
             "大半が NULL で、NULL を検索する SQL 文はない (部分インデックスの候補)",
         ),
         Pair(
-            "{row_share} of {column} are null in {index} on {table}; {statements} statements with {calls} calls speak "
-            "of it, and none asks for nulls or sorts by it ({ids}).",
+            "{row_share} of {column} are null in {index} on {table}; {statements} [statements:statement|statements] "
+            "with {calls} [calls:call|calls] [statements:speaks|speak] of it, and none asks for nulls or "
+            "sorts by it ({ids}).",
             "{table} の {index} では、{column} の {row_share} が NULL です。この列を使う SQL 文は {statements} 個 "
             "(実行 {calls} 回) あり、NULL の検索やこの列での並べ替えはありません ({ids})。",
         ),
@@ -147,8 +149,8 @@ MORE: dict[str, Entry] = {
     "IX09_nulls_asked": Entry(
         Pair("Mostly nulls, which statements ask for", "大半が NULL だが、NULL を検索する SQL 文がある"),
         Pair(
-            "{row_share} of {column} are null in {index} on {table}; {statements} statements with {calls} calls ask "
-            "for nulls or sort by it ({ids}).",
+            "{row_share} of {column} are null in {index} on {table}; {statements} [statements:statement|statements] "
+            "with {calls} [calls:call|calls] [statements:asks|ask] for nulls or [statements:sorts|sort] by it ({ids}).",
             "{table} の {index} では、{column} の {row_share} が NULL です。NULL の検索またはこの列での並べ替えを行う "
             "SQL 文が {statements} 個 (実行 {calls} 回) あります ({ids})。",
         ),
@@ -167,8 +169,9 @@ MORE: dict[str, Entry] = {
     "IX09_common_asked": Entry(
         Pair("One value in nearly all rows", "ほぼすべての行が同じ値 (部分インデックスの候補)"),
         Pair(
-            "{row_share} of the rows have the same value of {column} in {index} on {table}; {statements} statements "
-            "with {calls} calls speak of it ({ids}).",
+            "{row_share} of the rows have the same value of {column} in {index} on {table}; {statements} "
+            "[statements:statement|statements] with {calls} [calls:call|calls] [statements:speaks|speak] of "
+            "it ({ids}).",
             "{table} の {index} では、{column} の {row_share} が同じ値です。この列を使う SQL 文は {statements} 個 "
             "(実行 {calls} 回) あります ({ids})。",
         ),
@@ -204,8 +207,8 @@ MORE: dict[str, Entry] = {
     "IX11": Entry(
         Pair("Writes cost more for indexes than for rows", "行よりインデックスの書き込みが多いテーブル"),
         Pair(
-            "{table} has {count} indexes of {size_bytes}, {ratio} "
-            "times its rows ({heap_bytes}), and had {writes} writes.",
+            "{table} has {count} [count:index|indexes] of {size_bytes}, {ratio} "
+            "times its rows ({heap_bytes}), and had {writes} [writes:write|writes].",
             "{table} のインデックスは {count} 個で {size_bytes}、行データ ({heap_bytes}) の {ratio} 倍です"
             " (書き込み {writes} 行)。",
         ),
@@ -222,12 +225,13 @@ MORE: dict[str, Entry] = {
         Pair("Updates that are not HOT", "HOT にならない更新"),
         Pair(
             "Of the updates of {table} only {hot_share} are HOT; {count} "
-            "indexes of {size_bytes}, rows {heap_bytes}, ratio {ratio}.",
+            "[count:index|indexes] of {size_bytes}, rows {heap_bytes}, ratio {ratio}.",
             "{table} の更新のうち HOT は {hot_share} だけです。"
             "インデックス {count} 個 {size_bytes}、行データ {heap_bytes} ({ratio} 倍)。",
         ),
         Pair(
-            "An update of an indexed column, or a page without room, writes into all indexes ({writes} writes).",
+            "An update of an indexed column, or a page without room, writes into all indexes "
+            "({writes} [writes:write|writes]).",
             "インデックスのある列の更新や空きのないページでは、全インデックスに書き込みます (書き込み {writes} 行)。",
         ),
         Pair(
@@ -239,13 +243,13 @@ MORE: dict[str, Entry] = {
         Pair("Indexes keep updates from being HOT", "インデックスが HOT 更新を妨げている"),
         Pair(
             "Of the updates of {table} only {hot_share} are HOT: {blockers} hold {columns}, "
-            "which statements set ({calls} calls).",
+            "which statements set ({calls} [calls:call|calls]).",
             "{table} の更新のうち HOT は {hot_share} だけです。更新対象の列 {columns} ({calls} 回) を"
             " {blockers} が含んでいます。",
         ),
         Pair(
-            "Such an update writes into all {count} indexes of {size_bytes}, whichever column they hold "
-            "({writes} writes).",
+            "Such an update writes into [count:the one index|all {count} indexes] of {size_bytes}, whichever column "
+            "[count:it holds|they hold] ({writes} [writes:write|writes]).",
             "これらの列を更新すると、{count} 個のインデックス ({size_bytes}) すべてに書き込みます "
             "(書き込み {writes} 行)。",
         ),
@@ -360,8 +364,8 @@ MORE: dict[str, Entry] = {
     "IX15": Entry(
         Pair("Collation changed under its indexes", "照合順序のバージョン不一致"),
         Pair(
-            "{collation} was {recorded} when {count} indexes "
-            "({size_bytes}) were built, and is {actual} now: {indexes}.",
+            "{collation} was {recorded} when {count} [count:index|indexes] "
+            "({size_bytes}) [count:was|were] built, and is {actual} now: {indexes}.",
             "{collation} は {count} 個のインデックス ({size_bytes}) の作成時は {recorded}、"
             "現在は {actual} です: {indexes}。",
         ),
@@ -380,7 +384,8 @@ MORE: dict[str, Entry] = {
             "Collation of the database changed under its indexes", "データベースの照合順序のバージョン不一致"
         ),
         Pair(
-            "The library of {collation} was {recorded} when {count} indexes ({size_bytes}) were built, "
+            "The library of {collation} was {recorded} when {count} [count:index|indexes] ({size_bytes}) "
+            "[count:was|were] built, "
             "and is {actual} now: {indexes}.",
             "{collation} のライブラリは {count} 個のインデックス ({size_bytes}) の作成時は {recorded}、"
             "現在は {actual} です: {indexes}。",
@@ -412,7 +417,7 @@ MORE: dict[str, Entry] = {
     "IX16_count": Entry(
         Pair("Many indexes on one table", "インデックスの多いテーブル"),
         Pair(
-            "{table} has {count} indexes of {size_bytes}; its rows take {heap_bytes}.",
+            "{table} has {count} [count:index|indexes] of {size_bytes}; its rows take {heap_bytes}.",
             "{table} には {count} 個のインデックス ({size_bytes}) があります。行データは {heap_bytes} です。",
         ),
         Pair(
@@ -427,7 +432,7 @@ MORE: dict[str, Entry] = {
     "IX16_bytes": Entry(
         Pair("Indexes larger than their table", "テーブルより大きいインデックス"),
         Pair(
-            "The {count} indexes of {table} take {size_bytes}, its rows {heap_bytes}.",
+            "The {count} [count:index|indexes] of {table} [count:takes|take] {size_bytes}, its rows {heap_bytes}.",
             "{table} の {count} 個のインデックスは {size_bytes}、行データは {heap_bytes} です。",
         ),
         Pair(

@@ -32,7 +32,8 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "Statement {statement} of {user} in {database} took {before_ms} and takes {now_ms}; it looks at "
-            "{now_blocks_per_call} blocks a call, before {before_blocks_per_call}, for as many rows.",
+            "{now_blocks_per_call} [now_blocks_per_call:block|blocks] a call, before "
+            "{before_blocks_per_call}, for as many rows.",
             "{database} の SQL 文 {statement} (実行ユーザー {user}) "
             "の平均が {before_ms} から {now_ms} になりました。"
             "返す行数は変わらないまま、1 回あたりのブロック数が {before_blocks_per_call} から "
@@ -51,7 +52,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("Slower than before: it returns more rows", "以前より低速: 返す行数が増加"),
         Pair(
             "Statement {statement} of {user} in {database} took {before_ms} and takes {now_ms}; it yields "
-            "{now_rows_per_call} rows a call, before {before_rows_per_call}.",
+            "{now_rows_per_call} [now_rows_per_call:row|rows] a call, before {before_rows_per_call}.",
             "{database} の SQL 文 {statement} (実行ユーザー {user}) "
             "の平均が {before_ms} から {now_ms} になりました。"
             "1 回あたりの行数が {before_rows_per_call} から {now_rows_per_call} に増えています。",
@@ -171,7 +172,8 @@ FINDINGS: dict[str, Entry] = {
     "QY08": Entry(
         Pair("Gets fewer parallel workers than planned", "並列ワーカーが計画より不足"),
         Pair(
-            "Statement {statement} of {user} in {database} planned {wanted} workers and got {got} ({got_share}).",
+            "Statement {statement} of {user} in {database} planned {wanted} [wanted:worker|workers] and got "
+            "{got} ({got_share}).",
             "{database} の SQL 文 {statement} (実行ユーザー {user}) "
             "は {wanted} ワーカーを計画し、{got} しか得られませんでした "
             "({got_share})。",
@@ -201,7 +203,8 @@ FINDINGS: dict[str, Entry] = {
     "QY10": Entry(
         Pair("Statements are evicted before they are read", "文の統計情報が追い出されています"),
         Pair(
-            "pg_stat_statements threw out entries {evictions} times in {over_seconds}; it holds {entries_max}.",
+            "pg_stat_statements threw out entries {evictions} [evictions:time|times] in {over_seconds}; it "
+            "holds {entries_max}.",
             "{over_seconds}の間に pg_stat_statements のエントリーの追い出しが {evictions} 回発生しました "
             "(上限 {entries_max})。",
         ),
@@ -245,7 +248,7 @@ FINDINGS: dict[str, Entry] = {
     "QY13": Entry(
         Pair("Statements without a text", "テキストのない文"),
         Pair(
-            "{count} of {entries} statements have no text.",
+            "{count} of {entries} statements [count:has|have] no text.",
             "SQL 文 {entries} 個のうち {count} 個のテキストがありません。",
         ),
         Pair(

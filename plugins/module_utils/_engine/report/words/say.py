@@ -4,6 +4,7 @@
 
 A placeholder's name carries its unit: ``_bytes``, ``_seconds``, ``_share`` (of one), ``_per_second`` and ``_ms`` are
 written as people read them; lists are joined; everything else is shown as it is. Nothing here escapes for HTML.
+In English one thing and many have words of their own: ``{scans} [scans:scan|scans]``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...core.sayings import numbered
 from . import health, indexes, plain, queries, shared, terms, upkeep
 from .entry import Blind, Entry, Pair
 
@@ -39,7 +41,7 @@ _SECONDS = {
 def finding(key: str, values: Mapping[str, Any], language: str) -> dict[str, str]:
     """Title, what, why and remedy of a finding."""
     filled = _shown(values, language)
-    return {part: pair.of(language).format_map(filled) for part, pair in FINDINGS[key]._asdict().items()}
+    return {part: _said(pair, filled, language) for part, pair in FINDINGS[key]._asdict().items()}
 
 
 def missing(key: str, values: Mapping[str, Any], language: str) -> str:
@@ -48,7 +50,7 @@ def missing(key: str, values: Mapping[str, Any], language: str) -> str:
     if isinstance(why, str):
         known = terms.WHY.get(why)
         told = {**values, "why": known.of(language) if known else plain.reason(why, language)}
-    return MISSING[key].of(language).format_map(_shown(told, language))
+    return _said(MISSING[key], _shown(told, language), language)
 
 
 def not_seen(key: str, values: Mapping[str, Any], language: str) -> dict[str, str]:
@@ -60,8 +62,8 @@ def not_seen(key: str, values: Mapping[str, Any], language: str) -> dict[str, st
     blind = NOT_SEEN[key]
     return {
         "what": filled.get("what", ""),
-        "why": blind.why.of(language).format_map(filled),
-        "remedy": blind.remedy.of(language).format_map(filled),
+        "why": _said(blind.why, filled, language),
+        "remedy": _said(blind.remedy, filled, language),
     }
 
 
@@ -88,6 +90,10 @@ def seconds_text(seconds: float, language: str) -> str:
     if abs(seconds) < 2 * _HOUR:
         return minutes.format(seconds / _MINUTE)
     return hours.format(seconds / _HOUR) if abs(seconds) < 2 * _DAY else days.format(seconds / _DAY)
+
+
+def _said(pair: Pair, filled: Mapping[str, str], language: str) -> str:
+    return numbered(pair.of(language), filled).format_map(filled)
 
 
 def _shown(values: Mapping[str, Any], language: str) -> dict[str, str]:

@@ -44,7 +44,7 @@ FINDINGS: dict[str, Entry] = {
     "HC19": Entry(
         Pair("Something holds back the removal of dead rows", "不要行の回収を妨げているもの"),
         Pair(
-            "The {kind} {name} may still see what was true {age} transactions ago.",
+            "The {kind} {name} may still see what was true {age} [age:transaction|transactions] ago.",
             "{name} ({kind}) が {age} トランザクション前の状態を参照し続けています。",
         ),
         Pair(
@@ -60,7 +60,7 @@ FINDINGS: dict[str, Entry] = {
     "HC20": Entry(
         Pair("Many dead rows", "不要行が多いテーブル"),
         Pair(
-            "{schema}.{name} has {dead} dead rows ({dead_share}, {waste_bytes}); autovacuum takes it from "
+            "{schema}.{name} has {dead} dead [dead:row|rows] ({dead_share}, {waste_bytes}); autovacuum takes it from "
             "{threshold_rows} on. Vacuumed last {vacuumed_seconds} ago.",
             "{schema}.{name} に不要行が {dead} 行あります ({dead_share}、{waste_bytes})。autovacuum は "
             "{threshold_rows} 行から対象にします。最後の VACUUM は {vacuumed_seconds}前です。",
@@ -112,7 +112,8 @@ FINDINGS: dict[str, Entry] = {
     "HC22": Entry(
         Pair("A sequence is near its end", "シーケンスの上限が近づいています"),
         Pair(
-            "{schema}.{name} is at {last} of {end} ({used_share}); {left} values are left. Its column: {column}.",
+            "{schema}.{name} is at {last} of {end} ({used_share}); {left} [left:value is|values are] left. "
+            "Its column: {column}.",
             "{schema}.{name} は {end} のうち {last} まで進んでいます ({used_share})。残りは {left} 個です "
             "(列: {column})。",
         ),
@@ -170,7 +171,8 @@ FINDINGS: dict[str, Entry] = {
     "HC26": Entry(
         Pair("Pages with wrong checksums", "チェックサムエラーの発生"),
         Pair(
-            "{failures} pages of {name} did not match their checksums.",
+            "{failures} [failures:page of {name} did not match its checksum|pages of {name} did not match "
+            "their checksums].",
             "{name} の {failures} ページでチェックサムが一致しませんでした。",
         ),
         Pair(
