@@ -17,6 +17,9 @@ from tests.fleet_hosts import FILES, Report, ask, bed, caught_up, host, report, 
 SESSION = "SELECT state FROM pg_stat_activity WHERE application_name = 'fault'"
 #: Where replay stands while more has come; without any delay the server shows no other sign of a conflict.
 STANDS = "SELECT pg_last_wal_replay_lsn() WHERE pg_last_wal_replay_lsn() < pg_last_wal_receive_lsn()"
+#: Who keeps rows from being removed on the primary.
+KEEPERS = """SELECT string_agg(concat_ws(' ', datname, backend_type, application_name, state, backend_xid, backend_xmin), '; ')
+FROM pg_stat_activity WHERE backend_xid IS NOT NULL OR backend_xmin IS NOT NULL"""
 SETTINGS = ("max_standby_streaming_delay", "hot_standby_feedback")
 #: Seconds until a host without power is given up.
 PATIENCE = {"ansible_ssh_timeout": 4}
@@ -71,11 +74,12 @@ def words(told: Report, node: str, part: str, english: str, japanese: str) -> No
 def conflict() -> None:
     """Cancel a statement of the report on the standby: what it might see is vacuumed on the primary."""
     until(lambda: host("reader").file("/tmp/caught").exists, "the report", 120)
+    stands: set[str] = set()
 
     def met() -> bool:
         for statement in ("CREATE TABLE gone (a int)", "DROP TABLE gone", "VACUUM pg_class"):
             ask("primary", statement)
-        stands = set()
+        stands.clear()
         for _look in range(4):
             time.sleep(0.3)
             stands.add(ask("reader", STANDS))
@@ -83,6 +87,9 @@ def conflict() -> None:
 
     try:
         until(met, "a conflict", 60)
+    except AssertionError as error:
+        told = f"replay at {sorted(stands)}; on the primary {ask('primary', KEEPERS)}"
+        raise AssertionError(f"{error}; {told}; on the reader {ask('reader', KEEPERS)}") from error
     finally:
         host("reader").check_output("touch /tmp/spring")
 
