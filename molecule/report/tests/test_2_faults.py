@@ -18,7 +18,8 @@ SESSION = "SELECT state FROM pg_stat_activity WHERE application_name = 'fault'"
 #: Where replay stands while more has come; without any delay the server shows no other sign of a conflict.
 STANDS = "SELECT pg_last_wal_replay_lsn() WHERE pg_last_wal_replay_lsn() < pg_last_wal_receive_lsn()"
 #: Who keeps rows from being removed on the primary.
-KEEPERS = """SELECT string_agg(concat_ws(' ', datname, backend_type, application_name, state, backend_xid, backend_xmin), '; ')
+KEEPERS = """
+SELECT string_agg(concat_ws(' ', datname, backend_type, application_name, state, backend_xid, backend_xmin), '; ')
 FROM pg_stat_activity WHERE backend_xid IS NOT NULL OR backend_xmin IS NOT NULL"""
 SETTINGS = ("max_standby_streaming_delay", "hot_standby_feedback")
 #: Seconds until a host without power is given up.
