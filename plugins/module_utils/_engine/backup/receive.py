@@ -31,17 +31,13 @@ from ..repository.catalog import read_catalog
 from ..repository.layout import Repository
 from ..repository.source import ASIDE, stored_wal
 from ..wal.index import WalIndex
+from .receive_words import why_ended
 from .received import Spool, ahead_of, off_the_way
 
 STATUS = "status.json"
 _POLL_SECONDS = 0.1
 _STATUS_SECONDS = 5.0
 _PATIENCE_SECONDS = (0.5, 1.0, 2.0, 5.0)
-#: The server no longer has what comes next: it must be begun anew, and the archive has the rest or a gap.
-_GONE = re.compile(r"has already been removed|is not in this server's history")
-_SLOT_LOST = re.compile(
-    r"can no longer (?:get changes from|access|be accessed)|This slot has been invalidated"
-)
 
 Tell = Callable[[str], None]
 
@@ -155,7 +151,7 @@ class Receiver:
                 os.replace(f"{directory}/{name}", f"{directory}/{ASIDE}/{name}")
         fsync_directory(directory)
 
-    def _stream(self, identity: Identity, facts: dict[str, Any]) -> str:
+    def _stream(self, identity: Identity, facts: dict[str, Any]) -> _Words:
         """pg_receivewal until it ends; its words."""
         directory = self.repository.receive(identity.system_id)
         argv = [f"{self.request.bin_directory}/pg_receivewal", "-D", directory, "-S", self.request.slot]
@@ -179,17 +175,18 @@ class Receiver:
             words.finish()
         self._push(identity.system_id)
         self._write_status(identity, facts, streaming=False, now=True)
-        return words.text()
+        return words
 
-    def _ended(self, words: str, server: ReplicationConnection, identity: Identity) -> None:
+    def _ended(self, words: _Words, server: ReplicationConnection, identity: Identity) -> None:
         directory = self.repository.receive(identity.system_id)
         spool = Spool.of(os.listdir(directory))
-        gone = bool(_GONE.search(words))
+        why = why_ended(words.lines(), self.request.slot)
+        gone = why.gone
         # With nothing here it was the slot that said where to begin: a new one of a server that has just been
         # restored keeps WAL from its last checkpoint on, which can lie before its timeline does. Made after the
         # next checkpoint, it does not.
         nowhere = gone and not (spool.finished or spool.partial)
-        if _SLOT_LOST.search(words) or nowhere:
+        if why.slot_lost or nowhere:
             server.drop_slot(self.request.slot)
             gone = True
         if gone:
@@ -200,7 +197,7 @@ class Receiver:
         raise Failed(
             "receive-interrupted",
             attempted="stream WAL",
-            happened=f"pg_receivewal ended: {words or 'it gave no reason'}",
+            happened=f"pg_receivewal ended: {words.text() or 'it gave no reason'}",
             remedy="It is tried again by itself. If it stays so, read the words and the server's log.",
         )
 
@@ -320,9 +317,13 @@ class _Words:
         self._data += self._pipe.read() or b""
         self._pipe.close()
 
+    def lines(self) -> list[str]:
+        """All that is kept."""
+        return [line.strip() for line in self._data.decode(errors="replace").splitlines() if line.strip()]
+
     def text(self) -> str:
         """Its errors, else its last lines."""
-        lines = [line.strip() for line in self._data.decode(errors="replace").splitlines() if line.strip()]
+        lines = self.lines()
         telling = [line for line in lines if re.search(r"error:|ERROR|FATAL|HINT|DETAIL", line)]
         return " / ".join((telling or lines)[-4:])
 

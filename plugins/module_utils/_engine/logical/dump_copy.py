@@ -9,7 +9,7 @@ import re
 import select
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..core.errors import Failed, KeeperError
 from ..core.run import start, stop_group
@@ -25,6 +25,7 @@ _LOST = re.compile(
 _GONE = re.compile(
     r"(relation|table|schema|function|type) .*does not exist|could not open relation|cache lookup failed"
 )
+_ENGLISH = "-c lc_messages=C"
 _KEPT_BYTES = 1 << 20
 _POLL_SECONDS = 0.2
 
@@ -74,16 +75,20 @@ def dump(
     *,
     attempted: str,
     tick: Callable[[Talk], None],
+    superuser: bool = False,
 ) -> Talk:
     """Run pg_dump to its end, through ``pipe`` (which knows its file) where there is one; ``tick`` is called while it
-    works. Raises :class:`Failed`: ``program-missing``, ``repository-full``, ``dump-lock-timeout``,
-    ``dump-connection-lost``, ``dump-object-gone``, ``dump-failed``."""
+    works. A ``superuser`` has the server speak English, which is what is understood here.
+
+    Raises :class:`Failed`: ``program-missing``, ``repository-full``, ``dump-lock-timeout``, ``dump-connection-lost``,
+    ``dump-object-gone``, ``dump-failed``.
+    """
     talk = Talk()
     stream, writer = os.pipe()
     processes: list[subprocess.Popen[bytes]] = []
     try:
         try:
-            _start(processes, argv, pipe, writer, attempted)
+            _start(processes, argv, pipe, writer, attempted, {"PGOPTIONS": _ENGLISH} if superuser else {})
         finally:
             os.close(writer)
         _listen(stream, talk, tick)
@@ -105,9 +110,10 @@ def _start(
     pipe: Sequence[str],
     writer: int,
     attempted: str,
+    options: Mapping[str, str],
 ) -> None:
     program = argv[0]
-    environment = {"PGAPPNAME": "dbkeeper", "PGCONNECT_TIMEOUT": "10"}
+    environment = {"PGAPPNAME": "dbkeeper", "PGCONNECT_TIMEOUT": "10", **options}
     try:
         if not pipe:
             processes.append(start(argv, stdout=subprocess.DEVNULL, stderr=writer, env=environment))

@@ -137,6 +137,7 @@ class DumpExecution:
                     pipe,
                     attempted=self.attempted,
                     tick=self._tick,
+                    superuser=self.request.user is None,
                 )
             self._roles = roles
             if counting:

@@ -35,6 +35,8 @@ _BLOCK = 1 << 20
 _OPTIONS = (
     *("statement_timeout=0", "lock_timeout=0", "idle_in_transaction_session_timeout=0"),
     *("default_transaction_read_only=off", "synchronous_commit=off"),
+    # Errors are accepted by their texts, which must not depend on the server.
+    "lc_messages=C",
 )
 
 
