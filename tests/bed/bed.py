@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +55,7 @@ class Bed:
         """Make the hosts and wait for ssh; hosts that are there already stay as they are."""
         check_group(group)
         machine.prepare()
-        roots = {
-            release: image.ensure(release, self.say) for release in dict.fromkeys(r for _dummy, r in wanted)
-        }
+        roots = self._images(dict.fromkeys(release for _dummy, release in wanted))
         self.sweep()
         with self._locked():
             self._make_key()
@@ -86,6 +85,12 @@ class Bed:
         for host in hosts:
             host.wait_ready()
         return hosts, changed
+
+    def _images(self, releases: Iterable[str]) -> dict[str, Path]:
+        # At once: more than half of the time of one is waiting for the mirror and the disk.
+        with ThreadPoolExecutor() as pool:
+            building = {release: pool.submit(image.ensure, release, self.say) for release in releases}
+        return {release: built.result() for release, built in building.items()}
 
     def _make_key(self) -> None:
         key = self.site.private_key
