@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.playbook_runs import playbook
+from tests.playbook_runs import Run, playbook
 from tests.server_hosts import Server, servers, store
 
 each = pytest.mark.parametrize("server", servers(), ids=lambda server: server.name)
@@ -36,6 +36,11 @@ def connect(server: Server, password: str | None = None, **options: Any) -> psyc
         **options,
     }
     return psycopg.connect(**given)
+
+
+def pooled(**variables: Any) -> Run:
+    """The part of the playbook site that configures poolers."""
+    return playbook("site", "--tags", "pgbouncer", "-e", json.dumps(variables))
 
 
 @each
@@ -110,7 +115,7 @@ def test_many_clients_share_few_connections(server: Server) -> None:
 
 def test_pools_that_do_not_fit_are_refused_with_the_sum() -> None:
     before = [server.host.check_output("sha256sum /etc/pgbouncer/pgbouncer.ini") for server in servers()]
-    run = playbook("site", "-e", json.dumps({"pgbouncer_pool_size": 100}))
+    run = pooled(pgbouncer_pool_size=100)
     assert run.status != 0
     for server in servers():
         told = run.out.partition(f"fatal: [{server.name}]")[2]
@@ -126,7 +131,7 @@ def test_pools_that_do_not_fit_are_refused_with_the_sum() -> None:
 def test_a_reload_disturbs_nobody() -> None:
     open_ones = [connect(server) for server in servers()]
     pids = [server.host.check_output("systemctl show -p MainPID --value pgbouncer") for server in servers()]
-    run = playbook("site", "-e", json.dumps({"pgbouncer_settings": {"query_wait_timeout": 77}}))
+    run = pooled(pgbouncer_settings={"query_wait_timeout": 77})
     assert run.status == 0, run.out
     for connection in open_ones:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -134,4 +139,4 @@ def test_a_reload_disturbs_nobody() -> None:
     assert [
         server.host.check_output("systemctl show -p MainPID --value pgbouncer") for server in servers()
     ] == pids
-    assert playbook("site").status == 0
+    assert pooled().status == 0
