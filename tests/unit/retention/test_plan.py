@@ -252,6 +252,12 @@ def test_what_cannot_be_judged_stays() -> None:
     lease = Lease("torn", "unknown", None, None, None, True, {}, damaged="not JSON")
     plan = planned(Policy(1), state(*FOUR, leases=(lease,)))
     assert not plan.changes and fates(plan)["b10"] == "leased"
+    assert plan.wal[0].runs[0].why == "lease-unread"
+    assert {"what": f"wal {SYSTEM}", "why": "lease-unread", "by": []} in plan.blocked
+    said = lines({"plan": plan.to_dict(), "deleted": {}, "changed": False, "executed": False}, "en")
+    assert [one for one in said if "a lease cannot be read" in one] and not [
+        one for one in said if ": )" in one
+    ]
     plan = planned(Policy(1), state(*FOUR, systems=(SystemState(SYSTEM, None, (), broken),)))
     assert not plan.changes and set(fates(plan).values()) == {"held"}
     lost = replace(archive(100), timelines=Timelines({}, frozenset({1, 7})))

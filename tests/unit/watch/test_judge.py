@@ -105,7 +105,9 @@ def run(operation: str, result: str, number: int, **more: Any) -> dict[str, Any]
         (judge.verification(HOUR, 9 * DAY, ["backup x"], DAY), "failed", "found damaged: backup x"),
         (judge.trial(None, None, None), "ok", "no trial"),
         (judge.trial(None, None, DAY), "failed", "none has ever been made"),
+        (judge.trial(None, None, DAY), "failed", "dbkeeper verify --trial DATABASE"),
         (judge.trial(2 * DAY, None, DAY), "failed", "48 h"),
+        (judge.trial(2 * DAY, None, DAY), "failed", "dbkeeper verify --trial DATABASE"),
         (judge.trial(None, (HOUR, "rows differ"), None), "failed", "rows differ"),
     ],
 )

@@ -46,7 +46,8 @@ def chronicle(
 
 def _as_remembered(signs: Iterable[Sign], known: Iterable[Sign]) -> list[Sign]:
     """Signs from places whose life is remembered, at moments that fit into it: between two signs that are remembered
-    life went on evenly (:meth:`Chronicle.memory`), and nothing from before the first one of a timeline came later."""
+    life went on evenly (:meth:`Chronicle.memory`), so that nothing there came later than what was written after it, and
+    nothing from before the first one of a timeline came later than that one."""
     order = sorted(known)
     places = [place for place, _moment in order]
 
@@ -54,15 +55,18 @@ def _as_remembered(signs: Iterable[Sign], known: Iterable[Sign]) -> list[Sign]:
         of_line = 0 <= number < len(places) and places[number][:2] == place[:2]
         return order[number][1] if of_line else None
 
-    found = []
-    for place, moment in signs:
+    found: list[Sign] = []
+    stretch: tuple[int, int] | None = None
+    for place, moment in sorted(signs, reverse=True):
         # Of a place that is remembered itself both are that place's.
         around = bisect_left(places, place), bisect_right(places, place) - 1
         before, after = moment_at(min(around), place), moment_at(max(around), place)
-        if before is not None and after is not None:
-            moment = min(max(moment, min(before, after)), max(before, after))
-        elif after is not None:
-            moment = min(moment, after)
+        if after is not None:
+            low, high = (moment, after) if before is None else (min(before, after), max(before, after))
+            if around == stretch and (before is None or before <= after):
+                high = min(high, found[-1][1])
+            moment = min(max(moment, low), high)
+            stretch = around
         found.append((place, moment))
     return found
 

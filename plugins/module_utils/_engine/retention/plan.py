@@ -20,7 +20,7 @@ from .state import RetentionState
 from .wal import Need, Needs, Run, between, from_lsn, from_segment, sort_out
 
 #: Why a backup that the policy does not want stays all the same.
-BLOCKING = ("pinned", "leased", "running", "held")
+BLOCKING = ("pinned", "leased", "lease-unread", "running", "held")
 
 
 @dataclass(frozen=True)
@@ -292,11 +292,11 @@ def _needs(
             needs.append(between(backup.timeline, backup.start_lsn, backup.stop_lsn, size, "backup"))
     for lease in state.leases:
         if lease.damaged is not None:
-            return [], "leased"
+            return [], "lease-unread"
         if lease.first_segment is None or str(lease.system_id) not in (str(system_id), "None"):
             continue
         try:
             needs.append(from_segment(lease.first_segment, size, "leased"))
         except Refused:
-            return [], "leased"
+            return [], "lease-unread"
     return needs, None

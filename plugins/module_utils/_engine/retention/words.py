@@ -17,6 +17,11 @@ _WORDS: dict[str, tuple[str, str]] = {
     "chain": ("{by} is built on it", "{by} の基になっている"),
     "pinned": ("pinned", "固定 (pin) されている"),
     "leased": ("in use: {by}", "使用中: {by}"),
+    "leased_by_some": ("in use", "使用中"),
+    "lease-unread": (
+        "a lease cannot be read, and it may need it: dbkeeper check says which",
+        "読めないリースが必要とする可能性がある (dbkeeper check で確認)",
+    ),
     "running": ("still being taken", "取得中"),
     "held": (
         "its archive cannot be judged",
@@ -92,7 +97,7 @@ def word(name: str, language: str, **values: Any) -> str:
 
 def why(name: str, by: list[str], language: str) -> str:
     """Why something stays or goes."""
-    return word(name, language, by=", ".join(by))
+    return word("leased_by_some" if name == "leased" and not by else name, language, by=", ".join(by))
 
 
 def lines(result: Mapping[str, Any], language: str) -> list[str]:

@@ -309,7 +309,7 @@ def trial(
     return Finding.told(
         "trial",
         FAILED if late else OK,
-        "verify_old" if late else "verify_ok",
+        "trial_old" if late else "verify_ok",
         Measure("trial_age_seconds", round(good_age_seconds, 1), most=goal_seconds),
         age=span(max(0.0, good_age_seconds)),
         goal=span(goal_seconds),

@@ -185,8 +185,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "verify_ok": ("last good {age} ago, the objective is {goal}", "最後の成功は {age}前です (目標 {goal})"),
     "trial_none": ("no trial restore is asked for", "試験復元の目標は設定されていません"),
     "trial_never": (
-        "none has ever been made, the objective is {goal}",
-        "一度も行われていません (目標 {goal})",
+        "none has ever been made, the objective is {goal}: dbkeeper verify --trial DATABASE",
+        "一度も行われていません (目標 {goal}): dbkeeper verify --trial データベース名",
+    ),
+    "trial_old": (
+        "last good {age} ago, the objective is {goal}: dbkeeper verify --trial DATABASE",
+        "最後の成功は {age}前です (目標 {goal}): dbkeeper verify --trial データベース名",
     ),
     "trial_bad": ("the last one failed, {age} ago: {why}", "{age}前の試験復元が失敗しました: {why}"),
     "runs_ok": ("none has failed since it last worked", "最後の成功以降に失敗した処理はありません"),
