@@ -122,6 +122,21 @@ def test_dumped_listed_and_loaded_through_the_door(away: Cluster, vault: Elsewhe
         path.rename(there / path.name[1:])
 
 
+def test_directories_that_killed_doors_left_go_with_the_next_dump(away: Cluster, vault: Elsewhere) -> None:
+    """Without an entry they are nobody's. What holds a file of somebody else's stays."""
+    places = {name: vault.archive / "dump" / "app" / name for name in ("empty", "temporary", "others")}
+    for place in places.values():
+        place.mkdir()
+    (places["temporary"] / ".tmp-x").touch()
+    (places["others"] / "found.txt").touch()
+    before = {name: digest for name, digest in shelf(vault).items() if "/temporary/" not in name}
+    away.keeper("dump", "--database", "app", "--label", "after").expect(0)
+    assert [name for name, place in places.items() if place.exists()] == ["others"]
+    assert before.items() <= shelf(vault).items() and entry_of(vault, "after")["status"] == "verified"
+    (places["others"] / "found.txt").unlink()
+    places["others"].rmdir()
+
+
 def test_a_dump_that_rots_there_is_not_loaded(away: Cluster, vault: Elsewhere) -> None:
     away.keeper("dump", "--database", "app", "--label", "rotten").expect(0)
     path = vault.archive / "dump" / "app" / "rotten" / "dump.custom"
