@@ -96,9 +96,9 @@ class Stages:
         """The life as it was before each run. Not while the clock is astray: nobody knows then that it will be set
         right again, and one that is wrong by less than a leap cannot be told from one that is right."""
         life = self.life
-        known = sorted(
-            {when for place, when in life.arrivals.items() if not life.astray or life.came[place] == when}
-        )
+        # A segment without a commit may come at the very moment of the one before.
+        wrong = {when for place, when in life.arrivals.items() if life.astray and life.came[place] != when}
+        known = sorted(set(life.arrivals.values()) - wrong)
         for moment in sorted({*self.dice.sample(known, min(5, len(known))), known[-1]}):
             now = at(life, moment)
             if now.backups:

@@ -47,14 +47,14 @@ def live(seed: int, clocks: str) -> Stages:
 
 def run_until_nothing_is_to_be_done(stages: Stages, repository: Sheets, groups: list[Group]) -> None:
     """One run does it, but where one that removed something knows less of the past than it did: then more is kept. Of
-    an archive that was moved some may even come back, once: its files have all become young."""
+    an archive that was moved some may even come back, once: what is remembered of their dates is a day or two apart."""
     came: set[str] = set()
     went: set[str] = set()
     for _run in range(3):
         sent, gone = stages.send(groups), stages.expire()
         assert not gone & {item.key for group in groups for item in group.items}, "sent and removed"
         assert not gone & came, "sent, and removed by the next run"
-        assert not sent & went, "removed, and sent again by the next run"
+        assert not sent & went or stages.moved_at is not None, "removed, and sent again by the next run"
         came, went = came | sent, went | gone
         if not sent and not gone:
             return
