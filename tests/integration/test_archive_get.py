@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository import compression
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.archive import push
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.get import (
     archive_get,
@@ -43,10 +45,10 @@ from {ENGINE}.repository.layout import Repository
 from {ENGINE}.repository.source import NativeWalSource
 class Slow(NativeWalSource):
     '''Every fetch is a round trip of so many seconds, and tells when it began and ended.'''
-    def fetch(self, name, target_path):
+    def fetch(self, name, target_path, kind):
         begun = time.time()
         time.sleep(delay)
-        digest = super().fetch(name, target_path)
+        digest = super().fetch(name, target_path, kind)
         with open(log, "a") as handle:
             print(name, begun, time.time(), file=handle)
         return digest
@@ -82,6 +84,15 @@ class World:
         self.pg_wal = root / "pg_wal"
         self.pg_wal.mkdir()
         self.write()
+
+    def packed(self, position: int) -> str:
+        """The identity by its stored bytes."""
+        return f"zstd:{hashlib.sha256(self.stored(position).read_bytes()).hexdigest()}"
+
+    def write_packed(self) -> None:
+        """The plan of a proof that read the archive itself."""
+        segments = [[name, self.packed(position)] for position, name in enumerate(self.names[:-1])]
+        self.write(format=2, segments=segments)
 
     def write(self, **changes: Any) -> None:
         value = {
@@ -206,11 +217,14 @@ def test_nothing_is_proven_by_a_repository_that_is_gone(world: World) -> None:
     world.faults(world.names[0], "repository-missing")
 
 
-@pytest.mark.parametrize("text", [None, "", "{", '{"format": 1}', '{"format": 2}'])
+@pytest.mark.parametrize("text", [None, "", "{", '{"format": 1}', '{"format": 2}', "of the future"])
 def test_without_its_plan_it_says_nothing_but_255(world: World, text: str | None) -> None:
-    world.plan.unlink()
-    if text is not None:
-        world.plan.write_text(text)
+    if text == "of the future":
+        world.write(format=3)
+    else:
+        world.plan.unlink()
+        if text is not None:
+            world.plan.write_text(text)
     for name in (world.names[0], "00000009.history", "0000000100000FFF00000001"):
         assert world.ask(name) == 255
     assert list(world.pg_wal.iterdir()) == []
@@ -234,8 +248,11 @@ def other_segment(path: Path) -> None:
         (lambda path: damage.rewrite(path, damage.zeros_inside), "segment-changed"),
     ],
 )
-def test_damaged_after_the_plan(world: World, kind: Any, code: str) -> None:
+@pytest.mark.parametrize("known_by", ["plain", "packed"])
+def test_damaged_after_the_plan(world: World, kind: Any, code: str, known_by: str) -> None:
     """The segments before it are delivered, the damaged one never, whether prefetched or not."""
+    if known_by == "packed":
+        world.write_packed()
     kind(world.stored(3))
     for position in range(3):
         world.delivers(position)
@@ -243,6 +260,69 @@ def test_damaged_after_the_plan(world: World, kind: Any, code: str) -> None:
         world.faults(world.names[3], code, world.names[3])
     assert world.names[3] not in os.listdir(world.spool_path / "ready")
     world.delivers(4)
+
+
+def pack_otherwise(world: World, position: int) -> None:
+    """The same WAL in other bytes, and sound."""
+    before = world.packed(position)
+    plain = world.wal.segments[position].read_bytes()
+    done = subprocess.run(["zstd", "-q", "-c", "-9"], input=plain, capture_output=True, check=True)
+    world.stored(position).write_bytes(done.stdout)
+    assert world.packed(position) != before
+
+
+def unpack(world: World, position: int) -> None:
+    """As somebody does who means well: only the plain form is left."""
+    world.stored(position).with_suffix("").write_bytes(world.wal.segments[position].read_bytes())
+    world.stored(position).unlink()
+
+
+@pytest.mark.parametrize("exchange", [pack_otherwise, unpack])
+def test_the_same_wal_in_another_form(world: World, exchange: Callable[[World, int], None]) -> None:
+    """Known by its plain bytes it is the same; known by its packed ones nobody can say so, and it is not believed."""
+    kept = world.stored(3).read_bytes()
+    exchange(world, 3)
+    world.delivers(3)
+    stop_prefetcher(world.spool)
+    world.stored(3).write_bytes(kept)
+    world.write_packed()
+    world.stored(3).with_suffix("").unlink(missing_ok=True)
+    exchange(world, 3)
+    for _dummy in range(2):
+        world.faults(
+            world.names[3], "segment-changed", world.names[3], "of the packed bytes", "not the one that"
+        )
+    # Brought back, and all is well.
+    world.stored(3).with_suffix("").unlink(missing_ok=True)
+    world.stored(3).write_bytes(kept)
+    world.delivers(3)
+
+
+@pytest.mark.parametrize("known_by", ["plain", "packed"])
+def test_a_second_form_beside_the_proven_one(world: World, known_by: str) -> None:
+    if known_by == "packed":
+        world.write_packed()
+    twin = world.stored(3).with_suffix("")
+    twin.write_bytes(world.wal.segments[3].read_bytes())
+    world.delivers(3)
+    stop_prefetcher(world.spool)
+    shutil.rmtree(world.spool_path)
+    twin.write_bytes(world.wal.segments[4].read_bytes())
+    world.faults(world.names[3], "segment-duplicate", world.names[3])
+
+
+@pytest.mark.parametrize("known_by", ["plain", "packed"])
+def test_without_the_library_the_same_is_delivered_and_refused(
+    world: World, known_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "library", lambda: None)
+    if known_by == "packed":
+        world.write_packed()
+    world.delivers(2)
+    damage.rewrite(world.stored(6), damage.flipped_inside)
+    world.faults(world.names[6], "segment-changed", world.names[6])
+    damage.flip_bit(world.stored(7))
+    world.faults(world.names[7], "segment-corrupt", world.names[7])
 
 
 def test_a_spool_of_another_plan_or_boot_is_thrown_away(world: World) -> None:

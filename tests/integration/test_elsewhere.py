@@ -16,8 +16,11 @@ import pytest
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.config import ClusterConfig
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.home import repository_named_by
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import KeeperError
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.engine import NativeEngine
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.opening import wal_source
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.content import CHEAPEST, PACKED, PLAIN
+from tests.integration.harness import damage
 from tests.integration.harness.cluster import Cluster
 from tests.integration.harness.elsewhere import Elsewhere
 from tests.integration.harness.installation import Installation, an_installation_a_day
@@ -145,6 +148,37 @@ def test_fetching_ahead_hides_the_way(away: Cluster, vault: Elsewhere, sandbox: 
     alone, ahead = fetch(1, names[:3]), fetch(8, names)
     print(f"one at a time {alone:.2f} s each, eight {ahead:.2f} s each: {alone / ahead:.1f} x")
     assert alone >= 3 * ahead
+
+
+def test_a_segment_through_the_door_has_the_identity_that_it_has_there(
+    away: Cluster, vault: Elsewhere, sandbox: Sandbox
+) -> None:
+    away.switch_wal()
+    away.archive_all()
+    repository = repository_named_by(ClusterConfig.load(str(away.config_path)))
+    stored = max((vault.archive / "wal").rglob("*.zst"))
+    name, target = stored.name[:24], sandbox.root / "target"
+    source = wal_source(repository, int(stored.parent.parent.name))
+    plain = subprocess.run(["zstd", "-dqc", str(stored)], capture_output=True, check=True).stdout
+    by_plain, by_stored = (hashlib.sha256(content).hexdigest() for content in (plain, stored.read_bytes()))
+    for kind, known in ((PLAIN, by_plain), (PACKED, f"zstd:{by_stored}"), (CHEAPEST, by_plain)):
+        assert source.fetch(name, str(target), kind) == known
+        assert target.read_bytes() == plain
+    # Two forms: told by the first, once both hold the same.
+    twin = stored.with_suffix("")
+    twin.write_bytes(plain)
+    assert source.fetch(name, str(target), PACKED) == f"zstd:{by_stored}"
+    twin.write_bytes(plain[:-1] + b"?")
+    for kind in (PLAIN, PACKED):
+        with pytest.raises(KeeperError) as caught:
+            source.fetch(name, str(target), kind)
+        assert caught.value.code == "segment-duplicate" and not target.exists()
+    twin.unlink()
+    damage.flip_bit(stored)
+    with pytest.raises(KeeperError) as caught:
+        source.fetch(name, str(target), PACKED)
+    assert caught.value.code == "segment-corrupt" and not target.exists()
+    repository.line.close()
 
 
 @pytest.mark.matrix

@@ -207,7 +207,7 @@ class Judge:
             and os.readlink(packed) != "/nonexistent/segment"
             and not packed.with_suffix("").exists()
         ):
-            return None if digest == _digest(self.archive.files[name]) else "has another digest"
+            return None if digest in _identities(packed, self.archive.files[name]) else "has another digest"
         for path in (packed, packed.with_suffix("")):
             if not path.exists():
                 continue
@@ -215,7 +215,7 @@ class Judge:
                 content = unpacked(path)
             except (OSError, subprocess.CalledProcessError) as error:
                 return f"cannot be read: {error}"
-            if digest != _digest(content):
+            if digest not in _identities(path, content):
                 return "has another digest"
             good = self.archive.files[name]
             if content == good:
@@ -275,8 +275,12 @@ def _ancestors(text: str) -> list[tuple[int, int]]:
     return [(int(fields[0]), lsn_number(fields[1])) for fields in lines]
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _identities(stored: Path, content: bytes) -> tuple[str, ...]:
+    """As what a stored file may be known: by its plain bytes, and by its own where they are packed."""
+    plain = hashlib.sha256(content).hexdigest()
+    if stored.suffix != ".zst":
+        return (plain,)
+    return (plain, f"zstd:{hashlib.sha256(stored.read_bytes()).hexdigest()}")
 
 
 def _foreign(archive: ForkedArchive) -> list[bytes]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.content import PLAIN
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.facts import BackupFacts, Proof, Target
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.index import WalIndex
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.proof import prove
@@ -46,7 +47,7 @@ class PlainArchive:
             name = entry.name.removesuffix(".copy")
             yield StoredWal(name, status.st_size, signature, str(entry))
 
-    def fetch(self, name: str, target_path: str) -> str:
+    def fetch(self, name: str, target_path: str, kind: str = PLAIN) -> str:
         self.fetched.append(name)
         try:
             data = (self.path / name).read_bytes()

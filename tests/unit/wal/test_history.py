@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.branch import Branch
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.content import PLAIN
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.wal.history import (
     Fork,
     History,
@@ -205,9 +206,9 @@ class Vanishing:
         """Not asked."""
         return []
 
-    def fetch(self, name: str, target_path: str) -> str:
+    def fetch(self, name: str, target_path: str, kind: str = PLAIN) -> str:
         """Not asked."""
-        raise NotImplementedError(f"{name} {target_path}")
+        raise NotImplementedError(f"{name} {target_path} {kind}")
 
     def read_history(self, timeline: int) -> str | None:
         """What is there now."""

@@ -141,7 +141,7 @@ def test_the_index_of_another_archive_is_not_believed(path: Path, other: Archive
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"garbage\n", b"[1]\n", b'{"format": 99}\n', b'{"format": 1}\n']
+    "content", [b"", b"\n", b"garbage\n", b"[1]\n", b'{"format": 99}\n', b'{"format": 2}\n']
 )
 def test_a_damaged_head_is_an_empty_index(path: Path, content: bytes) -> None:
     path.parent.mkdir()
@@ -178,7 +178,7 @@ def test_the_file_says_what_it_is_in_plain_json(path: Path) -> None:
     Store(str(path), FACTS).append([entry(1)])
     first, second = map(json.loads, path.read_text().splitlines())
     assert first == {
-        "format": 2,
+        "format": 3,
         "system_id": "7000000000000000123",
         "wal_segment_size": 1 << 20,
         "major": 15,

@@ -223,7 +223,7 @@ def write_get_plan(plan: RestorePlan, config: ClusterConfig, begun: str) -> None
     write_json(
         f"{plan.work_directory}/plan.json",
         {
-            "format": 1,
+            "format": 2,
             "plan_id": plan.id,
             "repository": config.repository,
             "ssh": asdict(config.ssh) if config.ssh else None,

@@ -8,14 +8,18 @@ calls so.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from hashlib import sha256
+from subprocess import DEVNULL
 from typing import IO
 
 from ..core.run import start, stop_group
-from .zstdlib import Unsound, library
+from ..wal.content import CHEAPEST, PACKED, PLAIN, packed_identity
+from .zstdlib import Stored, Unsound, library
 
 BLOCK = 1 << 18
 SUFFIX = ".zst"
@@ -70,24 +74,93 @@ def plain_digest(path: str, target: int | None = None) -> tuple[str, int]:
         os.close(source)
 
 
+def identity(path: str, target: int | None = None, kind: str = PLAIN) -> str:
+    """The identity of a stored file's content in a kind of :mod:`..wal.content`; else as :func:`plain_digest`."""
+    if kind == PLAIN or not path.endswith(SUFFIX):
+        return plain_digest(path, target)[0]
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = _packed(source, target, kind)
+    finally:
+        os.close(source)
+    return plain_digest(path, target)[0] if found is None else packed_identity(found)
+
+
+def _packed(source: int, target: int | None, kind: str) -> str | None:
+    """SHA-256 of the stored bytes, unpacked into ``target``; None, and begin anew, when that says too little."""
+    seen = Stored()
+    length = _here(source, target, lambda block: None, seen)
+    if length is None and kind == PACKED:
+        seen = Stored()
+        length = _feed(source, target, seen)
+    if length is None or (kind == CHEAPEST and not seen.is_one_checked_frame):
+        _rewind(target)
+        return None
+    if target is not None:
+        os.ftruncate(target, length)
+    return seen.sha.hexdigest()
+
+
+def _rewind(*descriptors: int | None) -> None:
+    for descriptor in descriptors:
+        if descriptor is not None:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+
+
 def _unpack_here(source: int, target: int | None) -> tuple[str, int] | None:
     """Without a program; None when that cannot be done, for whatever reason."""
+    sha = sha256()
+    length = _here(source, target, sha.update)
+    return None if length is None else (sha.hexdigest(), length)
+
+
+def _here(
+    source: int, target: int | None, plain: Callable[[memoryview], None], seen: Stored | None = None
+) -> int | None:
+    """The plain length; ``plain`` and ``seen`` are told what passes. None, all at its beginning: not the library."""
     unpacker = library()
     if unpacker is None:
         return None
-    sha, length = sha256(), 0
+    length = 0
     try:
-        for block in unpacker.blocks(source):
-            sha.update(block)
+        for block in unpacker.blocks(source, seen):
+            plain(block)
             length += len(block)
             if target is not None:
                 write_all(target, block)
     except Unsound:
-        for descriptor in (source, target):
-            if descriptor is not None:
-                os.lseek(descriptor, 0, os.SEEK_SET)
+        _rewind(source, target)
         return None
-    return sha.hexdigest(), length
+    return length
+
+
+def _feed(source: int, target: int | None, seen: Stored) -> int:
+    """By the program, which is handed exactly the bytes that are hashed; the plain length (0 without a target)."""
+    program = start([*_UNPACK], stdin=-1, stdout=DEVNULL if target is None else target, stderr=-1)
+    stdin, stderr = _pipe(program.stdin), _pipe(program.stderr)
+    taken = True
+    try:
+        with contextlib.closing(stdin):
+            buffer = memoryview(bytearray(BLOCK))
+            # Of what it does not want any more the rest is read all the same: a disk that fails is no damage.
+            while count := os.readv(source, [buffer]):
+                seen.read(buffer[:count])
+                try:
+                    if taken:
+                        write_all(stdin.fileno(), buffer[:count])
+                except BrokenPipeError:
+                    taken = False
+        words = stderr.read().decode(errors="replace").strip()
+        status = program.wait()
+    except BaseException:
+        stop_group(program)
+        raise
+    finally:
+        stderr.close()
+    if status != 0 or not taken:
+        _must_not_be_full(words)
+        raise Damaged(words or f"zstd ended with status {status}")
+    return 0 if target is None else os.lseek(target, 0, os.SEEK_CUR)
 
 
 def _unpack(source: int) -> tuple[str, int]:
@@ -123,14 +196,18 @@ def _unpack_into(source: int, target: int) -> tuple[str, int]:
     finally:
         stderr.close()
     if status != 0:
-        for number in _WRITE_FAILURES:
-            if os.strerror(number) in words:
-                raise OSError(number, os.strerror(number))
+        _must_not_be_full(words)
         _must_be_readable(source)
         raise Damaged(words or f"zstd ended with status {status}")
     os.ftruncate(target, os.lseek(target, 0, os.SEEK_CUR))
     os.lseek(target, 0, os.SEEK_SET)
     return _copy(target, None)
+
+
+def _must_not_be_full(words: str) -> None:
+    for number in _WRITE_FAILURES:
+        if os.strerror(number) in words:
+            raise OSError(number, os.strerror(number))
 
 
 def _must_be_readable(source: int) -> None:

@@ -17,6 +17,7 @@ import threading
 import time
 
 from ..core.errors import Failed, KeeperError
+from ..wal.content import brief, kind_of
 from ..wal.source import WalSource
 from .spool import GetPlan, Spool
 
@@ -25,21 +26,25 @@ _POLL_SECONDS = 0.005
 
 
 def fetch_planned(plan: GetPlan, source: WalSource, position: int, target: str) -> None:
-    """One planned segment into a new file, held against the plan's size and digest.
+    """One planned segment into a new file, held against the plan's size and identity.
+
+    The same WAL packed otherwise than it was when it was proven is refused, too: a new plan reads it, and knows.
 
     Raises KeeperError: what the source raises, or :class:`Failed` ``segment-changed`` (D05); leaves no file then.
     """
     name = plan.names[position]
-    digest = source.fetch(f"{name}.partial" if name in plan.partials else name, target)
+    proven = plan.digests[position]
+    stored_name = f"{name}.partial" if name in plan.partials else name
+    found = source.fetch(stored_name, target, kind_of(proven))
     size = os.stat(target).st_size
-    if digest == plan.digests[position] and size == plan.segment_size:
+    if found == proven and size == plan.segment_size:
         return
     os.unlink(target)
     raise Failed(
         "segment-changed",
         attempted=f"hand {name} to recovery",
-        happened=f"{name} in the archive is not the one that was proven: {size} bytes with SHA-256 "
-        f"{digest[:16]}…, planned {plan.segment_size} bytes with {plan.digests[position][:16]}…",
+        happened=f"{name} in the archive is not the one that was proven: {size} bytes with "
+        f"{brief(found)}, planned {plan.segment_size} bytes with {brief(proven)}",
         remedy="Bring the proven file back from a copy of the archive, or plan again: the proof will tell "
         "what can still be reached.",
         details={"name": name},

@@ -9,9 +9,11 @@ import os
 from collections.abc import Iterator
 
 from ..core.errors import Failed, KeeperError, Refused
+from ..core.files import digest as file_digest
+from ..wal.content import PLAIN
 from ..wal.segment import history_name, is_backup_name, is_history_name, is_partial_name, is_segment_name
 from ..wal.source import StoredWal
-from .compression import Damaged, plain_digest
+from .compression import Damaged, identity
 from .layout import Repository
 
 # Others may have been put there by hand; they are listed so that a second copy of a segment is seen (B14).
@@ -60,9 +62,10 @@ class NativeWalSource:
                 remedy=f"Give the cluster's owner access to {self._directory}, or mend its mount.",
             ) from error
 
-    def fetch(self, name: str, target_path: str | None) -> str:
-        """Write the plain bytes of ``name`` to a file, over what is there (None: nowhere); their SHA-256 in hex.
+    def fetch(self, name: str, target_path: str | None, kind: str = PLAIN) -> str:
+        """Write the plain bytes of ``name`` to a file, over what is there (None: nowhere); the content's identity.
 
+        ``kind`` is one of :mod:`..wal.content`. Of two forms the first is told, in its kind, once both hold the same.
         Raises :class:`Refused` ``segment-missing``, ``segment-unreadable``, ``segment-corrupt`` (zstd cannot
         unpack it) or ``segment-duplicate`` (two stored forms whose contents differ, B14);
         :class:`Failed` ``segment-write-failed`` when the target takes no more bytes.
@@ -70,22 +73,32 @@ class NativeWalSource:
         paths = self.paths(name)
         while True:
             try:
-                return self._fetch(name, paths, target_path)
+                return self._fetch(name, paths, target_path, kind)
             except Refused as error:
                 # What was streamed is renamed, and moves into the archive, at any moment.
                 before, paths = paths, self.paths(name)
                 if error.code != "segment-missing" or paths == before:
                     raise
 
-    def _fetch(self, name: str, paths: list[str], target_path: str | None) -> str:
+    def _fetch(self, name: str, paths: list[str], target_path: str | None, kind: str) -> str:
         attempted = f"read {name} from the archive"
         if not paths:
             raise self._missing(name, attempted)
-        digest = self._read(name, paths[0], target_path, attempted)
-        for path in paths[1:]:
-            if self._read(name, path, None, attempted) != digest:
+        found = self._read(name, paths[0], target_path, attempted, kind)
+        if paths[1:]:
+            try:
+                self._hold_the_same(name, paths, target_path, attempted)
+            except BaseException:
                 if target_path is not None:
                     os.unlink(target_path)
+                raise
+        return found
+
+    def _hold_the_same(self, name: str, paths: list[str], target_path: str | None, attempted: str) -> None:
+        """Only plain bytes can be compared: of what was written, where it was, and not of what lies there now."""
+        plain = file_digest(target_path) if target_path else self._read(name, paths[0], None, attempted)
+        for path in paths[1:]:
+            if self._read(name, path, None, attempted) != plain:
                 raise Refused(
                     "segment-duplicate",
                     attempted=attempted,
@@ -94,7 +107,6 @@ class NativeWalSource:
                     "one out of the repository.",
                     details={"name": name, "paths": paths},
                 )
-        return digest
 
     def read_history(self, timeline: int) -> str | None:
         """A history file's text, or None when the archive has none.
@@ -161,7 +173,7 @@ class NativeWalSource:
                     continue
                 seen.add(name)
 
-    def _read(self, name: str, path: str, target_path: str | None, attempted: str) -> str:
+    def _read(self, name: str, path: str, target_path: str | None, attempted: str, kind: str = PLAIN) -> str:
         target = None
         written = False
         try:
@@ -169,7 +181,7 @@ class NativeWalSource:
             os.close(os.open(path, os.O_RDONLY))
             if target_path is not None:
                 target = _open_target(target_path, attempted)
-            digest, _dummy = plain_digest(path, target)
+            found = identity(path, target, kind)
             written = True
         except FileNotFoundError as error:
             raise self._missing(name, attempted) from error
@@ -202,7 +214,7 @@ class NativeWalSource:
                 os.close(target)
                 if not written and target_path is not None:
                     os.unlink(target_path)
-        return digest
+        return found
 
     def _missing(self, name: str, attempted: str) -> KeeperError:
         self.repository.require(attempted)

@@ -2,7 +2,7 @@
 # Copyright: dbkeeper.ops contributors
 """The spool between archive and recovery: proven segments, one rename away from the server.
 
-It lies on the file system of the staged cluster. ``ready/`` holds whole segments whose digest is the plan's;
+It lies on the file system of the staged cluster. ``ready/`` holds whole segments whose identity is the plan's;
 a name appears there by rename only, so whoever finds one may take it. ``work/`` holds what is being written
 and is worth nothing after a kill. Nothing here is fsynced: a spool of another boot is thrown away.
 """
@@ -56,6 +56,7 @@ class GetPlan:
         self.system_id = int(value["system_id"])
         self.segment_size = int(value["wal_segment_size"])
         self.names = [str(name) for name, _dummy in value["segments"]]
+        #: Identities of their contents, of any kind of :mod:`..wal.content`; format 1 knew those of plain bytes only.
         self.digests = [str(digest) for _dummy, digest in value["segments"]]
         self.positions = {name: position for position, name in enumerate(self.names)}
         self.histories = frozenset(value["histories"])
@@ -71,7 +72,7 @@ class GetPlan:
         #: How a repository elsewhere is reached.
         self.ssh: dict[str, Any] = dict(value.get("ssh") or {})
         self.state_directory = str(value.get("state_directory", ""))
-        if value["format"] != 1 or not self.names or len(self.positions) != len(self.names):
+        if value["format"] not in (1, 2) or not self.names or len(self.positions) != len(self.names):
             raise ValueError("it is of another format, or its segments are none or not distinct")
         timelines = [int(name[:8], 16) for name in self.names]
         self.newest_timeline = max([*timelines, int(value.get("timeline", 0))])

@@ -28,9 +28,9 @@ class Mark(NamedTuple):
 class Entry:
     """A segment's facts. It answers for the records that END in the segment.
 
-    ``fault`` is (code, text) or None. ``digest`` is of the plain bytes, None when they could not be read.
-    ``joined`` is the digest of the predecessor with which the chain of records across the boundary has been
-    checked. ``last_lsn`` is the start of the last record that ends here, ``tail_lsn`` of the last one
+    ``fault`` is (code, text) or None. ``digest`` is the identity of its content (:mod:`.content`), None when that
+    could not be read. ``joined`` is the digest of the predecessor with which the chain of records across the boundary
+    has been checked. ``last_lsn`` is the start of the last record that ends here, ``tail_lsn`` of the last one
     that begins at or before the end. Times and xids are of commits and aborts, subtransactions included.
     ``page_timeline`` is what the first page says; ``switches`` are the beginnings of timelines: position, the
     timeline that begins, the one that was left.

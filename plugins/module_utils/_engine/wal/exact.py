@@ -8,6 +8,7 @@ import os
 from typing import Protocol
 
 from ..core.errors import Refused
+from .content import kind_of
 from .page import PAGE_BYTES
 from .reach import Reach, Step
 from .scratch import workspace
@@ -109,7 +110,8 @@ class Exact:
             path = os.path.join(
                 space, segment_name(Segment(timeline, step.segment.number), self._dump.segment_bytes)
             )
-            if self._source.fetch(step.entry.stored_name, path) != step.entry.digest:
+            known = step.entry.digest
+            if self._source.fetch(step.entry.stored_name, path, kind_of(known)) != known:
                 raise _changed(step.entry.name, "its bytes are not those that were indexed")
 
 

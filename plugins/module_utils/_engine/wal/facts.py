@@ -108,7 +108,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class PlannedSegment:
-    """A segment that recovery will need, bound to its content by the SHA-256 of its plain bytes."""
+    """A segment that recovery will need, bound to its content by that one's identity (:mod:`.content`)."""
 
     name: str
     digest: str

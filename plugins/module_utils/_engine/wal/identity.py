@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ..core.errors import KeeperError
+from .content import CHEAPEST
 from .page import HEADER_BYTES, parse_header
 from .segment import SIZES_BYTES, is_segment_name
 from .source import WalSource
@@ -44,7 +45,7 @@ def identify(source: WalSource, system_id: str, space: str) -> ArchiveFacts | No
     path = os.path.join(space, "first-page")
     for name in reversed(names):
         try:
-            source.fetch(name, path)
+            source.fetch(name, path, CHEAPEST)
             facts = facts_of_file(path)
         except (KeeperError, ValueError):
             continue

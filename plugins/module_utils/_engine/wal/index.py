@@ -22,6 +22,7 @@ from ..core.errors import KeeperError, Refused
 from ..core.files import digest as file_digest
 from ..core.locks import locked
 from .archive import Archive, Branches, partial_names, predecessors, read_timelines
+from .content import kind_of
 from .entry import Entry
 from .history import Timelines
 from .identity import ArchiveFacts, facts_of_file, identify
@@ -102,7 +103,7 @@ class WalIndex:
                     break
                 tried.update(stale.values())
                 count += len(todo)
-                reader = self._reader(facts, bin_directory, source)
+                reader = self._reader(facts, bin_directory, source, entries)
                 self._index(reader, store, todo, segments, timelines, entries, progress)
             if count or gone or changed:
                 store.settle(entries)
@@ -144,8 +145,9 @@ class WalIndex:
     ) -> bool:
         """Take in a segment that has just been archived, from the file that the server still has.
 
-        ``digest`` is the SHA-256 of the plain bytes. Best effort: returns False, and leaves the segment to
-        :meth:`refresh`, when the index is busy or anything at all is odd; never raises for that.
+        ``digest`` is the SHA-256 of the plain bytes: an identity that holds for every form. Best effort: returns False,
+        and leaves the segment to :meth:`refresh`, when the index is busy or anything at all is odd; never raises for
+        that.
         """
         with contextlib.suppress(KeeperError, OSError, ValueError):
             attempted = "index an archived segment"
@@ -228,10 +230,18 @@ class WalIndex:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _reader(self, facts: ArchiveFacts, bin_directory: str, source: WalSource) -> Reader:
+    def _reader(
+        self, facts: ArchiveFacts, bin_directory: str, source: WalSource, entries: Mapping[str, Entry]
+    ) -> Reader:
         dump = WalDump(bin_directory, facts.major, facts.segment_bytes)
         dump.check_version()
-        return Reader(dump, facts.system_id, lambda stored, path: source.fetch(stored.name, path))
+
+        def obtain(stored: StoredWal, path: str) -> str:
+            # In the kind in which its neighbour knows it: else reading one again would unjoin all that follow.
+            known = entries.get(stored.name)
+            return source.fetch(stored.name, path, kind_of(known.digest if known else None))
+
+        return Reader(dump, facts.system_id, obtain)
 
     def _facts(self, source: WalSource) -> ArchiveFacts | None:
         known = Store.facts_in(self._path)

@@ -83,7 +83,7 @@ class Splitter:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads segments of one system. ``obtain(stored, path)`` puts the bytes at path; returns their digest.
+    """Reads segments of one system. ``obtain(stored, path)`` puts the bytes at path; returns their identity.
 
     ``release(path)`` is told of a file that is not needed any more, which may be made another one.
     """

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from .content import PLAIN
+
 
 @dataclass(frozen=True)
 class StoredWal:
@@ -29,9 +31,10 @@ class WalSource(Protocol):
     def list_files(self) -> Iterable[StoredWal]:
         """All finished files: segments, ``.partial``, ``.history``, ``.backup``; no temporary ones."""
 
-    def fetch(self, name: str, target_path: str) -> str:
-        """Write the plain bytes to ``target_path``, over what is there; their SHA-256 in hex.
+    def fetch(self, name: str, target_path: str, kind: str = PLAIN) -> str:
+        """Write the plain bytes to ``target_path``, over what is there; the content's identity, of that kind.
 
+        The kinds are those of :mod:`.content`; one who cannot tell a packed one answers with the plain one.
         Needs no fsync. Raises KeeperError (``segment-unreadable``, ``segment-missing``, ``segment-corrupt``)
         and leaves no file then. Called from several threads at once.
         """

@@ -16,6 +16,7 @@ from typing import Any
 from ..core.clock import format_utc
 from ..core.errors import KeeperError, Refused
 from .archive import Archive, predecessors
+from .content import PLAIN, kind_of
 from .facts import Proof
 from .identity import ArchiveFacts
 from .lsn import format_lsn
@@ -24,7 +25,7 @@ from .reach import Step
 from .reader import Reader
 from .scratch import workspace
 from .segment import is_segment_name, next_segment, parse_segment, segment_name
-from .source import WalSource
+from .source import StoredWal, WalSource
 from .waldump import WalDump
 
 PARTIAL = ".partial"
@@ -52,8 +53,14 @@ def with_unfinished(
     """
     files = {stored.name: stored for stored in source.list_files()}
     segments = {name: stored for name, stored in files.items() if is_segment_name(name)}
-    reader = Reader(dump, facts.system_id, lambda stored, path: source.fetch(stored.name, path))
     entries = dict(archive.entries)
+
+    def obtain(stored: StoredWal, path: str) -> str:
+        # An unfinished one is known by its plain bytes, a whole one before it as the index knows it.
+        known = archive.entries.get(stored.name)
+        return source.fetch(stored.name, path, kind_of(known.digest) if known else PLAIN)
+
+    reader = Reader(dump, facts.system_id, obtain)
     left_out: dict[str, str] = {}
     for name in unused(archive):
         stem = name[: -len(PARTIAL)]

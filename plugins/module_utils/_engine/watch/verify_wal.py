@@ -19,6 +19,7 @@ from ..repository.catalog import Backup
 from ..repository.layout import Repository
 from ..repository.source import NativeWalSource
 from ..wal.archive import Archive
+from ..wal.content import kind_of
 from ..wal.index import WalIndex
 from ..wal.segment import is_segment_name
 from .gentle import Throttle, forget
@@ -55,7 +56,7 @@ def reread(
         entry = archive.entries.get(name)
         if entry is not None and entry.digest is not None:
             try:
-                found = source.fetch(name, None)
+                found = source.fetch(name, None, kind_of(entry.digest))
             except KeeperError as error:
                 # An expiry may have taken it meanwhile; whether it is missed the proof says.
                 found = error.code

@@ -89,9 +89,11 @@ FAULTS: tuple[Fault, ...] = (
         ),
         answer=(
             "Backup and WAL are leased until the restore is done or given up, and expiry respects that; every segment "
-            "and history must have the bytes that were proven.",
+            "and history must have the bytes that were proven. The same WAL packed otherwise than it was is not "
+            "believed either, where the proof knew it by its packed bytes: a new plan reads it again.",
             "復旧の完了または中止までバックアップと WAL をリースで保護し、期限切れ削除はそれに従います。"
-            "すべてのセグメントと履歴を証明時の内容と照合します。",
+            "すべてのセグメントと履歴を証明時の内容と照合します。圧縮後のバイトで照合するセグメントは、"
+            "同じ WAL でも圧縮し直されていれば受け付けません。新しい計画が読み直します。",
         ),
         remedy=(
             "Bring the proven file back, or plan again.",

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from typing import IO
 
 from ...core.errors import Failed, KeeperError, Refused
+from ...core.files import digest as file_digest
 from ...core.run import start, stop_group
+from ...wal.content import PACKED, PLAIN, packed_identity
 from ...wal.segment import history_name
 from ...wal.source import StoredWal
 from ..layout import Repository
@@ -45,15 +47,24 @@ class RemoteWalSource:
             name, size, signature, location = line.split("\t")
             yield StoredWal(name, int(size), signature, location)
 
-    def fetch(self, name: str, target_path: str) -> str:
-        """See :meth:`NativeWalSource.fetch`."""
+    def fetch(self, name: str, target_path: str, kind: str = PLAIN) -> str:
+        """See :meth:`NativeWalSource.fetch`. The cheapest kind is the plain one here: the way costs more."""
         attempted = f"read {name} from the archive"
-        digest, forms = self._patiently(name, target_path, attempted)
-        for form in range(1, forms):
-            other, _dummy = self._read(name, form, f"{target_path}.form", attempted)
-            os.unlink(f"{target_path}.form")
-            if other != digest:
+        digest, forms = self._patiently(name, target_path, attempted, kind)
+        if forms > 1:
+            try:
+                self._hold_the_same(name, forms, target_path, attempted)
+            except BaseException:
                 os.unlink(target_path)
+                raise
+        return digest
+
+    def _hold_the_same(self, name: str, forms: int, target_path: str, attempted: str) -> None:
+        plain = file_digest(target_path)
+        for form in range(1, forms):
+            other, _dummy = self._read(name, form, f"{target_path}.form", attempted, PLAIN)
+            os.unlink(f"{target_path}.form")
+            if other != plain:
                 raise Refused(
                     "segment-duplicate",
                     attempted=attempted,
@@ -62,7 +73,6 @@ class RemoteWalSource:
                     "one out of the repository.",
                     details={"name": name},
                 )
-        return digest
 
     def read_history(self, timeline: int) -> str | None:
         """See :meth:`NativeWalSource.read_history`."""
@@ -86,18 +96,18 @@ class RemoteWalSource:
                 details={"name": name},
             ) from error
 
-    def _patiently(self, name: str, target_path: str, attempted: str) -> tuple[str, int]:
+    def _patiently(self, name: str, target_path: str, attempted: str, kind: str) -> tuple[str, int]:
         for pause in _PAUSES_SECONDS:
             try:
-                return self._read(name, 0, target_path, attempted)
+                return self._read(name, 0, target_path, attempted, kind)
             except KeeperError as error:
                 if error.code != "repository-unreachable":
                     raise
             time.sleep(pause)
-        return self._read(name, 0, target_path, attempted)
+        return self._read(name, 0, target_path, attempted, kind)
 
-    def _read(self, name: str, form: int, target_path: str, attempted: str) -> tuple[str, int]:
-        """One stored form into a new file; SHA-256 of the plain bytes, and how many forms there are."""
+    def _read(self, name: str, form: int, target_path: str, attempted: str, kind: str) -> tuple[str, int]:
+        """One stored form into a new file; its identity, and how many forms there are."""
         unpacker = _Unpacker(target_path, attempted)
         try:
             answer, end = self.repository.line.fetch(
@@ -119,7 +129,7 @@ class RemoteWalSource:
                 )
             if end.get("fault"):
                 raise _unreadable("segment-unreadable", name, str(end["fault"]), attempted)
-            return unpacker.finish(packed=bool(answer["packed"]), name=name), int(answer["forms"])
+            return unpacker.finish(packed=bool(answer["packed"]), name=name, kind=kind), int(answer["forms"])
         except BaseException:
             unpacker.abandon()
             raise
@@ -147,6 +157,7 @@ class _Unpacker:
         self._sink: IO[bytes] | None = None
         self._begun = False
         self._broken = False
+        self._sha = hashlib.sha256()
         try:
             self._target = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -159,6 +170,7 @@ class _Unpacker:
 
     def take(self, piece: bytes) -> None:
         """The next piece; what the target does not take is told by :meth:`finish`."""
+        self._sha.update(piece)
         if not self._begun:
             self._begun = True
             if piece.startswith(self._MAGIC):
@@ -176,25 +188,23 @@ class _Unpacker:
                 # It has given up, and its words say why.
                 self._broken = True
 
-    def finish(self, *, packed: bool, name: str) -> str:
-        """SHA-256 of what lies there now. Raises :class:`Refused` ``segment-corrupt``, :class:`Failed`
+    def finish(self, *, packed: bool, name: str, kind: str) -> str:
+        """The identity of what lies there now. Raises :class:`Refused` ``segment-corrupt``, :class:`Failed`
         ``staging-full``."""
         if self._program is not None:
             status, words = self._end_program()
-            if status != 0:
+            if status != 0 or self._broken:
                 for number in _FULL:
                     if os.strerror(number) in words:
                         raise OSError(number, os.strerror(number), self._path)
                 raise self._corrupt(name, words)
         elif packed:
             raise self._corrupt(name, "it is not packed, though its name says so")
-        os.lseek(self._target, 0, os.SEEK_SET)
-        sha = hashlib.sha256()
-        while block := os.read(self._target, 1 << 18):
-            sha.update(block)
         os.close(self._target)
         self._target = -1
-        return sha.hexdigest()
+        if packed and kind == PACKED:
+            return packed_identity(self._sha.hexdigest())
+        return file_digest(self._path)
 
     def abandon(self) -> None:
         """Leave no file."""
