@@ -22,7 +22,9 @@ from .replication_role import quote_identifier
 
 _WORD = re.compile(r"\s*([a-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s']\S*|))(?=\s|\Z)")
 _EXISTS = "42710"
-_SQLSTATE = re.compile(r"(?:ERROR|FATAL):\s+([0-9A-Z]{5}):")
+# Behind the severity, which is in the server's language; the rest of the form is libpq's (VERBOSITY=verbose). Success
+# and warnings (classes 00, 01, 02) are no error.
+_SQLSTATE = re.compile(r"^[^:\n]{1,30}:  (?!0[012])([0-9A-Z]{5}): ", re.MULTILINE)
 
 
 def parse_connection(text: str) -> dict[str, str]:
