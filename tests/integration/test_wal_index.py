@@ -279,3 +279,67 @@ def test_larger_segments(sandbox: Sandbox, segment_mb: int) -> None:
         if n in (0, 3):
             with server.recover(proof, settings) as recovery:
                 assert sorted(recovery.sql("SELECT n FROM t")) == [(m,) for m in range(n + 1)]
+
+
+def closed(path: Path) -> None:
+    path.chmod(0)
+
+
+def of_zeros(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def of_another_system(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[24] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("hurt", "words"),
+    [
+        (closed, "Permission denied"),
+        (of_zeros, "does not begin as a WAL segment does"),
+        (of_another_system, "is of system"),
+    ],
+)
+def test_an_archive_of_which_nothing_can_be_read_is_not_an_empty_one(
+    sandbox: Sandbox, hurt: Callable[[Path], None], words: str
+) -> None:
+    """B08: with nothing known of it yet, "no WAL" would be the answer to expiry, to info and to restore points."""
+    server = filled(sandbox, segments=3)
+    archive = server.archive.copy(sandbox.root / "hurt")
+    known = server.index("known").refresh(archive, server.bin_directory)
+    newest = max(known.entries)
+    for path in archive.segments():
+        hurt(path)
+    with pytest.raises(Refused) as caught:
+        server.index("new").refresh(archive, server.bin_directory)
+    assert caught.value.code == "segment-unreadable" and words in caught.value.happened
+    assert f"none of its {len(known.entries)} segments" in caught.value.happened
+    assert newest in caught.value.happened
+    # Whoever knew it, or has a backup of it, is told of each.
+    again = server.index("known").refresh(archive, server.bin_directory)
+    assert again.entries.keys() == known.entries.keys()
+    assert all(entry.fault for entry in again.entries.values())
+    # One that can be read speaks for all.
+    good = next(path for path in server.archive.segments() if path.name == min(known.entries))
+    (archive.path / good.name).chmod(0o600)
+    shutil.copyfile(good, archive.path / good.name)
+    told = server.index("new").refresh(archive, server.bin_directory).entries
+    assert [name for name, entry in told.items() if entry.fault is None] == [good.name]
+    assert told.keys() == known.entries.keys()
+
+
+def test_an_archive_without_segments_is_an_empty_one(sandbox: Sandbox) -> None:
+    server = filled(sandbox, segments=1)
+    empty = PlainArchive(sandbox.root / "empty")
+    empty.path.mkdir()
+    (empty.path / "00000002.history").write_text("1\t0/3000000\tx\n")
+    archive = server.index("empty").refresh(empty, server.bin_directory)
+    assert archive.entries == {} and archive.report == {
+        **archive.report,
+        "segments": 0,
+        "indexed": 0,
+        "faults": 0,
+    }

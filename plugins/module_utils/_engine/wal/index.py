@@ -67,14 +67,15 @@ class WalIndex:
         ``facts`` come from a backup; without one they are read from the archive. ``progress`` is called with
         bytes done and bytes in all, both plain. ``anew`` reads everything again. Raises :class:`Refused`
         (``busy``) when another process is still at it after 15 minutes, (``version-mismatch``, A16) when
-        pg_waldump is of another major, and :class:`Failed` when it cannot be run.
+        pg_waldump is of another major, (``segment-unreadable``) when neither ``facts`` nor an index nor any of its
+        segments tell whose archive it is, and :class:`Failed` when pg_waldump cannot be run.
         """
         begun = monotonic()
         attempted = "bring the WAL index up to date"
         with locked(self._lock_path, "index refresh", attempted=attempted, patience=_PATIENCE_SECONDS):
             facts = facts or self._facts(source)
             if facts is None:
-                return Archive({}, Timelines({}), SIZES_BYTES[4])
+                return Archive({}, Timelines({}), SIZES_BYTES[4], report=_report({}, 0, 0, begun))
             size = facts.segment_bytes
             store = self._open(facts)
             if anew or not store.is_ours():
@@ -107,13 +108,7 @@ class WalIndex:
                 self._index(reader, store, todo, segments, timelines, entries, progress)
             if count or gone or changed:
                 store.settle(entries)
-        report = {
-            "segments": len(entries),
-            "indexed": count,
-            "removed": len(gone),
-            "faults": sum(entry.fault is not None for entry in entries.values()),
-            "seconds": round(monotonic() - begun, 3),
-        }
+        report = _report(entries, count, len(gone), begun)
         return Archive(entries, timelines, size, partial_names(files), report)
 
     def rebuild(
@@ -286,6 +281,16 @@ class Recycling:
         spare = f"{self._stem}.{next(self._numbers)}"
         os.rename(path, spare)
         self._spare.append(spare)
+
+
+def _report(entries: Mapping[str, Entry], indexed: int, removed: int, begun: float) -> dict[str, object]:
+    return {
+        "segments": len(entries),
+        "indexed": indexed,
+        "removed": removed,
+        "faults": sum(entry.fault is not None for entry in entries.values()),
+        "seconds": round(monotonic() - begun, 3),
+    }
 
 
 def _listing(source: WalSource, size: int) -> tuple[dict[str, StoredWal], dict[str, list[StoredWal]]]:
