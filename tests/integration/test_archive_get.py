@@ -4,21 +4,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository import compression
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.archive import push
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.get import (
     archive_get,
@@ -29,15 +26,15 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.pr
     stop_prefetcher,
 )
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.source import NativeWalSource
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.spool import Spool, load_plan
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.spool import load_plan
 
+from .get_help import COUNT, World
 from .harness import damage
 from .harness.installation import default_installation
 from .harness.sandbox import Sandbox
 from .harness.waiting import wait_for
-from .stored import ENGINE, Wal, engine_process, make_repository, make_wal
+from .stored import ENGINE, Wal, engine_process, make_wal
 
-COUNT = 14
 GET = f"""
 import sys, time
 from {ENGINE}.repository.get import archive_get
@@ -67,80 +64,6 @@ def wal() -> Iterator[Wal]:
     sandbox = Sandbox()
     yield make_wal(sandbox, default_installation(), count=COUNT)
     sandbox.close()
-
-
-class World:
-    """A repository with all segments, a plan for them, and a pg_wal that asks."""
-
-    def __init__(self, root: Path, wal: Wal) -> None:
-        self.wal = wal
-        self.root = root
-        self.repository = make_repository(root / "repository")
-        for path in wal.segments:
-            push(self.repository, str(path), system_id=wal.system_id)
-        self.names = [path.name for path in wal.segments]
-        self.spool_path = root / "spool"
-        self.plan = root / "plan.json"
-        self.pg_wal = root / "pg_wal"
-        self.pg_wal.mkdir()
-        self.write()
-
-    def packed(self, position: int) -> str:
-        """The identity by its stored bytes."""
-        return f"zstd:{hashlib.sha256(self.stored(position).read_bytes()).hexdigest()}"
-
-    def write_packed(self) -> None:
-        """The plan of a proof that read the archive itself."""
-        segments = [[name, self.packed(position)] for position, name in enumerate(self.names[:-1])]
-        self.write(format=2, segments=segments)
-
-    def write(self, **changes: Any) -> None:
-        value = {
-            "format": 1,
-            "plan_id": "plan1",
-            "repository": self.repository.root,
-            "cluster": "main",
-            "system_id": str(self.wal.system_id),
-            "timeline": 1,
-            "wal_segment_size": self.wal.segment_bytes,
-            "segments": [[name, self.wal.digest(i)] for i, name in enumerate(self.names[:-1])],
-            "histories": [],
-            "spool": str(self.spool_path),
-            "prefetch": 4,
-        }
-        self.plan.write_text(json.dumps(value | changes))
-
-    @property
-    def spool(self) -> Spool:
-        return Spool(str(self.spool_path), "plan1")
-
-    def stored(self, position: int) -> Path:
-        return Path(self.repository.timeline(self.wal.system_id, 1)) / f"{self.names[position]}.zst"
-
-    def ask(self, name: str) -> int:
-        """As the server does: the answer, and the file if there is one."""
-        return archive_get(str(self.plan), name, str(self.pg_wal / "RECOVERYXLOG"))
-
-    def got(self) -> bytes:
-        """What was delivered; taken away, as the server does when it asks for the next."""
-        path = self.pg_wal / "RECOVERYXLOG"
-        content = path.read_bytes()
-        path.unlink()
-        assert list(self.pg_wal.iterdir()) == []
-        return content
-
-    def delivers(self, position: int) -> None:
-        assert self.ask(self.names[position]) == 0
-        assert self.got() == self.wal.segments[position].read_bytes()
-
-    def faults(self, name: str, code: str, *words: str) -> None:
-        """255, nothing delivered, and the cause left for the restore."""
-        assert self.ask(name) == 255
-        assert list(self.pg_wal.iterdir()) == []
-        fault = json.loads((self.spool_path / "fault.json").read_text())
-        assert (fault["code"], fault["name"]) == (code, name)
-        for word in words:
-            assert word in fault["text"]
 
 
 @pytest.fixture
@@ -260,69 +183,6 @@ def test_damaged_after_the_plan(world: World, kind: Any, code: str, known_by: st
         world.faults(world.names[3], code, world.names[3])
     assert world.names[3] not in os.listdir(world.spool_path / "ready")
     world.delivers(4)
-
-
-def pack_otherwise(world: World, position: int) -> None:
-    """The same WAL in other bytes, and sound."""
-    before = world.packed(position)
-    plain = world.wal.segments[position].read_bytes()
-    done = subprocess.run(["zstd", "-q", "-c", "-9"], input=plain, capture_output=True, check=True)
-    world.stored(position).write_bytes(done.stdout)
-    assert world.packed(position) != before
-
-
-def unpack(world: World, position: int) -> None:
-    """As somebody does who means well: only the plain form is left."""
-    world.stored(position).with_suffix("").write_bytes(world.wal.segments[position].read_bytes())
-    world.stored(position).unlink()
-
-
-@pytest.mark.parametrize("exchange", [pack_otherwise, unpack])
-def test_the_same_wal_in_another_form(world: World, exchange: Callable[[World, int], None]) -> None:
-    """Known by its plain bytes it is the same; known by its packed ones nobody can say so, and it is not believed."""
-    kept = world.stored(3).read_bytes()
-    exchange(world, 3)
-    world.delivers(3)
-    stop_prefetcher(world.spool)
-    world.stored(3).write_bytes(kept)
-    world.write_packed()
-    world.stored(3).with_suffix("").unlink(missing_ok=True)
-    exchange(world, 3)
-    for _dummy in range(2):
-        world.faults(
-            world.names[3], "segment-changed", world.names[3], "of the packed bytes", "not the one that"
-        )
-    # Brought back, and all is well.
-    world.stored(3).with_suffix("").unlink(missing_ok=True)
-    world.stored(3).write_bytes(kept)
-    world.delivers(3)
-
-
-@pytest.mark.parametrize("known_by", ["plain", "packed"])
-def test_a_second_form_beside_the_proven_one(world: World, known_by: str) -> None:
-    if known_by == "packed":
-        world.write_packed()
-    twin = world.stored(3).with_suffix("")
-    twin.write_bytes(world.wal.segments[3].read_bytes())
-    world.delivers(3)
-    stop_prefetcher(world.spool)
-    shutil.rmtree(world.spool_path)
-    twin.write_bytes(world.wal.segments[4].read_bytes())
-    world.faults(world.names[3], "segment-duplicate", world.names[3])
-
-
-@pytest.mark.parametrize("known_by", ["plain", "packed"])
-def test_without_the_library_the_same_is_delivered_and_refused(
-    world: World, known_by: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compression, "library", lambda: None)
-    if known_by == "packed":
-        world.write_packed()
-    world.delivers(2)
-    damage.rewrite(world.stored(6), damage.flipped_inside)
-    world.faults(world.names[6], "segment-changed", world.names[6])
-    damage.flip_bit(world.stored(7))
-    world.faults(world.names[7], "segment-corrupt", world.names[7])
 
 
 def test_a_spool_of_another_plan_or_boot_is_thrown_away(world: World) -> None:

@@ -125,6 +125,30 @@ def test_a_segment_that_may_not_be_read(
     assert caught.value.code == "repository-unreadable"
 
 
+def test_what_may_not_be_looked_for_is_not_missing(
+    repository: Repository, wal: Wal, victim: Path, tmp_path: Path
+) -> None:
+    """B08: also for the door, which says "none" of a history that is not there, and not of one that it cannot see."""
+    source = NativeWalSource(repository, wal.system_id)
+    name, archive = wal.segments[1].name, victim.parent.parent
+    history = Path(repository.history(wal.system_id, 2))
+    assert source.paths("00000002.history") == []
+    history.write_text("1\t0/3000000\tx\n")
+    for closed in (victim.parent, archive):
+        closed.chmod(0)
+        try:
+            error = fault(repository, wal, tmp_path / "out")
+            with pytest.raises(PermissionError):
+                source.paths(name)
+            if closed == archive:
+                with pytest.raises(PermissionError):
+                    source.paths(history.name)
+        finally:
+            closed.chmod(0o700)
+        assert error.code == "segment-unreadable" and "Permission denied" in error.happened
+    assert source.paths(history.name) == [str(history)]
+
+
 def test_a_target_that_cannot_be_written(repository: Repository, wal: Wal, tmp_path: Path) -> None:
     error = fault(repository, wal, tmp_path / "nowhere" / "out")
     assert error.code == "segment-write-failed"

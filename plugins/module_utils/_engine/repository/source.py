@@ -70,15 +70,21 @@ class NativeWalSource:
         unpack it) or ``segment-duplicate`` (two stored forms whose contents differ, B14);
         :class:`Failed` ``segment-write-failed`` when the target takes no more bytes.
         """
-        paths = self.paths(name)
+        paths = self._found(name)
         while True:
             try:
                 return self._fetch(name, paths, target_path, kind)
             except Refused as error:
                 # What was streamed is renamed, and moves into the archive, at any moment.
-                before, paths = paths, self.paths(name)
+                before, paths = paths, self._found(name)
                 if error.code != "segment-missing" or paths == before:
                     raise
+
+    def _found(self, name: str) -> list[str]:
+        try:
+            return self.paths(name)
+        except OSError as error:
+            raise _unreadable(name, str(error.filename), error, f"read {name} from the archive") from error
 
     def _fetch(self, name: str, paths: list[str], target_path: str | None, kind: str) -> str:
         attempted = f"read {name} from the archive"
@@ -141,8 +147,11 @@ class NativeWalSource:
             ) from error
 
     def paths(self, name: str) -> list[str]:
-        """Where ``name`` is stored: in one form, as it should be, in several, or not at all."""
-        return [path for path in self._candidates(name) if os.path.lexists(path)]
+        """Where ``name`` is stored: in one form, as it should be, in several, or not at all.
+
+        Raises OSError when nobody can say: what may not be looked at is not "not there" (B08).
+        """
+        return [path for path in self._candidates(name) if _lies(path)]
 
     def _candidates(self, name: str) -> list[str]:
         directory = self._directory if is_history_name(name) else f"{self._directory}/{name[:8]}"
@@ -151,10 +160,10 @@ class NativeWalSource:
         if plain:
             return stored
         # What the archive has counts before what was streamed and not pushed; of unfinished ones no two need be equal.
-        known = [path for path in stored if os.path.lexists(path)]
+        known = [path for path in stored if _lies(path)]
         streamed = [f"{place}/{name}" for place in self._received]
         if is_partial_name(name) or not known:
-            return [path for path in (*known, *streamed) if os.path.lexists(path)][:1] or stored
+            return [path for path in (*known, *streamed) if _lies(path)][:1] or stored
         return known
 
     def _streamed(self) -> Iterator[StoredWal]:
@@ -202,13 +211,7 @@ class NativeWalSource:
                     remedy="Make space on that file system, then run the same command again.",
                     details={"name": name},
                 ) from error
-            raise Refused(
-                "segment-unreadable",
-                attempted=attempted,
-                happened=f"{path}: {error.strerror}",
-                remedy="Give the cluster's owner access to the file, or mend the repository's mount.",
-                details={"name": name, "path": path},
-            ) from error
+            raise _unreadable(name, path, error, attempted) from error
         finally:
             if target is not None:
                 os.close(target)
@@ -226,6 +229,24 @@ class NativeWalSource:
             "before it.",
             details={"name": name},
         )
+
+
+def _lies(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _unreadable(name: str, path: str, error: OSError, attempted: str) -> KeeperError:
+    return Refused(
+        "segment-unreadable",
+        attempted=attempted,
+        happened=f"{path}: {error.strerror}",
+        remedy="Give the cluster's owner access to the file, or mend the repository's mount.",
+        details={"name": name, "path": path},
+    )
 
 
 def _open_target(path: str, attempted: str) -> int:
