@@ -90,8 +90,9 @@ def test_without_the_library_the_same_is_delivered_and_refused(
     monkeypatch.setattr(compression, "library", lambda: None)
     if known_by == "packed":
         world.write_packed()
-    world.delivers(2)
+    # Before anything is fetched ahead.
     damage.rewrite(world.stored(6), damage.flipped_inside)
-    world.faults(world.names[6], "segment-changed", world.names[6])
     damage.flip_bit(world.stored(7))
+    world.delivers(2)
+    world.faults(world.names[6], "segment-changed", world.names[6])
     world.faults(world.names[7], "segment-corrupt", world.names[7])
