@@ -13,6 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -92,29 +93,27 @@ def work() -> None:
 
 def state() -> dict[str, str]:
     """Of each host what a report must not change: objects, settings, files of the configuration and of the keeper."""
-    told = {}
-    for name in NAMES:
-        objects = (
-            "SELECT md5(string_agg(c::text, ',' ORDER BY oid)) FROM (SELECT oid, relname, relfilenode, reloptions"
-            " FROM pg_class WHERE relnamespace <> 'pg_toast'::regnamespace) c"
-        )
-        settings = "SELECT md5(string_agg(name || setting, ',' ORDER BY name)) FROM pg_settings"
-        roles = "SELECT md5(string_agg(r::text, ',' ORDER BY rolname)) FROM pg_roles r"
-        asked = " ".join(ask(name, statement) for statement in (objects, settings, roles))
-        files = host(name).check_output(
-            "find /etc/postgresql /etc/dbkeeper /etc/cron.d -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum"
-        )
-        told[name] = f"{asked} {files}"
-    return told
-
-
-def kept(name: str) -> str:
-    """The readings on a host that the next report compares with."""
-    return str(
-        host(name).check_output(
-            "find /var/lib/dbkeeper/report -type f -print0 | sort -z | xargs -0 sha256sum"
-        )
+    objects = (
+        "SELECT md5(string_agg(c::text, ',' ORDER BY oid)) FROM (SELECT oid, relname, relfilenode, reloptions"
+        " FROM pg_class WHERE relnamespace <> 'pg_toast'::regnamespace) c"
     )
+    settings = "SELECT md5(string_agg(name || setting, ',' ORDER BY name)) FROM pg_settings"
+    roles = "SELECT md5(string_agg(r::text, ',' ORDER BY rolname)) FROM pg_roles r"
+    statement = f"SELECT ({objects}), ({settings}), ({roles})"
+    files = "find /etc/postgresql /etc/dbkeeper /etc/cron.d -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum"
+    return of_each(lambda name: f"{ask(name, statement)} {host(name).check_output(files)}")
+
+
+def kept() -> dict[str, str]:
+    """Of each host the readings that its next report compares with."""
+    files = "find /var/lib/dbkeeper/report -type f -print0 | sort -z | xargs -0 sha256sum"
+    return of_each(lambda name: str(host(name).check_output(files)))
+
+
+def of_each(question: Callable[[str], str]) -> dict[str, str]:
+    """What all hosts say, asked at once."""
+    with ThreadPoolExecutor(len(NAMES)) as pool:
+        return dict(zip(NAMES, pool.map(question, NAMES)))
 
 
 def age(name: str, days: int) -> None:

@@ -57,9 +57,9 @@ def told() -> Told:
     tried = benchmark()
     before = state()
     shutil.rmtree(scratch() / "report", ignore_errors=True)
-    readings = [kept(name) for name in NAMES]
+    readings = kept()
     foretold = report("--check", report_fail_on=["new_unindexed_fk"])
-    stored = [kept(name) for name in NAMES] != readings or (scratch() / "report").exists()
+    stored = kept() != readings or (scratch() / "report").exists()
     first = report()
     assert first.run.status == 0, first.run.out
     document = first.document
@@ -73,7 +73,9 @@ def told() -> Told:
     seen = later.document
     again = report(report_fail_on=["invalid_index"])
     repeated = again.document
-    accepted = report(report_fail_on=["invalid_index", "expired"], report_accepted=agreed(repeated))
+    accepted = report(
+        report_what="index", report_fail_on=["invalid_index", "expired"], report_accepted=agreed(repeated)
+    )
     return Told(tried, foretold, stored, state() == before, document, later, seen, again, repeated, accepted)
 
 
