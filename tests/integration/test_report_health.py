@@ -432,6 +432,22 @@ def test_what_the_keeper_knows_is_in_it(cluster: Cluster) -> None:
         said = finding("HC35", names["backup"]["says"]["values"], language)
         assert checks["backup"][text] in said["what"]
     assert not (cluster.state_directory / "space.json").exists()
+    # The quiet half: what is backed up, verified and was once brought back is told in no word.
+    cluster.set(archive_timeout="300")
+    cluster.reload()
+    wait_for(lambda: cluster.value("SHOW archive_timeout") == "5min", "the setting")
+    for command in (
+        ("backup",),
+        ("verify",),
+        ("dump", "--database", "postgres"),
+        ("verify", "--trial", "postgres"),
+    ):
+        cluster.keeper(*command).expect(0)
+    cluster.archive_all()
+    well = health(cluster, config=config)
+    states = {check["name"]: check["state"] for check in well["facts"]["keeper"]["checks"]}
+    assert states.keys() >= {"backup", "verification", "archiving", "window", "rpo", "rto"}
+    assert of_class(well, "HC35") == [], [one["says"]["values"] for one in of_class(well, "HC35")]
     shutil.rmtree(cluster.repository)
     blind = health(cluster, config=config)
     failed = {item["object"]["name"] for item in of_class(blind, "HC35")}

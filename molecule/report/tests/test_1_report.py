@@ -73,9 +73,7 @@ def told() -> Told:
     seen = later.document
     again = report(report_fail_on=["invalid_index"])
     repeated = again.document
-    accepted = report(
-        report_what="index", report_fail_on=["invalid_index", "expired"], report_accepted=agreed(repeated)
-    )
+    accepted = report(report_fail_on=["invalid_index", "expired"], report_accepted=agreed(repeated))
     return Told(tried, foretold, stored, state() == before, document, later, seen, again, repeated, accepted)
 
 
