@@ -81,6 +81,40 @@ def test_what_needs_a_restart_is_reported_and_done_only_if_allowed(configured: C
     assert configured.restart()["changed"] is False
 
 
+@pytest.mark.parametrize("major", a_major_a_day())
+def test_what_is_taken_out_and_needs_a_restart_waits_for_it(
+    make_cluster: Callable[..., Cluster], major: int
+) -> None:
+    configured = Configured(make_cluster(installation=installations()[major]))
+    configured.apply("max_worker_processes = 11\nmax_files_per_process = 900\nwork_mem = '5MB'\n")
+    configured.restart()
+    before = configured.started_at()
+    # As where somebody no longer gives them, or tuning is switched off.
+    told = configured.apply("work_mem = '6MB'\n", check=True)
+    done = configured.apply("work_mem = '6MB'\n")
+    waiting = [
+        {"name": "max_files_per_process", "running": "900", "wanted": None},
+        {"name": "max_worker_processes", "running": "11", "wanted": None},
+    ]
+    for result in (told, done):
+        assert result["plan"] == [f"write {configured.settings}", "reload"]
+        assert sorted(result["pending_restart"], key=lambda item: str(item["name"])) == waiting
+        assert "a restart is needed for max_files_per_process (900 until then)" in result["warnings"][0]
+    assert configured.show("work_mem") == "6MB"
+    assert configured.started_at() == before
+    assert configured.apply("work_mem = '6MB'\n")["changed"] is False
+    found = checks(configured)
+    assert found["settings"][0] == "ok", found
+    assert found["restart"][0] == "warning" and "max_worker_processes" in found["restart"][1], found
+    assert configured.apply("work_mem = '6MB'\n", restart="allowed")["restart_allowed"] is True
+    assert configured.restart()["pending_restart"] == []
+    assert (configured.show("max_worker_processes"), configured.show("max_files_per_process")) == (
+        "8",
+        "1000",
+    )
+    assert configured.apply("work_mem = '6MB'\n")["changed"] is False
+
+
 def test_when_idle_waits_for_clients(configured: Configured) -> None:
     before = configured.started_at()
     configured.apply("max_connections = 50\n")

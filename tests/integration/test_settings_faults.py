@@ -244,6 +244,21 @@ def test_a_restart_after_which_the_server_does_not_come_back(configured: Configu
     assert configured.show("logging_collector") == "on"
 
 
+def test_a_reload_after_which_nobody_gets_in_is_taken_back(configured: Configured) -> None:
+    """It parses, the server takes it over, and every new connection has to wait until its client has given up."""
+    before, started = configured.tree(), configured.started_at()
+    with pytest.raises(Failed) as caught:
+        configured.apply(GOOD + "pre_auth_delay = 45\n", HBA)
+    error = caught.value
+    assert (error.code, error.details["culprit"]) == ("configuration-undone", ["pre_auth_delay"])
+    assert "with pre_auth_delay changed" in error.happened and error.details["read_again"] is True
+    assert configured.tree() == before
+    # The server has read them, too: without that nobody would get in to correct anything.
+    assert (configured.show("pre_auth_delay"), configured.show("work_mem")) == ("0", "7MB")
+    assert configured.started_at() == started
+    assert configured.apply(GOOD, HBA)["changed"] is False
+
+
 def test_a_restart_is_tried_first(configured: Configured) -> None:
     """Somebody placed a file behind our back: the handler finds out before it stops anything."""
     configured.apply(GOOD.replace("= 40", "= 50"), HBA)

@@ -22,7 +22,7 @@ from .plan import Change, Plan
 from .readback import access_faults, loaded_at, settings_faults, where_it_runs
 from .store import packed, unpacked
 from .tree import read_text
-from .trial import find_culprit
+from .trial import beyond_the_trial, find_culprit
 
 _RELOAD_SECONDS = 15.0
 _POLL_SECONDS = 0.05
@@ -77,7 +77,7 @@ class Execution:
         self._journal.step("place", self._place)
         if self._plan.reload:
             self._journal.step("inspect", self._inspect)
-            self._journal.step("reload", self._reload)
+            self._journal.step("reload", lambda: self._reload(before, after))
         if self._plan.start:
             self._journal.step("start", lambda: self._start(before, after))
         self._journal.finish("done")
@@ -115,21 +115,30 @@ class Execution:
                     details={"faults": [fault.to_dict() for fault in found], **first.to_dict()},
                 )
 
-    def _reload(self) -> None:
+    def _reload(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
         try:
             reload_and_wait(self._config)
         except KeeperError as error:
             self._put_back()
-            with contextlib.suppress(KeeperError):
-                # Whether it answers now or not: the error that led here is the one to tell.
-                reload_and_wait(self._config)
+            read = read_again(self._config, asking=error.code != "server-unreachable")
             self._journal.finish("undone")
+            culprit = beyond_the_trial(before, after, error.happened)
+            remedy = (
+                "The old files are back and were read again. See what the server's log says of the new ones."
+            )
+            if not read:
+                remedy = "The old files are back, but the server does not say that it read them: see its log."
             raise Failed(
                 "configuration-undone",
                 attempted=f"have the server of cluster {self._config.cluster} take over its new configuration",
-                happened=f"{error.happened}",
-                remedy="The old files are back and were read again. See what the server's log says of the new ones.",
-                details={"cause": error.to_dict(), "changed": [change.path for change in self._plan.changes]},
+                happened=f"with {_one_of(culprit)} changed: {error.happened}" if culprit else error.happened,
+                remedy=remedy,
+                details={
+                    "cause": error.to_dict(),
+                    "changed": [change.path for change in self._plan.changes],
+                    "culprit": culprit,
+                    "read_again": read,
+                },
             ) from error
 
     def _start(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
@@ -170,13 +179,39 @@ def reload_and_wait(config: ClusterConfig) -> None:
     deadline = time.monotonic() + _RELOAD_SECONDS
     while loaded_at(server) == before:
         if time.monotonic() > deadline:
-            raise Failed(
-                "reload-not-seen",
-                attempted=f"reload cluster {config.cluster}",
-                happened=f"the server did not read its settings again within {_RELOAD_SECONDS:g} s",
-                remedy="Read the server's log: a file with a mistake is not taken over.",
-            )
+            raise _not_seen(config)
         time.sleep(_POLL_SECONDS)
+
+
+def read_again(config: ClusterConfig, *, asking: bool = True) -> bool:
+    """Reload also a server that lets nobody in any more; whether it says afterwards that it has read its files.
+
+    ``asking``: it may still answer, and is asked when it has read them last. Where it did not, any answer tells.
+    """
+    server = where_it_runs(config)
+    before = ""
+    if asking:
+        with contextlib.suppress(KeeperError):
+            before = loaded_at(server)
+    with contextlib.suppress(KeeperError):
+        Instance(config).reload()
+    deadline = time.monotonic() + _RELOAD_SECONDS
+    while True:
+        with contextlib.suppress(KeeperError):
+            if loaded_at(server) != before:
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+
+
+def _not_seen(config: ClusterConfig) -> Failed:
+    return Failed(
+        "reload-not-seen",
+        attempted=f"reload cluster {config.cluster}",
+        happened=f"the server did not read its settings again within {_RELOAD_SECONDS:g} s",
+        remedy="Read the server's log: a file with a mistake is not taken over.",
+    )
 
 
 def recover(config: ClusterConfig) -> bool:
@@ -188,8 +223,8 @@ def recover(config: ClusterConfig) -> bool:
     if journal is None:
         return False
     put_back(_recorded(journal))
-    if journal.status("reload") and Instance(config).status().ready:
-        reload_and_wait(config)
+    if journal.status("reload") and Instance(config).status().ready and not read_again(config):
+        raise _not_seen(config)
     journal.finish("undone")
     return True
 
@@ -227,7 +262,7 @@ def did_not_start(
 ) -> Failed:
     """The server did not come up: which setting did it, and what runs now."""
     names = list(found["culprit"])
-    culprit = names[0] if len(names) == 1 else f"one of {', '.join(names)}" if names else ""
+    culprit = _one_of(names)
     words = str(found["words"])
     left = "The old files are back" if put_back else "The files are as they were"
     remedy = f"{left}, and the server runs with them." if old else f"{left}. The server does not run."
@@ -238,6 +273,10 @@ def did_not_start(
         remedy=f"Change {culprit or 'what its words name'}. {remedy}",
         details={"culprit": names, "words": words, "running": old},
     )
+
+
+def _one_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"one of {', '.join(names)}" if names else ""
 
 
 def _words(error: KeeperError) -> str:

@@ -21,10 +21,15 @@ _HARMLESS = "cannot match because"
 #: Where the server is, which a file cannot say: given on its command line by every service manager.
 _OF_THE_PLACE = ("config_file", "data_directory", "hba_file", "ident_file", "external_pid_file")
 
+# What was taken out and waits for a restart has neither file nor name there, and words that are never translated
+# (guc-file.l, guc.c: ProcessConfigFileInternal).
 _FILE_FAULTS = """
 SELECT coalesce(f.sourcefile, ''), coalesce(f.sourceline, 0), coalesce(f.name, ''), f.error
 FROM pg_file_settings f LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
-WHERE f.error IS NOT NULL AND coalesce(s.context, '') <> 'postmaster' ORDER BY f.seqno
+WHERE f.error IS NOT NULL AND coalesce(s.context, '') <> 'postmaster'
+      AND NOT (f.sourcefile IS NULL AND f.name IS NULL
+               AND f.error LIKE 'parameter "%" cannot be changed without restarting the server')
+ORDER BY f.seqno
 """
 # Some refused lines have no words, or only those of their being without effect; what tells is the missing type.
 _HBA_FAULTS = """
