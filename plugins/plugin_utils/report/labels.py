@@ -135,7 +135,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "why_first-run": ("since the first run", "初回実行から"),
     "why_stored": ("since the run before", "前回の実行から"),
     "why_watched": ("since it is watched", "監視の開始から"),
-    "why_server": ("since its last scan, as the server tells it", "サーバーが記録した最終スキャンから"),
+    "why_server": ("since its last scan, as the server tells it", "サーバが記録した最終スキャンから"),
     "why_restart": ("since the restart", "再起動から"),
     "why_system": ("since the system identifier changed", "システム識別子の変更から"),
     "why_promotion": ("since the promotion", "昇格から"),
@@ -193,7 +193,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "cost": ("Cost of this report", "レポート取得の負荷"),
     "cost_of": (
         "{seconds} on the server, {bytes} of temporary files",
-        "サーバー処理 {seconds}、一時ファイル {bytes}",
+        "サーバ処理 {seconds}、一時ファイル {bytes}",
     ),
     "benchmarks": ("Workload tests", "負荷試験"),
     "benchmarks_caption": (

@@ -240,7 +240,7 @@ def test_an_error_of_a_module_is_told_in_both_languages() -> None:
     made = document(Host("db1", dict.fromkeys(("index", "query"), broken)), host("db2", TWO))
     (gap,) = [one for one in made["not_seen"] if one["node"] == "db1"]
     assert gap["texts"]["en"]["why"] == "The server cannot be reached: connection refused"
-    assert gap["texts"]["ja"]["why"] == "サーバーに接続できません: connection refused"
+    assert gap["texts"]["ja"]["why"] == "サーバに接続できません: connection refused"
     assert "pg_hba.conf" in gap["texts"]["ja"]["remedy"]
     never = document(Host("db3"), host("db2", TWO))
     assert "問い合わせていません。" in [one["texts"]["ja"]["why"] for one in never["not_seen"]]

@@ -35,7 +35,7 @@ ENGLISH = [
 JAPANESE = [
     "読み取りのみ、直接、クライアント数 1: 毎秒 12,346 トランザクション、1 件あたり 0.324 ms、失敗 0 件",
     "読み書き、PgBouncer 経由、クライアント数 4: プログラムがエラーで終了しました: pgbench: error: {no} such database "
-    "メッセージを確認してください。サーバー (PgBouncer 経由の場合は PgBouncer) で、login_user がそのデータベースに"
+    "メッセージを確認してください。サーバ (PgBouncer 経由の場合は PgBouncer) で、login_user がそのデータベースに"
     "接続できる必要があります。",
     "odd、直接、クライアント数 2: as it was said",
 ]

@@ -120,7 +120,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("Each costs a transaction its work.", "発生のたびにトランザクションが 1 つ失敗します。"),
         Pair(
             "See the server's log for both statements; have all transactions lock in one order.",
-            "サーバーログで双方の文を確認し、ロックの取得順序を統一してください。",
+            "サーバログで双方の文を確認し、ロックの取得順序を統一してください。",
         ),
     ),
     "HC08": Entry(
@@ -134,7 +134,7 @@ FINDINGS: dict[str, Entry] = {
             "Errors that nobody sees, or a pool that ends each connection with a rollback.",
             "見落とされたエラーや、接続ごとに ROLLBACK を送るプールなどが考えられます。",
         ),
-        Pair("See errors in the server's log.", "サーバーログのエラーを確認してください。"),
+        Pair("See errors in the server's log.", "サーバログのエラーを確認してください。"),
     ),
     "HC10": Entry(
         Pair("Much is written to temporary files", "一時ファイルへの書き込みが多い"),
@@ -204,7 +204,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "The disk of the WAL fills up, and a full one stops the server; beyond max_slot_wal_keep_size it is lost.",
-            "WAL のディスクが満杯になるとサーバーが停止します。max_slot_wal_keep_size を超えるとスロットが失効します。",
+            "WAL のディスクが満杯になるとサーバが停止します。max_slot_wal_keep_size を超えるとスロットが失効します。",
         ),
         Pair(
             "Bring back who uses it; if nobody does, drop it: SELECT pg_drop_replication_slot(...).",
@@ -238,7 +238,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "Read the server's log for the row in conflict; correct it, or skip it (ALTER SUBSCRIPTION ... SKIP).",
-            "サーバーログで競合した行を確認し、修正するか ALTER SUBSCRIPTION ... SKIP で読み飛ばしてください。",
+            "サーバログで競合した行を確認し、修正するか ALTER SUBSCRIPTION ... SKIP で読み飛ばしてください。",
         ),
     ),
     "HC16_failing": Entry(
@@ -256,7 +256,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "Read the server's log for the words of archive_command.",
-            "サーバーログで archive_command のメッセージを確認してください。",
+            "サーバログで archive_command のメッセージを確認してください。",
         ),
     ),
     "HC16_behind": Entry(

@@ -93,7 +93,7 @@ REASONS: tuple[Pair, ...] = (
     Pair("their queryid is hidden", "queryid を参照できません"),
     Pair(
         "the server is on another host: run the module there",
-        "サーバーは別のホストにあります。そのホストでモジュールを実行してください",
+        "サーバは別のホストにあります。そのホストでモジュールを実行してください",
     ),
     Pair(
         "GRANT SELECT ON ALL SEQUENCES IN SCHEMA, or pg_read_all_data",
@@ -137,18 +137,18 @@ REASONS: tuple[Pair, ...] = (
 #: Errors by their code: what happened (``{happened}`` quotes whoever said it) and what to do.
 ERRORS: dict[str, tuple[Pair, Pair]] = {
     "server-unreachable": (
-        Pair("The server cannot be reached: {happened}", "サーバーに接続できません: {happened}"),
+        Pair("The server cannot be reached: {happened}", "サーバに接続できません: {happened}"),
         Pair(
             "See that the server runs, that login_* options are right and that pg_hba.conf lets them in.",
-            "サーバーが稼働していること、login_* オプションが正しいこと、"
+            "サーバが稼働していること、login_* オプションが正しいこと、"
             "pg_hba.conf で許可されていることを確認してください。",
         ),
     ),
     "sql-failed": (
-        Pair("The server refused a query: {happened}", "サーバーがエラーを返しました: {happened}"),
+        Pair("The server refused a query: {happened}", "サーバがエラーを返しました: {happened}"),
         Pair(
             "Read the server's words; the role may lack a right.",
-            "サーバーのメッセージを確認してください。ロールの権限が不足している可能性があります。",
+            "サーバのメッセージを確認してください。ロールの権限が不足している可能性があります。",
         ),
     ),
     "psycopg-missing": (
@@ -224,14 +224,14 @@ ERRORS: dict[str, tuple[Pair, Pair]] = {
         ),
         Pair(
             "See what the server was busy with then; ask for less time, or fewer clients.",
-            "その時点のサーバーの負荷を確認し、試験時間かクライアント数を減らしてください。",
+            "その時点のサーバの負荷を確認し、試験時間かクライアント数を減らしてください。",
         ),
     ),
     "program-failed": (
         Pair("A program ended with an error: {happened}", "プログラムがエラーで終了しました: {happened}"),
         Pair(
             "Read what it said; the server, or the pooler, must let login_user into that database.",
-            "メッセージを確認してください。サーバー (PgBouncer 経由の場合は PgBouncer) で、login_user が"
+            "メッセージを確認してください。サーバ (PgBouncer 経由の場合は PgBouncer) で、login_user が"
             "そのデータベースに接続できる必要があります。",
         ),
     ),

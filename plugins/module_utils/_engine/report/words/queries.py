@@ -257,7 +257,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "See the server's log for pg_stat_statements; texts come back as entries are made anew.",
-            "サーバーログの pg_stat_statements に関する記録を確認してください。"
+            "サーバログの pg_stat_statements に関する記録を確認してください。"
             "エントリーの再作成とともに復元されます。",
         ),
     ),
@@ -265,7 +265,7 @@ FINDINGS: dict[str, Entry] = {
         Pair("The extension is older than the server's", "拡張のバージョンが古いままです"),
         Pair(
             "pg_stat_statements in {database_name} is {version}, the server has {available}.",
-            "{database_name} の pg_stat_statements は {version} ですが、サーバーには {available} があります。",
+            "{database_name} の pg_stat_statements は {version} ですが、サーバには {available} があります。",
         ),
         Pair(
             "Newer columns stay hidden until the extension is updated in the database.",

@@ -80,14 +80,14 @@ NOT_SEEN: dict[str, Blind] = {
         Pair("the connection was lost: {detail}", "接続が切れました: {detail}"),
         Pair(
             "See the server's log for why it ended the session, and run the report again.",
-            "セッションが終了した理由をサーバーログで確認し、再実行してください。",
+            "セッションが終了した理由をサーバログで確認し、再実行してください。",
         ),
     ),
     "error": Blind(
-        Pair("the server answered: {detail}", "サーバーの応答: {detail}"),
+        Pair("the server answered: {detail}", "サーバの応答: {detail}"),
         Pair(
             "Read the server's words; its log may say more.",
-            "サーバーのメッセージとログを確認してください。",
+            "サーバのメッセージとログを確認してください。",
         ),
     ),
     "unavailable": Blind(

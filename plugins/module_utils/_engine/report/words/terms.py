@@ -56,7 +56,7 @@ WHY: dict[str, Pair] = {
     "server": Pair("its last scan", "最後に走査された時点からのため"),
     "reset": Pair("statistics were reset", "統計情報がリセットされたため"),
     "counters": Pair("counters went down", "カウンターが減少したため"),
-    "promotion": Pair("the server was promoted", "サーバーが昇格したため"),
+    "promotion": Pair("the server was promoted", "サーバが昇格したため"),
     "system": Pair("another system", "別のシステムになったため"),
     "upgrade": Pair("another major version", "メジャーバージョンが変わったため"),
     "clock": Pair("the clock was set back", "時計が戻されたため"),

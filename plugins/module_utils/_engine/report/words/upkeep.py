@@ -181,7 +181,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "Find the table in the server's log, restore it from a backup that was verified, and replace the storage.",
-            "サーバーログで対象テーブルを特定し、検証済みバックアップから復元して、ストレージを交換してください。",
+            "サーバログで対象テーブルを特定し、検証済みバックアップから復元して、ストレージを交換してください。",
         ),
     ),
     "HC27": Entry(
@@ -219,7 +219,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "A full disk of the WAL stops the server.",
-            "WAL のディスクが満杯になると、サーバーは停止します。",
+            "WAL のディスクが満杯になると、サーバは停止します。",
         ),
         Pair(
             "See slots and archiving first (they keep WAL), then logs and temporary files; then make room.",
@@ -234,7 +234,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "A full disk of the WAL stops the server.",
-            "WAL のディスクが満杯になると、サーバーは停止します。",
+            "WAL のディスクが満杯になると、サーバは停止します。",
         ),
         Pair(
             "See what grows, and make room before then.",
@@ -253,7 +253,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "Renew {path} and reload the server.",
-            "{path} を更新し、サーバーに再読み込みさせてください。",
+            "{path} を更新し、サーバに再読み込みさせてください。",
         ),
     ),
     "HC31": Entry(
@@ -313,7 +313,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "See whether its server runs, and what its log says of the connection.",
-            "サーバーの稼働状況と、接続に関するログを確認してください。",
+            "サーバの稼働状況と、接続に関するログを確認してください。",
         ),
     ),
     "HC35": Entry(
@@ -355,7 +355,7 @@ FINDINGS: dict[str, Entry] = {
         ),
         Pair(
             "See primary_conninfo, the primary's pg_hba.conf and slots, and this server's log.",
-            "primary_conninfo、プライマリーの pg_hba.conf とスロット、このサーバーのログを確認してください。",
+            "primary_conninfo、プライマリーの pg_hba.conf とスロット、このサーバのログを確認してください。",
         ),
     ),
     "HC38": Entry(
