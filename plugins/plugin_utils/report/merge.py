@@ -20,6 +20,7 @@ from .hosts import FAILED, UNREACHABLE, Group, Host, grouped
 from .texts import blind, unseen, written
 
 FORMAT = 1
+_REPORTS = {"IX": "index", "QY": "query", "HC": "health"}
 _DROPS = ("IX01", "IX02", "IX03", "IX04")
 
 
@@ -65,7 +66,7 @@ def merge(
         "title": title,
         "not_seen": [gap for cluster in clusters for gap in cluster.pop("not_seen")],
         "clusters": clusters,
-        "remembered": {**_gone(remembered, told_here), **told_here},
+        "remembered": {**_gone(remembered, told_here, groups), **told_here},
     }
     document["summary"] = _summary(clusters)
     document["gate"] = judge(fail_on, document)
@@ -193,7 +194,11 @@ def _remembered(previous: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]
     if previous and "remembered" in previous:
         return {str(name): dict(one) for name, one in previous["remembered"].items()}
     return {
-        finding["id"]: {"first_seen": str(finding["first_seen"]), "history": [1.0]}
+        finding["id"]: {
+            "first_seen": str(finding["first_seen"]),
+            "history": [1.0],
+            "class": str(finding["class"]),
+        }
         for cluster in (previous or {}).get("clusters", [])
         for finding in cluster.get("findings", [])
         if finding.get("first_seen")
@@ -214,16 +219,27 @@ def _looked_up(
         value = finding.get("value") or {}
         history = [*history, figure(value)][-HISTORY:]
         finding["runs"] = told_of(history, value)
-        kept[finding["id"]] = {"first_seen": finding["first_seen"], "history": history}
+        kept[finding["id"]] = {
+            "first_seen": finding["first_seen"],
+            "history": history,
+            "class": finding["class"],
+        }
     return kept
 
 
-def _gone(remembered: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that were there in one of the last runs and are not now."""
+def _gone(
+    remembered: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], groups: Iterable[Group]
+) -> dict[str, Any]:
+    """Those that were there in one of the last runs and are not now; a run that did not ask tells nothing of them."""
+    answered = {name for group in groups for host in group.hosts for name in host.answered()}
     kept = {}
     for name, one in remembered.items():
-        history = [*one["history"], None][-HISTORY:]
-        if name not in here and any(part is not None for part in history):
+        if name in here:
+            continue
+        report = _REPORTS.get(str(one.get("class", ""))[:2])
+        unasked = report is not None and report not in answered
+        history = list(one["history"]) if unasked else [*one["history"], None][-HISTORY:]
+        if any(part is not None for part in history):
             kept[name] = {**one, "history": history}
     return kept
 

@@ -306,6 +306,26 @@ def test_what_only_the_controller_tells_comes_and_goes_without_being_new_again()
     assert settled["remembered"] == {}
 
 
+def test_a_run_that_did_not_ask_tells_nothing_of_what_it_did_not_see() -> None:
+    """Any number of runs of one report alone leave the findings of another as they were; so do runs without answer."""
+    lone = Host(
+        "db1",
+        {"health": result(node(ONE, "db1"), [], facts={"capacity": {}, "standbys": [], "settings": {}})},
+    )
+    gone = Host("db2", {"health": GONE}, "db1")
+    made = document(lone, gone)
+    (told,) = [one for one in made["clusters"][0]["findings"] if one["class"] == "HC34"]
+    before = made["remembered"]
+    for number in range(40):
+        only_one = {"index": result(node(ONE, "db1"), [])} if number % 2 else {"health": GONE}
+        made = document(Host("db1", only_one), previous=made)
+        assert made["remembered"] == before
+        jsonschema.validate(json.loads(json.dumps(made)), SCHEMA)
+    again = document(lone, gone, previous=made)
+    (known,) = [one for one in again["clusters"][0]["findings"] if one["class"] == "HC34"]
+    assert (known["state"], known["first_seen"]) == ("known", told["first_seen"])
+
+
 def test_two_reports_that_are_kept_from_the_same_thing_are_one_gap() -> None:
     of = node(ONE, "db1")
     shut = NotSeen(Says("refused", {"what": "database sealed", "detail": "too many connections"})).to_dict()
