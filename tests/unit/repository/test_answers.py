@@ -82,7 +82,7 @@ def test_a_plan_that_cannot_be_read(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"format": 2}, {"segments": []}, {"segments": [["a", "0"], ["a", "0"]]}, {"system_id": "x"}]
+    "changes", [{"format": 3}, {"segments": []}, {"segments": [["a", "0"], ["a", "0"]]}, {"system_id": "x"}]
 )
 def test_a_plan_that_makes_no_sense(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):

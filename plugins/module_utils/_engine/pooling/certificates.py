@@ -27,7 +27,7 @@ from ..core.sayings import Both, both, joined
 from ..settings.certificates import FAILED, OK, WARNING, ends, outlook
 from ..settings.readback import where_it_runs
 from ..settings.x509 import Certificate, read_certificate
-from .process import LISTENING, is_pooler, socket_inodes, uid_of
+from .seen import LISTENING, is_pooler, socket_inodes, uid_of
 from .wire import certificate_shown
 
 #: Where this host's poolers have their files; what somebody tries out of another directory is not the host's.

@@ -21,13 +21,13 @@ from ..core.privilege import Owner, as_root, started_as_root
 from ..core.run import run
 from .console import console
 from .request import ATTEMPTED, PoolerRequest
+from .seen import is_pooler, socket_inodes, tcp_ports, uid_of, unix_sockets
 from .settings import Version
 
 _POLL_SECONDS = 0.02
 #: A daemon hands over to a child of a child: for a moment there may be none of them to be seen.
 _PATIENCE_SECONDS = 3.0
 _ROLLING_SIGNALS: Version = (1, 23)
-LISTENING = "0A"
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def find(config_file: str) -> Process | None:
                 int(entry),
                 started,
                 uid_of(int(entry)),
-                _unix_sockets(int(entry), inodes),
-                _tcp_ports(int(entry), inodes),
+                unix_sockets(int(entry), inodes),
+                tcp_ports(int(entry), inodes),
             )
     return None
 
@@ -285,20 +285,6 @@ def _remove_stale_pid_file(request: PoolerRequest) -> None:
             os.unlink(path)
 
 
-def is_pooler(pid: int) -> bool:
-    """Whether a process is PgBouncer, by its program, or by its name where we may not look."""
-    try:
-        program = os.readlink(f"/proc/{pid}/exe")
-    except OSError:
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as handle:
-                program = handle.read().split(b"\0")[0].decode(errors="replace")
-        except OSError:
-            return False
-    # An upgraded package leaves "pgbouncer (deleted)" behind.
-    return os.path.basename(program).partition(" ")[0] == "pgbouncer"
-
-
 def _serves(pid: int, config_file: str) -> bool:
     if not is_pooler(pid) or not _is_of_this_host(pid):
         return False
@@ -313,50 +299,3 @@ def _is_of_this_host(pid: int) -> bool:
     Units with a mount name space of their own still have the host's root. Raises OSError where we may not look.
     """
     return os.path.samestat(os.stat(f"/proc/{pid}/root/"), os.stat("/"))
-
-
-def uid_of(pid: int) -> int:
-    """The effective user of a process. Raises OSError when it is gone."""
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as handle:
-        for line in handle:
-            if line.startswith("Uid:"):
-                return int(line.split()[2])
-    return os.stat(f"/proc/{pid}").st_uid
-
-
-def socket_inodes(pid: int) -> set[str]:
-    """Sockets that a process holds; empty where we may not look."""
-    inodes = set()
-    with contextlib.suppress(PermissionError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                target = os.readlink(f"/proc/{pid}/fd/{name}")
-                if target.startswith("socket:["):
-                    inodes.add(target[len("socket:[") : -1])
-    return inodes
-
-
-def _unix_sockets(pid: int, inodes: set[str]) -> tuple[tuple[str, int], ...]:
-    """Source: proc_net(5), unix: the inode is the seventh field, the path the eighth."""
-    found = set()
-    with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="replace") as handle:
-        for line in handle:
-            fields = line.split(None, 7)
-            if len(fields) == 8 and fields[6] in inodes:
-                directory, _dot, name = fields[7].strip().rpartition("/")
-                if name.startswith(".s.PGSQL.") and name[len(".s.PGSQL.") :].isdigit():
-                    found.add((directory, int(name[len(".s.PGSQL.") :])))
-    return tuple(sorted(found))
-
-
-def _tcp_ports(pid: int, inodes: set[str]) -> frozenset[int]:
-    """Source: proc_net(5), tcp: the second field is the local address, the fourth the state."""
-    found = set()
-    for family in ("tcp", "tcp6"):
-        with contextlib.suppress(FileNotFoundError):
-            with open(f"/proc/{pid}/net/{family}", encoding="ascii") as handle:
-                for line in handle:
-                    fields = line.split()
-                    if len(fields) > 9 and fields[3] == LISTENING and fields[9] in inodes:
-                        found.add(int(fields[1].rpartition(":")[2], 16))
-    return frozenset(found)
