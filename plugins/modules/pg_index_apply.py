@@ -56,7 +56,9 @@ options:
     type: path
     default: /var/lib/dbkeeper/report
   lock_timeout:
-    description: Seconds that a statement may wait for a lock before it lets others by.
+    description:
+      - Seconds that a statement may wait for a lock before it lets others by.
+      - An index that is brought back concurrently keeps nobody waiting, and waits for others for up to an hour.
     type: float
     default: 2
   attempts:

@@ -294,7 +294,7 @@ def test_a_door_takes_backups_and_wal_and_never_gives_them_up(world: World, sand
         entry.write_text(json.dumps({**json.loads(entry.read_text()), "unsound": fault}))
         cluster.keeper("copy").expect(0)
         found = {item["name"]: item for item in cluster.keeper("check").data["checks"]}["copies"]
-        assert found["state"] == "warning" and "door has none of 1 dumps" in found["text"], found
+        assert found["state"] == "warning" and "door has none of 1 dump," in found["text"], found
         lose_the_repository(cluster)
         cluster.write_config(**there, copies={})
         cluster.keeper("restore", "--target-name", "beta", "--confirm", "main").expect(0)

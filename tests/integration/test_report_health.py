@@ -298,7 +298,7 @@ def test_what_is_refused_locked_or_hidden_is_named_and_the_rest_is_seen(
         missed = {gap["what"]: gap for gap in found["not_seen"]}
         assert "public.held in database postgres" in missed
         assert "database closed" in missed
-        assert "1 sequences in database postgres" in missed
+        assert "sequences (1) in database postgres" in missed
         assert all(gap["why"] and gap["remedy"] for gap in missed.values())
         holder.execute(b"ROLLBACK")
     assert found["databases"] == ["postgres", "template1"]

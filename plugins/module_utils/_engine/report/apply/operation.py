@@ -27,6 +27,7 @@ _STATEMENT_SECONDS = 0  # building an index of a large table takes as long as it
 _RETRY_SECONDS = 1.0
 _POLL_SECONDS = 2.0
 _LOCK_POLL_SECONDS = 0.1
+_BUILD_SECONDS = 3600
 _LOCK_NOT_HAD = "55P03"
 #: Sessions that a concurrent drop would wait for; it begins only when there is none, so that it is not left half done.
 _IN_THE_WAY = """
@@ -40,6 +41,7 @@ WHERE i.indexrelid = to_regclass(%s)
 #: The name in a statement of our own making, and its table's schema, where an index is: an undo is written by the
 #: server and by definitions.py.
 _NAME = r'("(?:[^"]|"")+"|[^" .]+)'
+_BUILDS = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY ")
 _CREATE = re.compile(rf"CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?{_NAME} ON (?:ONLY )?{_NAME}\.")
 
 
@@ -267,7 +269,11 @@ class _Actor:
     def undo(self, connection: Any, why: str, **more: Any) -> None:
         """Bring back what was there, and note why."""
         for statement in self._step.undo:
-            if not self._there_already(connection, statement):
+            if self._there_already(connection, statement):
+                continue
+            if _BUILDS.match(statement):
+                self._build(connection, statement)
+            else:
                 self._patiently(connection, statement)
         self._record.note(self._step, UNDONE, why=why, **more)
 
@@ -282,6 +288,26 @@ class _Actor:
             self._patiently(connection, f"DROP INDEX CONCURRENTLY {name};")
             return False
         return bool(found)
+
+    def _build(self, connection: Any, statement: str) -> None:
+        """Bring an index back while others use its table: they do all the time where its loss is what slows them down.
+
+        It keeps no reader and no writer waiting, and waits for them as long as it has to (the manual, "Building
+        Indexes Concurrently"); what it left by half when it waited in vain is removed.
+        """
+        wait = "SELECT set_config('lock_timeout', %s, false)"
+        sql.rows(connection, wait, [f"{_BUILD_SECONDS}s"], attempted=ATTEMPTED)
+        try:
+            sql.rows(connection, statement, attempted=f"run {statement}")
+        except Failed:
+            with contextlib.suppress(KeeperError):
+                self._there_already(connection, statement)
+            raise
+        finally:
+            with contextlib.suppress(KeeperError):
+                sql.rows(
+                    connection, wait, [f"{int(self._request.lock_seconds * 1000)}ms"], attempted=ATTEMPTED
+                )
 
     def _patiently(self, connection: Any, statement: str) -> None:
         """Run a statement; where a lock is not had in time, let others by and try again."""
