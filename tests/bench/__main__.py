@@ -32,6 +32,7 @@ def main() -> int:
         "--cold-segments", type=int, default=64, help="of 16 MB, for the proof without an index"
     )
     parser.add_argument("--logical-megabytes", type=int, default=1000, help="what is dumped and loaded")
+    parser.add_argument("--logical-brief", action="store_true", help="only what has a budget")
     parser.add_argument("--only", choices=("disaster", "segments", "cold", "logical", "fleet", "reports"))
     options = parser.parse_args()
     reports = Path(os.environ.get("DBKEEPER_REPORT_DIR", "build/reports"))
@@ -66,7 +67,12 @@ def main() -> int:
     if options.only in (None, "logical"):
         sandbox = Sandbox()
         try:
-            rows += logical.measure(sandbox, megabytes=options.logical_megabytes, repeat=options.repeat)
+            rows += logical.measure(
+                sandbox,
+                megabytes=options.logical_megabytes,
+                repeat=options.repeat,
+                brief=options.logical_brief,
+            )
         finally:
             sandbox.close()
     if options.only in (None, "fleet"):

@@ -30,8 +30,11 @@ _MOST = 1 / 0.95
 _BYTES_A_ROW = 170
 
 
-def measure(sandbox: Sandbox, *, megabytes: int, repeat: int) -> list[Row]:
-    """A table of texts and numbers with two indexes, and a second one without, in format directory by two jobs."""
+def measure(sandbox: Sandbox, *, megabytes: int, repeat: int, brief: bool = False) -> list[Row]:
+    """A table of texts and numbers with two indexes, and a second one without, in format directory by two jobs.
+
+    ``brief``: only what has a budget, for sizes at which the rest would take long.
+    """
     cluster = Cluster(
         sandbox, "logical", archiving=False, settings={"shared_buffers": "256MB", "max_wal_size": "4GB"}
     ).start()
@@ -72,15 +75,13 @@ def measure(sandbox: Sandbox, *, megabytes: int, repeat: int) -> list[Row]:
         shutil.rmtree(by_hand, ignore_errors=True)
         settled()
 
-    dumps = alternately(
-        repeat,
-        [
-            Turn("ours", lambda: dump_ours("--rows", "count"), before=settled),
-            Turn("pg_dump", dump_by_hand, before=without),
-            Turn("ours, nothing counted", lambda: dump_ours("--rows", "none"), before=settled),
-            Turn("ours, digests", lambda: dump_ours("--rows", "digest"), before=settled),
-        ],
-    )
+    turns = [
+        Turn("ours", lambda: dump_ours("--rows", "count"), before=settled),
+        Turn("pg_dump", dump_by_hand, before=without),
+        Turn("ours, nothing counted", lambda: dump_ours("--rows", "none"), before=settled),
+        Turn("ours, digests", lambda: dump_ours("--rows", "digest"), before=settled),
+    ]
+    dumps = alternately(repeat, turns[:2] if brief else turns)
     usual = alternately(
         repeat,
         [
@@ -88,7 +89,7 @@ def measure(sandbox: Sandbox, *, megabytes: int, repeat: int) -> list[Row]:
             Turn("pg_dump", custom_by_hand, before=settled),
         ],
     )
-    for level in ("count", "digest"):
+    for level in ("count",) if brief else ("count", "digest"):
         dump_ours("--rows", level, "--label", level)
     keeper("dump", "--database", "app", "--label", "custom")
 
@@ -105,15 +106,13 @@ def measure(sandbox: Sandbox, *, megabytes: int, repeat: int) -> list[Row]:
         assert keeper("load", *argv, *jobs)["load"]["proof"] == proof
 
     two = ("--jobs", "2")
-    loads = alternately(
-        repeat,
-        [
-            Turn("ours", lambda: load_ours("count", "count", *two), before=fresh),
-            Turn("pg_restore", lambda: load_by_hand(by_hand, *two), before=fresh),
-            Turn("ours, nothing counted", lambda: load_ours("count", "none", *two), before=fresh),
-            Turn("ours, digests", lambda: load_ours("digest", "digest", *two), before=fresh),
-        ],
-    )
+    turns = [
+        Turn("ours", lambda: load_ours("count", "count", *two), before=fresh),
+        Turn("pg_restore", lambda: load_by_hand(by_hand, *two), before=fresh),
+        Turn("ours, nothing counted", lambda: load_ours("count", "none", *two), before=fresh),
+        Turn("ours, digests", lambda: load_ours("digest", "digest", *two), before=fresh),
+    ]
+    loads = alternately(repeat, turns[:2] if brief else turns)
     usual_loads = alternately(
         repeat,
         [
