@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.host_limits import (
     Level,
     Limits,
+    available_memory,
     limits,
     meminfo,
     memory_group,
@@ -192,6 +193,16 @@ def test_groups_of_processes(host: Host) -> None:
 
 def test_a_process_without_groups(host: Host) -> None:
     assert memory_group(os.getpid(), root=host.root) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("max", 6 * GB), (str(32 * GB), 6 * GB), (str(4 * GB), 2 * GB)]
+)
+def test_what_a_container_could_not_take_is_not_available(host: Host, limit: str, expected: int) -> None:
+    assert available_memory(root=host.root) == 256 << 20
+    host.write("/proc/meminfo", "MemTotal:       16777216 kB\nMemAvailable:    6291456 kB\n")
+    host.v2(UNIT).write(f"/sys/fs/cgroup{UNIT}/memory.max", f"{limit}\n")
+    assert available_memory(root=host.root) == expected
 
 
 def test_meminfo(host: Host) -> None:

@@ -102,6 +102,14 @@ def meminfo(root: str = "") -> dict[str, int]:
     return found
 
 
+def available_memory(*, root: str = "") -> int:
+    """Bytes that work of a while may take beside what runs already: what the machine can give without swapping, and
+    half of what a control group allows at most (the live server may be in it). A careful guess where nobody says."""
+    found = meminfo(root).get("MemAvailable", 256 << 20)
+    allowed = [level.limit_bytes // 2 for level in limits(root=root).memory[1:]]
+    return min([found, *allowed])
+
+
 def _allowed_cpus(pid: int | None) -> int:
     try:
         return len(os.sched_getaffinity(pid or 0))

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from ..cluster.config import ClusterConfig
+from ..cluster.host_limits import available_memory
 from ..cluster.target import host_settings
 from ..core.errors import Failed, Refused
 from ..core.files import (
@@ -259,7 +260,7 @@ def settings(plan: RestorePlan, config: ClusterConfig) -> dict[str, str | int]:
     command = restore_command(
         [config.command], f"{plan.work_directory}/plan.json", f"{plan.work_directory}/spool"
     )
-    available = _available_memory()
+    available = available_memory()
     target: dict[str, str | int]
     if plan.immediate:
         target = {"recovery_target": "immediate"}
@@ -411,15 +412,6 @@ def _forget_partial(plan: RestorePlan) -> None:
     for name in os.listdir(status):
         if name.endswith(".partial.ready"):
             os.rename(f"{status}/{name}", f"{status}/{name[: -len('.ready')]}.done")
-
-
-def _available_memory() -> int:
-    """Bytes that could be had without swapping; a careful guess where the kernel does not say."""
-    with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as handle:
-        for line in handle:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    return 256 << 20
 
 
 def replay_buffers(available: int) -> int:
