@@ -280,6 +280,39 @@ def test_a_dump_that_fails_ends_what_counts(guarded: Cluster) -> None:
     assert snapshot.rows == {}
 
 
+def test_who_counts_goes_behind_pg_dump(guarded: Cluster) -> None:
+    """Only the process that counts: the one that holds the snapshot, and all others, are as they were."""
+    config = ClusterConfig.load(str(guarded.config_path))
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock'"
+    with guarded.connect("app") as holder:
+        holder.execute("BEGIN")
+        holder.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
+        own = os.getpriority(os.PRIO_PROCESS, holder.info.backend_pid)
+        with Snapshot(
+            config, "app", attempted="test", user=None, lock_wait_seconds=60, gently=True
+        ) as snapshot:
+            snapshot.count_all()
+            wait_for(lambda: len(guarded.sql(waiting)) == 1, "a count that waits", timeout=45)
+            counting = guarded.value(waiting)
+            everybody = {row[0] for row in guarded.sql("SELECT pid FROM pg_stat_activity")}
+            nice = {pid: _nice(pid) for pid in everybody}
+            holder.execute("ROLLBACK")
+            snapshot.count(None, ["public.one", "public.two"], large_objects=False)
+    assert nice.pop(counting) == max(own, 10)
+    assert set(nice.values()) <= {own, None}
+    assert {name: item["rows"] for name, item in snapshot.rows.items()} == {
+        "public.one": 500,
+        "public.two": 10,
+    }
+
+
+def _nice(pid: int) -> int | None:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+    except ProcessLookupError:
+        return None
+
+
 def test_an_expiry_killed_at_every_deed_leaves_no_broken_dump_listed(guarded: Cluster) -> None:
     for number in range(3):
         guarded.keeper("dump", *APP, "--label", f"d{number}", "--rows", "none").expect(0)

@@ -19,6 +19,7 @@ from typing import Any
 from ..cluster.config import ClusterConfig
 from ..core.errors import KeeperError
 from .dump_listing import Listing, peek
+from .giving_way import give_way
 from .rows import COUNT, LARGE_OBJECTS, TableRows, count_rows, split_key, to_record
 from .session import Session
 
@@ -49,7 +50,10 @@ class GivenUp(Exception):
 
 
 class Snapshot:
-    """A transaction that keeps a snapshot for pg_dump, and counts what pg_dump dumps. A context manager."""
+    """A transaction that keeps a snapshot for pg_dump, and counts what pg_dump dumps. A context manager.
+
+    ``gently``: what is counted while pg_dump works is counted in time that pg_dump leaves.
+    """
 
     def __init__(
         self,
@@ -60,11 +64,13 @@ class Snapshot:
         user: str | None,
         lock_wait_seconds: int,
         level: str = COUNT,
+        gently: bool = False,
     ) -> None:
         self._config = config
         self._database = database
         self._lock_wait_seconds = lock_wait_seconds
         self._level = level
+        self._gently = gently
         self._session = Session(config, database, attempted=attempted, user=user)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -200,6 +206,8 @@ class Snapshot:
 
     def _opened(self, session: Session) -> None:
         self._counting = session
+        if self._gently and self._thread is not None:
+            give_way(session)
         self._report(0, 0)
 
     def _report(self, done: int, _total: int) -> None:

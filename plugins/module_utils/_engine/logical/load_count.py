@@ -83,8 +83,9 @@ class Meanwhile:
                 self._ready.put(table)
 
     def said(self, text: str) -> None:
-        """What pg_restore with one job was doing, in its words, is done."""
-        if text in self._texts:
+        """What pg_restore was doing, in its words, is done, where there is one job. With several ones others go on; a
+        table that is asked too early is locked, and counted without the rows that were waited for."""
+        if self._jobs == 1 and text in self._texts:
             self.finished(self._texts[text])
 
     def counted(self) -> dict[str, TableRows]:

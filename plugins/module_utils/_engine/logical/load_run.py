@@ -103,7 +103,6 @@ def restore_beside(
                 if finished := _FINISHED.match(line):
                     meanwhile.finished(int(finished[1]))
                 if _DOING.match(line):
-                    # With one job, what was begun before is done.
                     meanwhile.said(doing)
                     doing = line[12:-1]
                     look()
