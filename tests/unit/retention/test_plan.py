@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.clock import format_utc
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.errors import Failed, Refused
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.repository.catalog import (
     Backup,
@@ -325,3 +326,28 @@ def test_a_hundred_thousand_segments_are_planned_in_seconds() -> None:
     assert len(plan.wal[0].doomed) > 50_000
     # Five times what it takes.
     assert seconds < 15, f"{seconds:.1f} s"
+
+
+def came(number: int, hours: float, **more: Any) -> Backup:
+    """One that a door took in at an hour of its own clock."""
+    owner = {"door": "db1", "since": format_utc(at(hours)), "host": "vault", "pid": 7}
+    return backup(number, owner=owner, **more)
+
+
+def test_what_a_client_says_of_time_makes_nothing_older_that_came_by_a_door() -> None:
+    """Somebody with a key lives through months in an hour: what came before him stays as long as was promised."""
+    good = (came(10, 10), came(40, 40), came(70, 70))
+    leaps = [came(80 + n, 100 + n / 10, stopped_at=at(70 + 150 * (n + 1))) for n in range(4)]
+    wal = archive(100)
+    for name in sorted(wal.entries)[79:]:
+        wal.entries[name] = replace(wal.entries[name], first_commit=None, last_commit=None)
+    plan = planned(Policy(2, 50 * HOUR), state(*good, *leaps, wal=wal))
+    # 70 came 31 hours ago, 40 is the last before the window.
+    expected = {"b10": "-outside", "b40": "anchor", "b70": "window"}
+    assert {label: why for label, why in fates(plan).items() if label in expected} == expected
+    assert first_kept(plan) == 40
+    # What came through no door, or before the clock was set back, has no other age than what it says.
+    local = [one.changed(owner={}) for one in (*good, *leaps)]
+    assert fates(planned(Policy(2, 50 * HOUR), state(*local, wal=wal)))["b70"] == "-outside"
+    ahead = [came(n, 4000) for n in (10, 40, 70)]
+    assert fates(planned(Policy(1, 20 * HOUR), state(*ahead, came(90, 90))))["b10"] == "-outside"

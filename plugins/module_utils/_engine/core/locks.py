@@ -46,7 +46,11 @@ def owner_alive(record: dict[str, Any]) -> bool:
     """Whether the owner of a record still lives; an owner on another host is believed to."""
     if record.get("host") != socket.gethostname():
         return True
-    start = process_start(int(record.get("pid", 0)))
+    pid = record.get("pid", 0)
+    if not isinstance(pid, int):
+        # Nobody here writes that, and nobody can tell: what it protects stays.
+        return True
+    start = process_start(pid)
     return start is not None and start == record.get("process_start")
 
 

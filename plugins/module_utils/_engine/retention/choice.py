@@ -13,6 +13,7 @@ from ..core.errors import KeeperError
 from ..repository.catalog import Backup
 from ..wal.facts import BackupFacts
 from .ages import Age, Chronicle, Place, Sign, commits, place_of, stops
+from .arrivals import arrivals
 from .given_up import Believed, believed, long_gone, without
 from .lines import Line, lines, restorable
 from .policy import Policy
@@ -113,6 +114,9 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
                 (view.state.system_id, line.backups[place].timeline, line.backups[place].start_lsn)
                 for place in line.needed(wal_age)
             ]
+    for label, rule in _arrived(policy, state, systems, window).items():
+        wanted.setdefault(label, rule)
+    floors += _floors(systems, _arrived(policy, state, systems, min(window, wal_age.seconds)))
     return Choice(
         age,
         wal_age,
@@ -125,6 +129,25 @@ def choose(policy: Policy, state: RetentionState) -> Choice:
         systems,
         whole.memory(),
     )
+
+
+def _arrived(
+    policy: Policy, state: RetentionState, systems: Sequence[SystemView], seconds: float
+) -> dict[str, str]:
+    """What a restore could start from, and came by a door less long ago than the window is."""
+    if policy.window_seconds is None:
+        return {}
+    fit = {one.label for view in systems for one in view.fit}
+    return arrivals((one for one in state.catalog.backups if one.label in fit), state.now, seconds)
+
+
+def _floors(systems: Sequence[SystemView], labels: Mapping[str, str]) -> list[tuple[int, int, int]]:
+    return [
+        (view.state.system_id, one.timeline, one.start_lsn)
+        for view in systems
+        for one in view.fit
+        if one.label in labels
+    ]
 
 
 def _complete(backup: Backup) -> bool:

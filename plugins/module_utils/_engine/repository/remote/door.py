@@ -115,11 +115,14 @@ class Door:
                 if not self._answer(request):
                     return False
         except (Broken, OSError) as error:
-            self._log.note("broken", bad=True, why=str(error), noise=self._pipes.noise[:40] or None)
+            self._log.note("broken", bad=True, why=str(error), noise=self._noise())
             return False
         finally:
             self._intake.close()
             self._dumps.close()
+
+    def _noise(self) -> str | None:
+        return self._pipes.noise[:40].decode("latin-1") or None
 
     def _greet(self) -> bool:
         hello = self._pipes.read_word(_HELLO_SECONDS)
@@ -169,7 +172,8 @@ class Door:
                 told = ("name", "label", "id", "system_id")
                 self._log.note(str(verb), **{key: request[key] for key in told if key in request})
             return True
-        except (KeeperError, OSError, RecursionError) as error:
+        except Exception as error:
+            # Whatever it is that a client has found: told and written down like the rest, and no traceback for him.
             self._refuse(
                 _told(error, str(verb)), verb, **{key: request.get(key) for key in ("name", "label", "id")}
             )

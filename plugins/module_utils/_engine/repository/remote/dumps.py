@@ -32,6 +32,7 @@ from ..dumps import (
     clear_never_begun,
     encode_name,
     entry_texts,
+    never_begun,
     read_dump_entry,
     read_shelf,
     remove_dump_data,
@@ -213,8 +214,10 @@ class DumpIntake:
 
     def _may_be_begun(self, entry: Dump, attempted: str) -> None:
         """Whether nothing that is worth anything has the name already, readable or not."""
-        if not os.path.lexists(f"{entry.directory(self._repository)}/{DUMP_ENTRY}"):
+        directory = entry.directory(self._repository)
+        if not os.path.isdir(directory) or directory in never_begun(self._repository):
             return
+        # One whose entry is lost is damaged, and its data is not ours to remove.
         known = read_dump_entry(self._repository, entry.database, entry.label)
         if known.status not in (RUNNING, FAILED):
             raise _taken(known, attempted)

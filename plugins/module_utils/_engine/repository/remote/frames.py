@@ -115,10 +115,15 @@ class Pipes:
             view = view[count:]
 
 
+def _no_number(word: str) -> None:
+    """Python reads NaN and infinities, which JSON does not have and other readers stumble over."""
+    raise ValueError(f"{word} is no number")
+
+
 def decoded(content: bytes) -> dict[str, Any]:
     """A JSON object. Raises :class:`Broken`."""
     try:
-        value = json.loads(content)
+        value = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise Broken(f"it is not JSON: {error}") from error
     if not isinstance(value, dict):

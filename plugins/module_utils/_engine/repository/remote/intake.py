@@ -16,6 +16,7 @@ from typing import Any
 from ...core.errors import Failed, KeeperError, Refused
 from ...core.files import fsync_directory, make_directory
 from ...core.run import start, stop_group
+from ...wal.history import parse_history
 from ...wal.page import HEADER_BYTES, SegmentFault, check_segment_header, parse_header
 from ...wal.segment import SIZES_BYTES, is_backup_name, is_history_name, parse_segment
 from ..archive import SUFFIX, Turn
@@ -23,10 +24,13 @@ from ..compression import Damaged, plain_digest, widen
 from ..compressor import write_failure
 from ..layout import CONFLICT_PREFIX, Repository
 from ..source import stored_wal
+from ..timelines import highest
 from . import names
 from .frames import Pipes
 
 _TEMPORARY = ".tmp-door-"
+#: Copies of an archive may lack timelines that have expired in between.
+_MOST_TIMELINES_AHEAD = 256
 _SMALL_FILE_BYTES = 1 << 20
 _LARGEST_SEGMENT_BYTES = 1 << 30
 #: zstd makes what cannot be compressed a little longer.
@@ -112,9 +116,9 @@ def take_wal(repository: Repository, request: dict[str, Any], pipes: Pipes) -> d
     plain = is_history_name(name) or is_backup_name(name)
     directory = archive if is_history_name(name) else f"{archive}/{name[:8]}"
     final = f"{directory}/{name}{'' if plain else SUFFIX}"
+    _not_far_ahead(repository, system_id, int(name[:8], 16), attempted)
     try:
-        make_directory(directory)
-        received = Received(directory, name)
+        received = Received(_nearest(repository, directory), name)
         try:
             end = received.take(pipes, _SMALL_FILE_BYTES if plain else _LARGEST_STORED_BYTES)
             digest, length = _judge(received, name, system_id, plain, attempted)
@@ -122,6 +126,7 @@ def take_wal(repository: Repository, request: dict[str, Any], pipes: Pipes) -> d
                 raise _fault(
                     "segment-corrupt", attempted, f"{name} arrived with another checksum than was sent"
                 )
+            make_directory(directory)
             with Turn(f"{archive}/.push.lock", attempted):
                 outcome = _place(received, final, name, digest, attempted, plain)
         finally:
@@ -137,6 +142,29 @@ def take_wal(repository: Repository, request: dict[str, Any], pipes: Pipes) -> d
         "signature": stored.signature,
         "location": final,
     }
+
+
+def _not_far_ahead(repository: Repository, system_id: int, timeline: int, attempted: str) -> None:
+    """A number that is there is never taken by a promotion: with the last one there no restore could promote."""
+    there = highest(repository, system_id)
+    if there and timeline > there + _MOST_TIMELINES_AHEAD:
+        raise Refused(
+            "door-refused",
+            attempted=attempted,
+            happened=f"timeline {timeline} is far beyond {there}, the highest that is known",
+            remedy="Nothing was changed. If the server really is on that timeline, make the directory "
+            f"{repository.timeline(system_id, timeline)} on the repository's host, as its owner; if not, find out who "
+            "uses this key: door.log names his address.",
+        )
+
+
+def _nearest(repository: Repository, directory: str) -> str:
+    """Where it is received: no directory is made for what has not been judged."""
+    top = f"{repository.path}/wal"
+    make_directory(top)
+    while directory != top and not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    return directory
 
 
 def _place(received: Received, final: str, name: str, digest: str, attempted: str, plain: bool) -> str:
@@ -181,6 +209,8 @@ def _judge(received: Received, name: str, system_id: int, plain: bool, attempted
     if plain:
         if not received.length:
             raise _fault("segment-wrong-size", attempted, f"{name} has no bytes")
+        if is_history_name(name):
+            _judge_history(received, name, attempted)
         return received.sha.hexdigest(), received.length
     try:
         head, digest, length = _unpacked(received.handle)
@@ -195,6 +225,14 @@ def _judge(received: Received, name: str, system_id: int, plain: bool, attempted
     except Damaged as error:
         raise _fault("segment-corrupt", attempted, f"{name} cannot be unpacked: {error}") from error
     return digest, length
+
+
+def _judge_history(received: Received, name: str, attempted: str) -> None:
+    try:
+        parse_history(int(name[:8], 16), os.pread(received.handle, received.length, 0).decode())
+    except (KeeperError, ValueError) as error:
+        why = error.happened if isinstance(error, KeeperError) else "it is not text"
+        raise _fault("history-damaged", attempted, why) from error
 
 
 def _unpacked(handle: int) -> tuple[bytes, str, int]:

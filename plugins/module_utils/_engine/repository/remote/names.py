@@ -11,6 +11,7 @@ from ...core.errors import Refused
 
 #: A segment, a partial one, a backup history file, a timeline's history (PostgreSQL manual, "WAL Internals").
 WAL = re.compile(r"[0-9A-F]{24}(\.partial|\.[0-9A-F]{8}\.backup)?|[0-9A-F]{8}\.history")
+SEGMENT = re.compile(r"[0-9A-F]{24}")
 LABEL = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,62}")
 PART = re.compile(r"(base|[0-9]{1,10})\.tar\.zst|backup_manifest")
 IDENTITY = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,127}")

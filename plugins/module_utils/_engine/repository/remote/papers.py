@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from ...core.errors import Refused
@@ -15,6 +17,7 @@ from ..compressor import write_failure
 from ..layout import Repository
 from ..timelines import highest, take_number
 from . import names
+from .entries import check_lease, plain
 
 #: More is no mistake but somebody who wants to fill the disk or to stop every expiry.
 _MOST_LEASES = 256
@@ -32,9 +35,9 @@ def take_lease(repository: Repository, request: dict[str, Any], who: str) -> dic
     wanted = {"id", "purpose", "label", "system_id", "first_segment", "keep", "owner"}
     if set(lease) != wanted or lease["id"] != identity or not isinstance(lease["owner"], dict):
         raise names.refused("a lease has other parts than these", attempted="take a lease")
+    check_lease(lease, "take a lease")
     path = f"{repository.leases}/{identity}.json"
-    with _writing("take a lease"):
-        make_directory(repository.leases)
+    with _writing("take a lease"), _alone(repository.leases):
         try:
             _check_owner(path, identity, who)
         except FileNotFoundError:
@@ -50,8 +53,8 @@ def release_lease(repository: Repository, request: dict[str, Any], who: str) -> 
     """``lease-release``: ``id``; no effect when it is not there."""
     identity = names.text(request, "id", names.IDENTITY)
     path = f"{repository.leases}/{identity}.json"
-    with _writing("release a lease"):
-        # Another door of the same host may release it at the same moment: then it is as it was to be.
+    with _writing("release a lease"), _alone(repository.leases):
+        # Another door of the same host may have released it: then it is as it was to be.
         with contextlib.suppress(FileNotFoundError):
             _check_owner(path, identity, who)
             os.unlink(path)
@@ -63,8 +66,9 @@ def put_evidence(repository: Repository, request: dict[str, Any]) -> dict[str, A
     """``evidence-put``: ``id``, ``record``. What is there stays; another story of the same gets a number."""
     identity = names.text(request, "id", names.IDENTITY)
     record = names.mapping(request, "record")
-    with _writing(f"keep the evidence {identity}"):
-        make_directory(repository.evidence)
+    if not plain(record):
+        raise names.refused("a record of evidence has values that cannot be kept", attempted="keep evidence")
+    with _writing(f"keep the evidence {identity}"), _alone(repository.evidence):
         if len(os.listdir(repository.evidence)) >= _MOST_EVIDENCE:
             raise names.refused("there are too many records of evidence already")
         for number in range(1, _MOST_VERSIONS):
@@ -92,6 +96,18 @@ def take_timeline(repository: Repository, request: dict[str, Any]) -> dict[str, 
     if timeline > highest(repository, system_id) + _MOST_TIMELINES_AHEAD:
         raise names.refused(f"timeline {timeline} is far beyond those that are there")
     return {"taken": take_number(repository, system_id, timeline, holder)}
+
+
+@contextlib.contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """One door at a time looks what is there and writes: of two who use one name the second sees the first's."""
+    make_directory(directory)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _check_owner(path: str, identity: str, who: str) -> None:

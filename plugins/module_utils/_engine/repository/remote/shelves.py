@@ -22,6 +22,7 @@ from ..compressor import write_failure
 from ..layout import Repository
 from ..parts import INCOMING, SUFFIX, remove_data
 from . import names
+from .entries import check_backup
 from .frames import Pipes
 from .turn import Turn
 
@@ -47,7 +48,7 @@ class Intake:
         """
         label = names.text(request, "label", names.LABEL)
         attempted = f"take in backup {label}"
-        entry = Backup.from_dict(names.mapping(request, "entry"), label=label)
+        entry = _entry(request, label, attempted)
         if entry.status != RUNNING:
             raise names.refused(f"a backup that begins is running, not {entry.status}", attempted=attempted)
         self._turn.take(attempted)
@@ -102,10 +103,12 @@ class Intake:
         """``backup-finish``: ``label``, ``entry`` (status ``verified``, with exactly the files that arrived)."""
         begun = self._ours(request)
         attempted = f"finish backup {begun.label}"
-        entry = Backup.from_dict(names.mapping(request, "entry"), label=begun.label)
+        entry = _entry(request, begun.label, attempted)
         same = (entry.status, entry.system_id, entry.major, entry.wal_segment_size, entry.started_at)
         if same != (VERIFIED, begun.system_id, begun.major, begun.wal_segment_size, begun.started_at):
             raise names.refused("it is not the backup that was begun", attempted=attempted)
+        if None in (entry.timeline, entry.start_lsn, entry.stop_lsn, entry.stopped_at):
+            raise names.refused("it does not say where it began and ended", attempted=attempted)
         if {file.name: file for file in entry.files} != self._parts or not {_BASE, MANIFEST} <= set(
             self._parts
         ):
@@ -116,7 +119,7 @@ class Intake:
                 os.rename(f"{directory}/{INCOMING}/{name}", f"{directory}/{name}")
             os.rmdir(f"{directory}/{INCOMING}")
             fsync_directory(directory)
-            write_backup(self._repository, entry.changed(owner=begun.owner, pinned=False))
+            write_backup(self._repository, entry.changed(owner=begun.owner, pinned=False, unsound=None))
         self._release()
         return {}
 
@@ -169,6 +172,18 @@ class Intake:
     def _release(self) -> None:
         self._entry, self._parts = None, {}
         self._turn.end()
+
+
+def _entry(request: dict[str, Any], label: str, attempted: str) -> Backup:
+    """What the client says of its backup. Raises :class:`Refused` ``door-refused``."""
+    value = names.mapping(request, "entry")
+    try:
+        entry = Backup.from_dict(value, label=label)
+    except (KeeperError, OverflowError) as error:
+        raise names.refused(
+            f"its entry is no backup's: {names.shown(str(error))}", attempted=attempted
+        ) from error
+    return check_backup(entry, attempted)
 
 
 @contextlib.contextmanager
