@@ -123,6 +123,13 @@ def test_restore_on_a_host_of_which_nothing_is_left(kept: World) -> None:
 def test_with_postgresqls_own_programs_only(kept: World) -> None:
     """The program is gone, too; a hole in the archive stops the recovery, and nothing is promoted past it."""
     cluster = kept.cluster
+    # A tablespace whose path has what sed and the shell take for something of theirs.
+    place = cluster.root / 'fast|disk & "$(id)"'
+    place.mkdir(mode=0o700)
+    cluster.sql(f"CREATE TABLESPACE fast LOCATION '{place}'")
+    cluster.sql("CREATE TABLE moved TABLESPACE fast AS SELECT 7 AS n")
+    kept.backup()
+    kept.finish()
     plain = blocks(printed(cluster, "ja"), "plain")
     cluster.stop()
     shutil.rmtree(cluster.state_directory)
@@ -137,6 +144,7 @@ def test_with_postgresqls_own_programs_only(kept: World) -> None:
     work = cluster.data_directory.with_name("data.by-hand")
     assert not (work / "data" / "postmaster.pid").exists()
     shutil.rmtree(work)
+    shutil.rmtree(f"{place}.by-hand")
     aside.rename(hole)
     # Then as it is.
     cluster.command.write_bytes(program())
@@ -145,6 +153,11 @@ def test_with_postgresqls_own_programs_only(kept: World) -> None:
     assert "no recovery target specified" in said
     assert recovered_rows(cluster.dsn()) == kept.all_rows()
     assert cluster.value("SELECT timeline_id FROM pg_control_checkpoint()") == 2
+    shutil.rmtree(place)
+    assert cluster.value("SELECT n FROM moved") == 7
+    assert cluster.value("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'") == (
+        f"{place}.by-hand"
+    )
     assert (cluster.parent / "data.before-by-hand").is_dir()
     cluster.archive_all()
     assert (cluster.timeline_directory(2).parent / "00000002.history").exists()

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.runbook import _restore_wal
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.recovery.runbook_plain import restore_wal
 
 from .harness import damage
 
@@ -45,8 +46,8 @@ class Hand:
             "WORK": self.root,
             "TIMELINE": self.timeline,
         }
-        lines = [f"{name}='{value}'" for name, value in values.items()]
-        script = "\n".join([*lines, *_restore_wal()])
+        lines = [f"{name}={shlex.quote(str(value))}" for name, value in values.items()]
+        script = "\n".join([*lines, *restore_wal()])
         return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
 
     def ask(self, name: str) -> int:
@@ -73,6 +74,13 @@ def test_all_that_is_there_and_then_the_end(hand: Hand) -> None:
     # Before a fork the server asks for the newest timeline first: whoever says "no more" there says nothing wrong.
     assert hand.ask("000000010000000000000003") == 255
     assert hand.ask("000000030000000000000001") == 255
+
+
+def test_a_path_stays_a_path_whatever_is_in_it(tmp_path: Path) -> None:
+    hand = Hand(tmp_path / """o'brien's 100% "$(touch stolen)" \\ & | `id` 's""")
+    assert NAMES[-1] in hand.write()
+    assert [hand.ask(name) for name in (PARENT, *NAMES, "00000002.history")] == [0] * 6
+    assert hand.ask(NONE_BEHIND) == 1 and hand.ask("000000030000000000000001") == 255
 
 
 def test_a_timeline_of_which_nothing_is_archived_yet(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +76,61 @@ def test_commands_name_what_is_configured() -> None:
     assert "max_connections = 100" in plain and "exit 255" in plain
     assert found["plain"][-1] == "systemctl start postgresql@15-main.service"
     assert "rescue" not in "\n".join(runbook(facts(**ELSEWHERE), "en"))
+
+
+#: What sed, sh, postgresql.conf and a list of paths take for something of theirs.
+ODD = """it's 100% "mine", $(touch stolen) & | \\ `id` 's"""
+
+
+def sh(*blocks: str) -> None:
+    subprocess.run(["sh", "-e", "-u", "-c", "\n".join(blocks)], check=True, capture_output=True)
+
+
+def test_the_map_of_tablespaces_is_written_whatever_is_in_their_paths(tmp_path: Path) -> None:
+    paths = [f"/mnt/{ODD}", "/mnt/a|b&c", "/mnt/two\nEND\nlines"]
+    spaces = [
+        replace(world.with_tablespace(path).tablespaces[0], oid=20000 + n) for n, path in enumerate(paths)
+    ]
+    data = str(tmp_path / "main")
+    known = replace(facts(data_directory=data), backups=(world.backup(tablespaces=tuple(spaces)),))
+    plain = commands(runbook(known, "en"))["plain"]
+    (tmp_path / "main.by-hand" / "data").mkdir(parents=True)
+    written = tmp_path / "main.by-hand" / "data" / "tablespace_map"
+    written.write_text("20000 /mnt/as it was\n")
+    verified, mapped = plain[1].split('"$BIN"/pg_verifybackup')
+    assert "tablespace_map" not in verified
+    sh(plain[0], mapped.partition("\n")[2])
+    # As PostgreSQL reads it: a line for each, line breaks and backslashes escaped.
+    found = re.findall(r"^(\d+) ((?:[^\\\n]|\\[\s\S])*)\n", written.read_text(), flags=re.M)
+    there = {int(oid): re.sub(r"\\([\s\S])", r"\1", path) for oid, path in found}
+    assert there == {one.oid: f"{one.path}.by-hand" for one in spaces}
+
+
+def test_the_configuration_by_hand_names_the_paths_as_they_are(tmp_path: Path) -> None:
+    data = tmp_path / ODD / "main"
+    backup = world.backup(settings={"max_connections": "100", "max_wal_senders": "5\nEND\ntouch stolen"})
+    plain = commands(runbook(replace(facts(data_directory=str(data)), backups=(backup,)), "en"))["plain"]
+    work = Path(f"{data}.by-hand")
+    (work / "data").mkdir(parents=True)
+    (work / "data" / "postgresql.auto.conf").write_text("")
+    sh(plain[0], plain[3])
+    lines = (work / "by-hand.conf").read_text().splitlines()
+    said = dict(line.split(" = ", 1) for line in lines if not line.startswith("#"))
+    value = {
+        name: text[1:-1].replace("''", "'").replace("\\\\", "\\")
+        for name, text in said.items()
+        if text[0] == "'"
+    }
+    assert value["hba_file"] == f"{work}/by-hand_hba.conf"
+    assert value["unix_socket_directories"] == f'"{work}/socket"'
+    assert said["max_connections"] == "100" and "max_wal_senders" not in said
+    assert said["recovery_target_timeline"] == "3"
+    # The server puts names in the place of %f and %p, and one sign in the place of two; then a shell reads it.
+    (work / "restore-wal").write_text(f'#!/bin/sh\necho "$1 $2" > "{tmp_path}/asked"\n')
+    (work / "restore-wal").chmod(0o700)
+    places = {"%%": "%", "%f": "00000002.history", "%p": "pg_wal/RECOVERYHISTORY"}
+    sh(re.sub("%[%fp]", lambda found: places[found[0]], value["restore_command"]))
+    assert (tmp_path / "asked").read_text() == "00000002.history pg_wal/RECOVERYHISTORY\n"
 
 
 def test_without_a_backup_there_is_nothing_to_unpack() -> None:

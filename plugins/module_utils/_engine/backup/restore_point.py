@@ -3,12 +3,15 @@
 """Restore points: a name for a moment. PostgreSQL keeps no list of them; a name used twice means nothing (A09).
 
 So a name is an identity here: a point that is there is not made again. What is there is known from the WAL
-index (all that has been archived, by whomever it was made) and from a list of those that were made here.
+index (all that has been archived, by whomever it was made) and from a list of those that were made here. What is
+going to be made is written down before: where the list cannot be written nothing is made, and what a killed run has
+left open is looked up in the archive, not made a second time.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +21,7 @@ from ..cluster.config import ClusterConfig
 from ..cluster.home import repository_named_by
 from ..cluster.sql import connect, rows
 from ..core.clock import format_utc
-from ..core.errors import Refused
+from ..core.errors import Failed, Refused
 from ..core.files import read_json, write_json
 from ..core.locks import locked
 from ..repository.engine import NativeEngine
@@ -29,6 +32,7 @@ from ..wal.segment import parse_segment
 
 _LIST = "restore_points.json"
 _KEPT = 1000
+_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ def create_restore_point(
     ``executed``, ``name``, ``lsn``, ``timeline``, ``made_at``, ``plan`` (SQL) and ``warnings``.
 
     Raises :class:`Refused`: ``psycopg-missing``, ``server-unreachable``, ``server-in-recovery``,
-    ``restore-point-ambiguous``, ``busy``; :class:`Failed`: ``sql-failed``.
+    ``restore-point-ambiguous``, ``restore-point-unsettled``, ``busy``; :class:`Failed`: ``sql-failed``,
+    ``restore-point-list-unwritable``.
     """
     attempted = f"make the restore point {request.name!r}"
     if config is None:
@@ -157,6 +162,8 @@ def _create(
         else:
             warnings.append("no cluster was named, so nobody looked whether the name is there already")
         there = plan_restore_point(request, known)
+        if config is not None and there is None and not check:
+            there = _settled(connection, config, request, int(system_id), attempted)
         if there is not None:
             said = f" of {there.made_at}" if there.made_at else ""
             warnings.append(
@@ -165,10 +172,47 @@ def _create(
             return _result(request, there, warnings, changed=False, executed=False)
         if check:
             return _result(request, None, warnings, changed=True, executed=False)
+        if config is not None:
+            _begin(config, str(system_id), request.name, attempted)
         made = _execute(connection, request, attempted)
         if config is not None:
-            _remember(config, str(system_id), made)
+            try:
+                _remember(config, str(system_id), made)
+            except OSError as error:
+                warnings.append(
+                    f"it is made, at {made.lsn}, but {config.state_directory}/{_LIST} could not be written "
+                    f"({error.strerror}): before the name is used again the archive is asked for it"
+                )
     return _result(request, made, warnings, changed=True, executed=True)
+
+
+def _settled(
+    connection: Any, config: ClusterConfig, request: RestorePointRequest, system_id: int, attempted: str
+) -> KnownPoint | None:
+    """What became of a point that somebody began to make and did not write down; None: nothing, or nobody did.
+
+    All that was written until now has to be in the archive before anybody can tell. Raises :class:`Refused`
+    (``restore-point-unsettled``).
+    """
+    if (str(system_id), request.name) not in _begun(config):
+        return None
+    repository = repository_named_by(config)
+    [(segment,)] = rows(
+        connection, "SELECT pg_walfile_name(pg_current_wal_insert_lsn())", attempted=attempted
+    )
+    rows(connection, "SELECT pg_switch_wal()", attempted=attempted)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not repository.has_wal(system_id, [segment]):
+        if time.monotonic() > deadline:
+            raise Refused(
+                "restore-point-unsettled",
+                attempted=attempted,
+                happened=f"an earlier run was interrupted while it made one of that name, and {segment}, which shows "
+                "whether it is there, is not archived yet",
+                remedy="See why nothing is archived (dbkeeper check), then run it again; or choose another name.",
+            )
+        time.sleep(0.2)
+    return plan_restore_point(request, known_points(config, repository, system_id))
 
 
 def _execute(connection: Any, request: RestorePointRequest, attempted: str) -> KnownPoint:
@@ -184,18 +228,51 @@ def _execute(connection: Any, request: RestorePointRequest, attempted: str) -> K
     return KnownPoint(request.name, str(lsn), int(name[:8], 16), format_utc(moment))
 
 
-def _listed(config: ClusterConfig) -> list[dict[str, Any]]:
+def _read(config: ClusterConfig) -> dict[str, Any]:
     try:
-        value = read_json(f"{config.state_directory}/{_LIST}", attempted="read the list of restore points")
+        return dict(
+            read_json(f"{config.state_directory}/{_LIST}", attempted="read the list of restore points")
+        )
     except FileNotFoundError:
-        return []
-    return list(value["points"])
+        return {"points": []}
+
+
+def _listed(config: ClusterConfig) -> list[dict[str, Any]]:
+    return list(_read(config)["points"])
+
+
+def _begun(config: ClusterConfig) -> list[tuple[str, str]]:
+    """System and name of each point of which nobody knows whether it was made."""
+    return [(str(one["system_id"]), str(one["name"])) for one in _read(config).get("begun", [])]
+
+
+def _begin(config: ClusterConfig, system_id: str, name: str, attempted: str) -> None:
+    """Raises :class:`Failed` (``restore-point-list-unwritable``)."""
+    begun = [one for one in _begun(config) if one != (system_id, name)]
+    try:
+        _write(config, _listed(config), [*begun, (system_id, name)])
+    except OSError as error:
+        raise Failed(
+            "restore-point-list-unwritable",
+            attempted=attempted,
+            happened=f"{error.filename or config.state_directory}: {error.strerror}; nothing was made",
+            remedy=f"Let the cluster's owner write below {config.state_directory}, and see that it has space.",
+        ) from error
 
 
 def _remember(config: ClusterConfig, system_id: str, point: KnownPoint) -> None:
-    os.makedirs(config.state_directory, exist_ok=True)
     points = [*_listed(config), {**point.__dict__, "system_id": system_id}]
-    write_json(f"{config.state_directory}/{_LIST}", {"format": 1, "points": points[-_KEPT:]})
+    _write(config, points, [one for one in _begun(config) if one != (system_id, point.name)])
+
+
+def _write(config: ClusterConfig, points: list[dict[str, Any]], begun: list[tuple[str, str]]) -> None:
+    os.makedirs(config.state_directory, exist_ok=True)
+    value = {
+        "format": 1,
+        "points": points[-_KEPT:],
+        "begun": [{"system_id": system, "name": name} for system, name in begun[-_KEPT:]],
+    }
+    write_json(f"{config.state_directory}/{_LIST}", value)
 
 
 def _result(

@@ -18,7 +18,7 @@ from typing import Any
 from ..cluster.config import DIRECTORY, ClusterConfig
 from ..cluster.service import start_commands
 from ..repository.catalog import Backup
-from .plan import TEMPLATE_SETTINGS
+from .runbook_plain import configure, restore_wal, unpack, with_config_file
 from .runbook_words import text
 
 RESCUE = "rescue"
@@ -215,8 +215,8 @@ class _Page:
         self.say("check")
         self.code(
             self.ask("info"),
-            f"{config.program('psql')} -h {shlex.quote(config.socket_directory)} -p {config.port} "
-            f"-U {config.superuser} -d postgres "
+            f"{shlex.quote(config.program('psql'))} -h {shlex.quote(config.socket_directory)} -p {config.port} "
+            f"-U {shlex.quote(config.superuser)} -d postgres "
             "-c 'SELECT pg_is_in_recovery(), timeline_id FROM pg_control_checkpoint()' "
             "-c 'SELECT last_archived_wal, last_failed_wal FROM pg_stat_archiver'",
         )
@@ -303,18 +303,18 @@ class _Page:
             f"TIMELINE={facts.timeline}",
         )
         self.say("plain_unpack")
-        self.code(*_unpack(backup))
+        self.code(*unpack(backup))
         self.say("plain_wal")
-        self.code(*_restore_wal())
+        self.code(*restore_wal())
         self.say("plain_configure")
-        self.code(*_configure(facts, backup))
+        self.code(*configure(work, backup))
         self.say("plain_start")
         self.code(
-            '"$BIN"/pg_ctl start -D "$WORK"/data -o "-c config_file=$WORK/by-hand.conf" -l "$WORK"/log -W',
+            f'"$BIN"/pg_ctl start -D "$WORK"/data {with_config_file(f"{work}/by-hand.conf")} -l "$WORK"/log -W',
             'until "$BIN"/pg_isready -q -h "$WORK"/socket; do',
             '  sleep 1; test -e "$WORK"/data/postmaster.pid || { tail "$WORK"/log; break; }',
             "done",
-            f'"$BIN"/psql -h "$WORK"/socket -U {config.superuser} -d postgres '
+            f'"$BIN"/psql -h "$WORK"/socket -U {shlex.quote(config.superuser)} -d postgres '
             "-c 'SELECT pg_is_in_recovery(), timeline_id FROM pg_control_checkpoint()'",
             'cat "$WORK"/data/pg_wal/*.history',
         )
@@ -336,7 +336,7 @@ class _Page:
 def _service_start(config: ClusterConfig) -> list[str]:
     """As the configuration says; without a service manager with a log beside what was made by hand."""
     if config.service.manager == "pg_ctl":
-        options = f'-o "-c config_file={config.config_file}" ' if config.config_file else ""
+        options = f"{with_config_file(config.config_file)} " if config.config_file else ""
         return [f'"$BIN"/pg_ctl start -w -D "$DATA" {options}-l "$WORK"/server.log']
     lines = [" ".join(map(shlex.quote, command.argv)) for command in start_commands(config, 300, root=True)]
     return [line for line in lines if "reset-failed" not in line]
@@ -345,91 +345,5 @@ def _service_start(config: ClusterConfig) -> list[str]:
 def _extensions(backup: Backup | None) -> list[str]:
     """Names of what the databases had when the backup was taken."""
     databases = backup.settings.get("databases", []) if backup else []
-    return sorted({name for database in databases for name in database.get("extensions", {})})
-
-
-def _unpack(backup: Backup) -> list[str]:
-    lines = [
-        'mkdir -m 0700 "$WORK" "$WORK"/data "$WORK"/socket',
-        'zstd -q -d -c "$BASE"/base.tar.zst | tar -x -C "$WORK"/data',
-    ]
-    for tablespace in backup.tablespaces:
-        place = shlex.quote(f"{tablespace.path}.by-hand")
-        link = f'"$WORK"/data/pg_tblspc/{tablespace.oid}'
-        lines += [
-            f"mkdir -m 0700 {place}",
-            f'zstd -q -d -c "$BASE"/{tablespace.oid}.tar.zst | tar -x -C {place}',
-            f"ln -sfn {place} {link}",
-            f'sed -i "s|^{tablespace.oid} .*|{tablespace.oid} {tablespace.path}.by-hand|" "$WORK"/data/tablespace_map',
-        ]
-    return [*lines, '"$BIN"/pg_verifybackup -n -m "$BASE"/backup_manifest "$WORK"/data']
-
-
-def _restore_wal() -> list[str]:
-    """A restore_command that ends a recovery only behind the last archived segment (faults B01 to B09)."""
-    return [
-        'T=$(printf %08X "$TIMELINE")',
-        'LAST=$(ls "$ARCHIVE/$T" | sed -n "s/^\\([0-9A-F]\\{24\\}\\)\\(\\.zst\\)\\{0,1\\}$/\\1/p" | sort | tail -n 1)',
-        '{ test -x "$ARCHIVE" && test ! -e "$ARCHIVE/$T"; } || ls "$ARCHIVE/$T" > /dev/null || LAST=unreadable',
-        'cat > "$WORK"/restore-wal <<END',
-        "#!/bin/sh",
-        "# restore-wal NAME PATH: 0 delivered, 1 there is none, 255 everything else; the server stops at 255",
-        "test -e '$REPOSITORY/repository.json' || exit 255",
-        "# What may not be looked into is not empty.",
-        "FOLDER='$ARCHIVE'/\\$(printf %.8s \"\\$1\")",
-        "for PLACE in '$ARCHIVE' \"\\$FOLDER\"; do",
-        '  test ! -e "\\$PLACE" || { test -r "\\$PLACE" && test -x "\\$PLACE"; } || exit 255',
-        "done",
-        'case "\\$1" in',
-        "*.history)",
-        "  test -e '$ARCHIVE'/\"\\$1\" || exit 1",
-        '  cp \'$ARCHIVE\'/"\\$1" "\\$2" || exit 255',
-        "  exit 0 ;;",
-        "esac",
-        'if test -e "\\$FOLDER/\\$1.zst"; then',
-        '  zstd -q -d -c "\\$FOLDER/\\$1.zst" > "\\$2" || exit 255',
-        "  exit 0",
-        "fi",
-        'if test -e "\\$FOLDER/\\$1"; then',
-        '  cp "\\$FOLDER/\\$1" "\\$2" || exit 255',
-        "  exit 0",
-        "fi",
-        "test \"\\$1\" != '$LAST' || exit 255",
-        "# Behind the last one of this timeline, and of no newer timeline: there it really ends.",
-        'test "\\$(printf \'%s\\n%s\\n\' "\\$1" \'$LAST\' | LC_ALL=C sort | tail -n 1)" = "\\$1" || exit 255',
-        'test "\\$(printf %.8s "\\$1")" = \'$T\' || exit 255',
-        "exit 1",
-        "END",
-        'chmod 0700 "$WORK"/restore-wal',
-        'echo "the archive ends with $LAST"',
-    ]
-
-
-def _configure(facts: RunbookFacts, backup: Backup) -> list[str]:
-    """The staged server's own configuration: nothing listens, nothing is archived yet, one target."""
-    limits = [f"{name} = {backup.settings[name]}" for name in TEMPLATE_SETTINGS if name in backup.settings]
-    return [
-        'mv "$WORK"/data/postgresql.auto.conf "$WORK"/postgresql.auto.conf',
-        ': > "$WORK"/data/postgresql.auto.conf',
-        'rm -f "$WORK"/data/standby.signal',
-        'echo "local all all trust" > "$WORK"/by-hand_hba.conf',
-        ': > "$WORK"/by-hand_ident.conf',
-        'cat > "$WORK"/by-hand.conf <<END',
-        "listen_addresses = ''",
-        "unix_socket_directories = '$WORK/socket'",
-        "hba_file = '$WORK/by-hand_hba.conf'",
-        "ident_file = '$WORK/by-hand_ident.conf'",
-        *limits,
-        "wal_level = replica",
-        "archive_mode = on",
-        "archive_command = ''",
-        "hot_standby = off",
-        "shared_preload_libraries = ''",
-        "max_logical_replication_workers = 0",
-        "restore_command = '$WORK/restore-wal %f %p'",
-        "recovery_target_timeline = $TIMELINE",
-        "recovery_target_action = promote",
-        "# recovery_target_time = '2026-11-21 03:04:05+09'",
-        "END",
-        'touch "$WORK"/data/recovery.signal',
-    ]
+    names = sorted({name for database in databases for name in database.get("extensions", {})})
+    return [name if name.isprintable() else ascii(name) for name in names]
