@@ -69,7 +69,11 @@ def test_an_unknown_language_is_english() -> None:
 
 
 def test_nothing_to_do_and_resumed_say_so() -> None:
-    assert "NOTHING TO DO" in plan_card(result(changed=False))[1]
+    nothing = plan_card(result(changed=False))
+    assert "NOTHING TO DO" in nothing[1]
+    # Whoever wants the data as it was then is not told that he has it.
+    assert any("--again" in line for line in nothing)
+    assert not any("--again" in line for line in plan_card(result()))
     assert "TO BE FINISHED" in plan_card(result(resumes=True))[1]
 
 

@@ -24,6 +24,8 @@ def plan_card(result: Mapping[str, Any], language: str = "en") -> list[str]:
     if result.get("resumes"):
         title = "title_resume"
     rows = _what(plan, language) + _how(plan, language) + _price(plan, language)
+    if not result["changed"]:
+        rows.append(("next", say("next_repeat", language)))
     return _card(say(title, language, cluster=plan["cluster"], id=plan["id"]), rows, language)
 
 

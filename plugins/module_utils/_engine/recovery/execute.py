@@ -28,6 +28,7 @@ from ..wal.segment import is_segment_name
 from . import rearm, staging, steps
 from .amcheck import amcheck, evidence
 from .combine import combine
+from .live_end import require_nothing_new
 from .measured import rpo, rto_seconds
 from .plan import RestorePlan
 from .preflight import preflight
@@ -42,6 +43,7 @@ from .replay import (
     reached,
     replay,
 )
+from .state import live_cluster
 from .swap import swap
 
 JOURNAL = "restore.journal.json"
@@ -118,6 +120,9 @@ class Execution:
                 WalIndex(self.repository.index(self.plan.system_id)).doubt(name)
 
     def _steps(self) -> None:
+        if not self.journal.is_done(steps.KEEP_OLD):
+            # Seen again before the swap; here it spares whoever goes on with a killed restore the hours till then.
+            require_nothing_new(self.plan, live_cluster(self.config))
         self._restage_after_reboot()
         self._restage_after_cut_promotion()
         self._do(steps.LEASE, self._lease)
@@ -309,7 +314,7 @@ class Execution:
         timeline = int(self.journal.data["reached"]["new_timeline"])
         if self.engine.wal_source(self.plan.system_id).read_history(timeline) is None:
             return
-        self.journal.reset(steps.STAGE, steps.CONFIGURE, steps.REPLAY, steps.VERIFY, steps.SETTLE)
+        self.journal.reset(*_COPY, steps.SETTLE)
         raise Failed(
             "timeline-taken",
             attempted=f"put the restored copy, on timeline {timeline}, in the live cluster's place",
@@ -363,6 +368,7 @@ class Execution:
             "plan_id": plan.id,
             "asked": plan.request,
             "planned": plan.proof,
+            "notes": plan.notes,
             "backup": plan.backup,
             "reached": data.get("reached"),
             "begun": self.journal.record["begun"],

@@ -157,6 +157,9 @@ def _undo_steps(plan: RestorePlan, config: ClusterConfig, journal: Journal, asid
         staging.discard(plan, keep_tablespaces=aside is not None)
         release_lease(_repository(_from(config, journal.data.get("source"))), plan.id)
 
+    if not journal.is_done(steps.UNDO_PUT_ASIDE):
+        # Stopped by a run that was killed: somebody else, or the boot of the host, may have started it since.
+        journal.reset(steps.UNDO_STOP)
     journal.step(steps.UNDO_STOP, stop)
     journal.step(steps.UNDO_PUT_ASIDE, lambda: _put_aside(plan, aside))
     journal.step(

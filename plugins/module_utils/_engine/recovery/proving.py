@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..cluster.instance import Instance
@@ -18,15 +20,16 @@ from ..repository.engine import NativeEngine
 from ..repository.given_up import read_given_up
 from ..repository.layout import Repository
 from ..retention.given_up import believed
-from ..wal.facts import Proof, Target
+from ..wal.facts import BackupFacts, Proof, Target
 from ..wal.index import WalIndex
 from ..wal.lsn import format_lsn
 from ..wal.proof import prove
-from ..wal.segment import is_segment_name
+from ..wal.segment import Segment, is_segment_name, last_segment_of, segment_name, segment_of
 from .amcheck import require_amcheck
 from .choice import candidate_backups
 from .fitness import needs
 from .host import tablespace_moves
+from .live_end import known_end
 from .plan import RestorePlan, make_plan
 from .request import RestoreRequest
 from .state import HostState, ask_state, live_cluster, waiting_segments
@@ -73,38 +76,74 @@ def plan_restore(config: ClusterConfig, repository: Repository, request: Restore
         given_up=lambda archive: believed(notes, int(system_id), archive, known, position),
     )
     _reaches_live(request, proof, state)
+    _reaches_backups(request, proof, known)
     chosen = next(backup for backup in candidates if backup.label == proof.backup)
     state = replace(state, target=look_at_target(config, *needs(chosen)))
     return make_plan(request, proof, chosen, state, _look(engine, state, chosen))
 
 
+def _at_the_end(target: Mapping[str, Any], inclusive: bool) -> bool:
+    """Whether a proof goes to the archive's end, wherever that is: nothing behind it tells that it is the end."""
+    return target["kind"] == "latest" or (target["kind"] == "time" and inclusive)
+
+
 def _reaches_live(request: RestoreRequest, proof: Proof, state: HostState) -> None:
     """The end of the archive must not lie before what the live cluster is known to have written.
 
-    An archive that lost its last segments looks like one that ends there; only the live cluster's pg_control knows
-    better: every segment before that of its last checkpoint was finished. Raises :class:`Refused`
-    (``live-wal-not-archived``).
+    Raises :class:`Refused` (``live-wal-not-archived``).
     """
     control = state.live.control
-    kind = proof.target.kind
-    at_the_end = kind == "latest" or (kind == "time" and proof.inclusive)
-    if control is None or proof.branch != control.timeline or not at_the_end:
+    if control is None or proof.branch != control.timeline:
         return
-    finished = control.checkpoint_lsn - control.checkpoint_lsn % control.wal_segment_size
-    if state.live.ready_segments or request.accept_unarchived or proof.end_lsn >= finished:
+    if not _at_the_end(proof.target.to_dict(), proof.inclusive):
+        return
+    known = known_end(control)
+    if state.live.ready_segments or request.accept_unarchived or proof.end_lsn >= known:
         return
     raise Refused(
         "live-wal-not-archived",
         attempted=f"prove that a restore reaches {proof.target.describe()}",
         happened=(
-            f"the archive ends at {format_lsn(proof.end_lsn)}, and the live cluster finished its WAL up to "
-            f"{format_lsn(finished)}: the archive has lost its end, and commits in it would be lost"
+            f"the archive ends at {format_lsn(proof.end_lsn)}, and the live cluster has written WAL up to "
+            f"{format_lsn(known)}: the archive has lost its end or was never given it, and commits in it would be lost"
         ),
         remedy=(
-            "Bring the last segments back from pg_wal of the live cluster or from a copy of the archive; or ask for "
-            "an LSN in what is archived, or repeat with accept_unarchived (--accept-unarchived) and lose the rest."
+            "Bring the last segments back from pg_wal of the live cluster or from a copy of the archive (a cluster "
+            "that is started with archive_mode on archives its last segment by itself); or ask for an LSN in what is "
+            "archived, or repeat with accept_unarchived (--accept-unarchived) and lose the rest."
         ),
-        details={"archive_end_lsn": format_lsn(proof.end_lsn), "live_lsn": format_lsn(finished)},
+        details={"archive_end_lsn": format_lsn(proof.end_lsn), "live_lsn": format_lsn(known)},
+    )
+
+
+def _reaches_backups(request: RestoreRequest, proof: Proof, known: Sequence[BackupFacts]) -> None:
+    """Nor before the end of a backup that is known: its WAL was archived once.
+
+    Where the newest backup is used that is seen anyway; not where an older one was named, or a newer one is unfit.
+    Raises :class:`Refused` (``segment-missing``).
+    """
+    beyond = [one for one in known if one.timeline == proof.branch and one.stop_lsn > proof.end_lsn]
+    if not beyond or request.accept_unarchived or not _at_the_end(proof.target.to_dict(), proof.inclusive):
+        return
+    last = max(beyond, key=lambda one: one.stop_lsn)
+    size = last.wal_segment_size
+    first, final = (
+        segment_name(Segment(proof.branch, number), size)
+        for number in (segment_of(proof.end_lsn, size), last_segment_of(last.stop_lsn, size))
+    )
+    raise Refused(
+        "segment-missing",
+        attempted=f"prove that a restore reaches {proof.target.describe()}",
+        happened=(
+            f"the archive ends at {format_lsn(proof.end_lsn)}, and backup {last.label} ended at "
+            f"{format_lsn(last.stop_lsn)}: segments {first} to {final} were archived once, and commits in them would "
+            "be lost"
+        ),
+        remedy=(
+            "Bring them back from a copy of the archive or from the server's pg_wal; or ask for an LSN in what is "
+            "archived, or repeat with accept_unarchived (--accept-unarchived) and lose the rest."
+        ),
+        details={"first": first, "last": final, "archive_end_lsn": format_lsn(proof.end_lsn)},
     )
 
 
@@ -189,14 +228,24 @@ def plan_after_archiving(
 ) -> RestorePlan:
     """Plan; when the target may lie in WAL that has not been archived yet, have it archived and plan again.
 
-    Switching to a new segment is the one thing done to the live cluster, and only if the target was not found.
+    So too when the plan goes to the archive's end because nothing later is there (an idle gap that is allowed): what
+    the live cluster has committed before the asked time may not have arrived. Switching to a new segment is the one
+    thing done to the live cluster, and only then.
     """
     try:
-        return plan_restore(config, repository, request)
+        plan = plan_restore(config, repository, request)
     except Refused as error:
         if error.code not in _MAY_NOT_BE_ARCHIVED_YET or not _serves_this_system(config, repository):
             raise
-    archive_now(config)
+        archive_now(config)
+        return plan_restore(config, repository, request)
+    open_ended = _at_the_end(plan.proof["target"], plan.inclusive) and not request.accept_unarchived
+    if not open_ended or not plan.live["exists"] or plan.live["stranger"]:
+        return plan
+    if plan.live["running"]:
+        archive_now(config)
+    else:
+        stop_and_archive(config, repository, request.accept_unarchived)
     return plan_restore(config, repository, request)
 
 
@@ -233,8 +282,8 @@ def archive_now(config: ClusterConfig) -> None:
 def stop_and_archive(config: ClusterConfig, repository: Repository, accept_unarchived: bool) -> None:
     """Before ``latest``: a clean stop archives the last segment; what is left over is pushed by us.
 
-    Raises :class:`Refused` (``live-wal-not-archived``) when a crashed cluster holds WAL that never left it, or when
-    nobody can say what has not.
+    Raises :class:`Refused` (``live-wal-not-archived``) when a crashed cluster holds WAL that never left it (or one in
+    recovery, which archives nothing), or when nobody can say what has not.
     """
     instance = Instance(config)
     if instance.status().running:
@@ -245,19 +294,22 @@ def stop_and_archive(config: ClusterConfig, repository: Repository, accept_unarc
         push(repository, f"{config.data_directory}/pg_wal/{name}")
         status = f"{config.data_directory}/pg_wal/archive_status/{name}"
         os.rename(f"{status}.ready", f"{status}.done")
-    doubtful = _holds_wal(config.data_directory) if live.control is None else not live.control.shut_down
+    doubtful = (
+        _holds_wal(config.data_directory) if live.control is None else live.control.state != "shut down"
+    )
     if doubtful and not accept_unarchived:
         said = f"pg_control says {live.control.state!r}" if live.control else "its pg_control cannot be read"
         raise Refused(
             "live-wal-not-archived",
             attempted="restore to the latest commit",
             happened=(
-                f"the cluster in {config.data_directory} crashed, or nobody can say that it did not ({said}): its last "
-                "segment was never archived, so commits in it would be lost"
+                f"the cluster in {config.data_directory} crashed or is a standby, or nobody can say that it is not "
+                f"({said}): its last segment was never archived, so commits in it would be lost"
             ),
             remedy=(
-                "Start the cluster once so that crash recovery finishes and the segment is archived; if it cannot "
-                "start, repeat with accept_unarchived (--accept-unarchived) and lose what only it holds."
+                "Start the cluster once so that crash recovery finishes and the segment is archived (promote it, if it "
+                "is a standby); if it cannot start, repeat with accept_unarchived (--accept-unarchived) and lose what "
+                "only it holds."
             ),
         )
 

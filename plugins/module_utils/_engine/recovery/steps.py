@@ -7,7 +7,6 @@ Everything up to ``settle`` happens beside the live cluster; from ``stop-live`` 
 
 from __future__ import annotations
 
-STOP_FIRST = "stop-first"
 LEASE = "lease"
 STAGE = "stage"
 COMBINE = "combine"

@@ -22,6 +22,7 @@ from ..core.files import rename_durable
 from ..core.journal import Journal
 from ..wal.lsn import format_lsn
 from . import steps
+from .live_end import require_nothing_new
 from .plan import RestorePlan
 from .state import live_cluster
 
@@ -33,11 +34,13 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
     """Replace the live data directory by the proven one; the old one is kept.
 
     Interrupted anywhere it is finished by doing the same again (fault D12). Raises :class:`Failed`
-    (``new-cluster-did-not-start``, ``swap-blocked``) after having put the old one back.
+    (``new-cluster-did-not-start``, ``swap-blocked``) after having put the old one back, and ``live-wal-not-archived``
+    before it is touched.
     """
     instance = Instance(config)
 
     def stop_live() -> None:
+        require_nothing_new(plan, live_cluster(config))
         if os.path.lexists(plan.data_directory):
             # Seen before anything stops, so that nobody waits for what cannot be done.
             _require_free(plan.data_directory, plan.kept_directory)
@@ -77,6 +80,11 @@ def swap(plan: RestorePlan, config: ClusterConfig, journal: Journal, do: Do) -> 
         journal.note(downtime_seconds=round(opened - float(journal.data["down_since"]), 3))
         journal.note(open_at=format_utc(datetime.fromtimestamp(opened, timezone.utc)))
 
+    if not journal.is_done(steps.KEEP_OLD) and os.path.lexists(plan.data_directory):
+        # Stopped by a run that was killed: somebody else, or the boot of the host, may have started it since.
+        journal.reset(steps.STOP_LIVE)
+        if instance.status().running:
+            journal.note(down_since=None)
     do(steps.STOP_LIVE, stop_live)
     do(steps.KEEP_OLD, keep_old)
     do(steps.PLACE_NEW, place_new)

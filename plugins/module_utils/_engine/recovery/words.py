@@ -193,6 +193,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_old": ("with its old data: nothing was swapped", "データは元のまま (切り替え前)"),
     "state_new": ("with the restored data; the old data is in {kept}", "データは復旧後 (元のデータ: {kept})"),
     "next": ("Safe next commands", "安全な次の手順"),
+    "next_repeat": (
+        "nothing was restored now: what was done to the data since then is still there; --again restores once more",
+        "今回は何も復旧していません: その後のデータの変更は残っています。再度復旧するには --again を指定",
+    ),
     "next_again": ("run the same command again: it continues", "同じコマンドを再実行 (続きから実行されます)"),
 }
 

@@ -136,6 +136,9 @@ def _rebuild(
     instance = Instance(config)
     progress = Progress(f"{config.state_directory}/progress.json", "standby", identity=config.cluster)
     journal.step(STAGE, lambda: _stage(config, request, staging, progress))
+    if not journal.is_done(KEEP_OLD):
+        # Stopped by a run that was killed: somebody else, or the boot of the host, may have started it since.
+        journal.reset(STOP)
     journal.step(STOP, lambda: _stop(instance))
     journal.step(KEEP_OLD, lambda: move(config.data_directory, kept))
     journal.step(PLACE_NEW, lambda: move(staging, config.data_directory))

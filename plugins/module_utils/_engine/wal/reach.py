@@ -109,6 +109,25 @@ def _childless(archive: Archive, branch: Branch) -> Break | None:
     return Break("segment-missing", name, name, f"no WAL of timeline {timeline} is archived yet")
 
 
+def lost_end(archive: Archive, reached: Reach) -> Break | None:
+    """The segments behind the end of a line's own archive of which a child's history tells that they were written.
+
+    A child left its parent where that had come to. The segment of the fork itself may be there under the child's name
+    only; every one before it was finished.
+    """
+    branch, size = reached.branch, archive.segment_bytes
+    left = [(lsn, child) for child, lsn in archive.timelines.children(branch.timeline)]
+    if not left or not reached.steps:
+        return None
+    lsn, child = max(left)
+    first, final = reached.steps[-1].segment.number + 1, segment_of(lsn, size) - 1
+    if final < first:
+        return None
+    names = [archive.name(branch.segment(number)) for number in (first, final)]
+    text = f"it is not in the archive, and {archive.timelines.describe(child)} began behind it"
+    return Break("segment-missing", names[0], names[1], text)
+
+
 def _break(
     archive: Archive, branch: Branch, segment: Segment, entry: Entry | None, before: Entry | None, last: int
 ) -> Break | None:

@@ -86,7 +86,8 @@ def after_last_commit(
         target,
         f"the archive holds no transaction after the asked time; {newest}.{waiting}",
         "Archive the current segment (SELECT pg_switch_wal()) and try again; or allow the idle gap "
-        f"(allow_idle_gap) to get everything archived up to that time. {choose(last, backup)}",
+        "(--allow-idle-gap, allow_idle_gap) to get everything archived up to that time, or ask for latest. "
+        f"{choose(last, backup)}",
         {"last_reachable_commit": last.to_dict() if last else None, "partial": list(partials)},
     )
 

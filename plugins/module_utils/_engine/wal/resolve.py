@@ -10,7 +10,7 @@ the order of times is not trusted (A18).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..core.clock import format_utc
@@ -19,7 +19,7 @@ from .archive import Archive
 from .branch import Branch
 from .exact import Records
 from .facts import BackupFacts, Commit, Target
-from .reach import Reach, reach
+from .reach import Reach, lost_end, reach
 from .segment import last_segment_of
 from .waldump import TransactionEnd, time_text
 
@@ -83,7 +83,7 @@ class Resolver:
                     raise self._broken(target, reached)
                 if not target.allow_idle_gap:
                     raise refusals.after_last_commit(target, self._newest(), backup, self._archive.partials)
-                return self._at_end(target, backup, reached)
+                return self._at_known_end(target, backup, reached)
             if end.lsn >= backup.stop_lsn:
                 skewed += self._left_out(reached, end, target)
                 return Found(backup, reached, end.lsn, end.end_lsn, False, tuple(skewed))
@@ -152,7 +152,7 @@ class Resolver:
         reached = self._usable(target, backup)
         if reached.broken:
             raise self._broken(target, reached)
-        return self._at_end(target, backup, reached)
+        return self._at_known_end(target, backup, reached)
 
     def _immediate(self, target: Target) -> Found:
         backup = self._backups[0]
@@ -194,6 +194,13 @@ class Resolver:
                     raise self._broken(target, reached)
                 return Found(backup, reached, lsn, end_lsn, inclusive)
         raise refusals.before_oldest(target, self._backups[-1])
+
+    def _at_known_end(self, target: Target, backup: BackupFacts, reached: Reach) -> Found:
+        """The end of the archive, where nothing that is left of it tells that there was more (B01)."""
+        lost = lost_end(self._archive, reached)
+        if lost is not None:
+            raise self._broken(target, replace(reached, broken=lost))
+        return self._at_end(target, backup, reached)
 
     def _at_end(self, target: Target, backup: BackupFacts, reached: Reach) -> Found:
         last = reached.last_record()

@@ -17,17 +17,19 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "B01",
         "stopped",
-        ("segment-missing",),
+        ("segment-missing", "live-wal-not-archived"),
         title=("Segment missing in the middle", "途中のセグメントの欠落"),
         cause=(
             "A file of the archive was deleted, or never arrived.",
             "アーカイブのファイルが削除されたか、届いていません。",
         ),
         answer=(
-            "First and last missing segment and the last reachable commit are named. When it happens after the plan, "
-            "replay stops and nothing is swapped.",
-            "欠落の最初と最後のセグメント、到達可能な最後のコミットを示します。計画後に発生した場合は再生を停止し、"
-            "切り替えは行いません。",
+            "First and last missing segment and the last reachable commit are named. An archive that lost its end is "
+            "told from one that ends by the live cluster, by backups that ended behind it, and by timelines that began "
+            "there. When it happens after the plan, replay stops and nothing is swapped.",
+            "欠落の最初と最後のセグメント、到達可能な最後のコミットを示します。末尾を失ったアーカイブは、"
+            "稼働していたクラスタ、それより後に完了したバックアップ、そこから分岐したタイムラインにより見分けます。"
+            "計画後に発生した場合は再生を停止し、切り替えは行いません。",
         ),
         remedy=_BRING_BACK,
     ),

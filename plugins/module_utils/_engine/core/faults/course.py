@@ -201,7 +201,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "D12",
         "handled",
-        ("swap-blocked", "new-cluster-did-not-start", "kept-directory-missing"),
+        ("swap-blocked", "new-cluster-did-not-start", "kept-directory-missing", "live-wal-not-archived"),
         title=("Swap interrupted", "切り替えの中断"),
         cause=(
             "Killed between the two renames, or something lies where a directory is to go.",
@@ -209,9 +209,12 @@ FAULTS: tuple[Fault, ...] = (
         ),
         answer=(
             "Each step is in the journal: the same command finishes, `dbkeeper undo` goes back. A cluster that does "
-            "not start is put back by itself; nothing is renamed onto anything.",
+            "not start is put back by itself; nothing is renamed onto anything. A server that somebody has started "
+            "meanwhile is stopped again first; where `latest` was asked for, its new commits are not in the copy, and "
+            "nothing is swapped.",
             "各手順を記録しているため、同じコマンドで完了、`dbkeeper undo` で取り消しができます。"
-            "起動できない場合は自動的に元に戻し、既存のものへの上書きは行いません。",
+            "起動できない場合は自動的に元に戻し、既存のものへの上書きは行いません。その間に起動されたサーバは、"
+            "先に再び停止します。`latest` の場合、新しいコミットは複製に含まれないため、切り替えは行いません。",
         ),
         remedy=(
             "Run the same command again, or `dbkeeper undo`.",

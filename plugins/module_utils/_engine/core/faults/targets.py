@@ -67,11 +67,17 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "A04",
         "stopped",
-        ("target-after-last-commit",),
+        ("target-after-last-commit", "live-wal-not-archived"),
         title=("Target in an idle time", "目標がコミットのない時間帯"),
         cause=(
             "Nobody committed after the asked time, so nothing in the WAL proves that all up to it is archived.",
             "指定時刻より後のコミットがないため、そこまでの WAL がすべてアーカイブ済みであることを確認できません。",
+        ),
+        answer=(
+            "An allowed gap begins behind all that the live cluster has: it archives that first, and one that crashed "
+            "with more is refused.",
+            "空白を許可した場合も、稼働中のクラスタが持つ WAL を先にアーカイブさせます。"
+            "未アーカイブの WAL を持ったまま異常終了したクラスタの場合は拒否します。",
         ),
         remedy=(
             "Allow the gap (`--allow-idle-gap`, `allow_idle_gap: true`): the restore goes to the archive's end.",
