@@ -27,6 +27,8 @@ from .harness.disk import SmallDisk
 from .harness.keeper import ENGINE_PARENT
 from .harness.sandbox import Sandbox
 from .harness.waiting import wait_for
+from .slices import WHEN
+from .test_kill_everything import LOSSES
 
 GOOD = "good"
 APP = ("--database", "app", "--no-globals")
@@ -90,10 +92,14 @@ def waits_for_lock(cluster: Cluster) -> bool:
 
 @pytest.mark.parametrize("when", ["done", pytest.param("begun", marks=pytest.mark.matrix)])
 def test_killed_at_every_step(guarded: Cluster, when: str) -> None:
+    # The list is the journal's own: a step that is not in it would not be killed.
+    passed = [line.rpartition(":")[0] for line in guarded.steps()]
+    assert tuple(passed[:: len(WHEN)]) == STEPS
     for step in STEPS:
         label = f"{step}-{when}"
         with good_one_stays(guarded):
-            guarded.keeper("dump", *APP, "--label", label, kill_at=f"{step}:{when}")
+            killed = guarded.keeper("dump", *APP, "--label", label, kill_at=f"{step}:{when}")
+            assert killed.status == -signal.SIGKILL, str(killed)
             known = {one["label"]: one for one in guarded.keeper("info").expect(0)["dumps"]}
             if label in known and (step, when) != ("seal", "done"):
                 assert known[label]["status"] == "running"
@@ -101,6 +107,25 @@ def test_killed_at_every_step(guarded: Cluster, when: str) -> None:
             assert done["changed"] is ((step, when) != ("seal", "done"))
         assert record(guarded, label)["status"] == "verified"
         assert sorted(os.listdir(shelf(guarded) / label)) == ["dump.custom", "dump.json"]
+
+
+@pytest.mark.parametrize("loss", ["server", pytest.param("connections", marks=pytest.mark.matrix)])
+def test_the_server_is_lost_at_every_step(guarded: Cluster, loss: str) -> None:
+    """The dump fails or ends well; either way the next one with its label is whole."""
+    for step in STEPS:
+        with good_one_stays(guarded):
+            running = guarded.keeper_start("dump", *APP, "--label", step, pause_at=f"{step}:begun")
+            running.wait_paused()
+            LOSSES[loss](guarded)
+            running.resume()
+            ended = running.wait()
+            assert ended.status in (0, 3), str(ended)
+            if not guarded.running:
+                guarded.start()
+            done = guarded.keeper("dump", *APP, "--label", step).expect(0)
+            assert done["changed"] is (ended.status == 3), step
+        assert record(guarded, step)["status"] == "verified"
+        assert sorted(os.listdir(shelf(guarded) / step)) == ["dump.custom", "dump.json"]
 
 
 @pytest.mark.parametrize("where", ["entry", "temporary"])

@@ -103,25 +103,21 @@ def test_a_restore_killed_at_any_step_is_finished_by_the_next_run(
 
 
 @pytest.mark.parametrize(
-    "step",
-    sliced(
-        [
-            (one,)
-            for one in ("stage:begun", "verify:done", "stop-live:done", "keep-old:done", "place-new:done")
-        ],
-        [("keep-old:done",), ("place-new:done",)],
-        3,
-    ),
+    ("step", "status"),
+    sliced(points(steps.RESTORE), [(steps.KEEP_OLD, "done"), (steps.PLACE_NEW, "done")], 14),
 )
-def test_a_restore_killed_at_any_step_can_be_taken_back(world: World, step: str) -> None:
+def test_a_restore_killed_at_any_step_can_be_taken_back(world: World, step: str, status: str) -> None:
     cluster = world.cluster
     before = recovered_rows(cluster.dsn())
-    killed(cluster.keeper(*RESTORE, kill_at=step))
+    killed(cluster.keeper(*RESTORE, kill_at=f"{step}:{status}"))
     cluster.keeper("undo", *CONFIRM).expect(0)
     assert recovered_rows(cluster.dsn()) == before
     assert cluster.value("SELECT timeline_id FROM pg_control_checkpoint()") == 1
     names = sorted(path.name.split("-")[0] for path in cluster.parent.iterdir())
-    assert names == ["data"] or (names == ["data", "data.undone"] and step == "place-new:done")
+    placed = points(steps.RESTORE).index((step, status)) >= points(steps.RESTORE).index(
+        (steps.PLACE_NEW, "done")
+    )
+    assert names == (["data", "data.undone"] if placed else ["data"])
     # And a new restore starts from nothing.
     answer = cluster.keeper(*RESTORE).expect(0)
     assert answer["resumes"] is False
@@ -137,7 +133,9 @@ def test_a_killed_undo_is_finished_by_the_next_run(world: World, step: str, stat
     before = recovered_rows(cluster.dsn())
     cluster.keeper(*RESTORE).expect(0)
     killed(cluster.keeper("undo", *CONFIRM, kill_at=f"{step}:{status}"))
-    cluster.keeper(*RESTORE).refused("undo-unfinished", "dbkeeper undo")
+    # The swap back may be half-done and the server down: of what is there, a restore changes nothing.
+    with cluster.unchanged():
+        cluster.keeper(*RESTORE).refused("undo-unfinished", "dbkeeper undo")
     cluster.keeper("undo", *CONFIRM).expect(0)
     assert recovered_rows(cluster.dsn()) == before
     with cluster.unchanged():

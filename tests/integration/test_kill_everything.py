@@ -223,8 +223,16 @@ def test_a_staged_server_that_dies_is_told_and_the_next_run_goes_on(
 # -- undo ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("step", "loss"), sliced(points(recovery_steps.UNDO[:1], tuple(LOSSES)), (), 2))
-def test_an_undo_that_loses_the_restored_server_goes_to_its_end(world: World, step: str, loss: str) -> None:
+#: Between these two no server runs, so that there is none to be lost.
+UNDO = recovery_steps.UNDO
+WITH_SERVER = (UNDO[0], *UNDO[UNDO.index(recovery_steps.UNDO_START) + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("step", "loss"),
+    sliced(points(WITH_SERVER, tuple(LOSSES)), ((recovery_steps.UNDO_GIVE_UP, "server"),), 6),
+)
+def test_an_undo_that_loses_the_server_goes_to_its_end(world: World, step: str, loss: str) -> None:
     cluster = world.cluster
     before = recovered_rows(cluster.dsn())
     cluster.keeper(*RESTORE).expect(0)
@@ -233,6 +241,10 @@ def test_an_undo_that_loses_the_restored_server_goes_to_its_end(world: World, st
     LOSSES[loss](cluster)
     running.resume()
     running.wait().expect(0)
+    if not cluster.running:
+        # It is the old one that was lost, after it had been started.
+        assert step != UNDO[0] and loss == "server"
+        cluster.start()
     assert recovered_rows(cluster.dsn()) == before
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Loads and their undoing, killed at every step: run again they end, given up they leave what was there."""
+"""Loads and their undoing, killed or cut off from the server at every step of the engine's own list.
+
+Run again they end, given up they leave what was there.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical import load_execute
+
 from .harness.cluster import Cluster
 from .load_help import databases, dumped, open_databases, within
+from .slices import points, sliced
+from .test_kill_everything import LOSSES
 
-STEPS = ("create", "restore", "analyze", "prove", "record", "close", "swap", "open")
-UNDO_STEPS = ("close", "swap", "open")
+#: Without globals, which nobody asks for here.
+STEPS = tuple(step for step in load_execute.STEPS if step != load_execute.GLOBALS)
+UNDO_STEPS = tuple(
+    step for step in STEPS if step in (load_execute.CLOSE, load_execute.SWAP, load_execute.OPEN)
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +41,7 @@ def test_the_steps_are_the_journals_own(server: Cluster) -> None:
     load = server.steps()[passed:]
     server.keeper("load", "--undo", "--into", "journalled", "--confirm", "journalled").expect()
     undo = server.steps()[passed + len(load) :]
-    assert load == [f"{step}:{status}" for step in ("globals", *STEPS) for status in ("begun", "done")]
+    assert load == [f"{step}:{status}" for step in load_execute.STEPS for status in ("begun", "done")]
     assert undo == [f"{step}:{status}" for step in UNDO_STEPS for status in ("begun", "done")]
 
 
@@ -116,3 +126,32 @@ def test_an_undo_killed_at_every_step(
         for name in ("back", aside):
             server.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
         cell(step=step, status=status, operation="load --undo")
+
+
+@pytest.mark.parametrize(
+    ("step", "loss"), sliced(points(STEPS, tuple(LOSSES)), ((load_execute.SWAP, "server"),), 16)
+)
+def test_a_load_that_loses_its_server_at_any_step(server: Cluster, step: str, loss: str) -> None:
+    """It ends well or fails; what was there is there until the new one has its name, and the next run finishes."""
+    server.sql("CREATE DATABASE victim")
+    within(server, "victim", "CREATE TABLE old_one (a int)")
+    options = ["c", "--database", "app", "--into", "victim", "--replace", "--confirm", "victim"]
+    running = server.keeper_start("load", *options, "--again", pause_at=f"{step}:begun")
+    running.wait_paused()
+    LOSSES[loss](server)
+    running.resume()
+    ended = running.wait()
+    assert ended.status in (0, 3), str(ended)
+    if not server.running:
+        server.start()
+    assert "victim" in databases(server)
+    done = server.keeper("load", *options).expect()
+    assert not done["executed"] or done["load"]["proof"] == "digest"
+    assert within(server, "victim", "SELECT count(*) FROM orders") == [(300,)]
+    server.keeper("load", "--undo", "--into", "victim", "--confirm", "victim").expect()
+    assert within(server, "victim", "SELECT count(*) FROM old_one") == [(0,)]
+    assert not [one for one in open_databases(server) if one[1:] != (True, -1)]
+    assert not [name for name in databases(server) if name.startswith("dbkeeper_load")]
+    for name in databases(server):
+        if name.startswith("victim"):
+            server.sql(f'DROP DATABASE "{name}" WITH (FORCE)')

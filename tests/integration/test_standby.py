@@ -39,10 +39,14 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.standby.execu
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.standby.request import StandbyRequest
 path, primary, step, moment = sys.argv[1:]
 def kill(name, status):
+    print(name, status, flush=True)
     if (name, status) == (step, moment):
         os.kill(os.getpid(), signal.SIGKILL)
+    if (name, status, moment) == (step, "begun", "pause"):
+        sys.stdin.readline()
 journal.add_hook(kill)
-make_standby(ClusterConfig.load(path), StandbyRequest(json.loads(primary), slot="second"), check=False)
+request = StandbyRequest(json.loads(primary), slot="second", timeout_seconds=60)
+make_standby(ClusterConfig.load(path), request, check=False)
 """
 
 
@@ -193,13 +197,53 @@ def test_what_cannot_be_meant_is_refused(given: dict[str, Any], code: str) -> No
     assert "secret" not in error.value.happened
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        pytest.param(step, marks=() if step in (execute.KEEP_OLD, execute.STAGE) else pytest.mark.matrix)
-        for step in execute.STEPS
-    ],
-)
+def command(standby: Cluster, primary: Cluster, step: str, moment: str) -> list[str]:
+    """Making the standby in a process of its own, which dies or waits at a step, and tells each."""
+    place = json.dumps(dict(request_of(primary).primary))
+    return [sys.executable, "-c", KILLED, str(standby.config_path), place, step, moment]
+
+
+def test_the_list_of_steps_is_the_journals_own(pair: tuple[Cluster, Cluster]) -> None:
+    """A step that is not in it would be killed nowhere below."""
+    primary, standby = pair
+    done = subprocess.run(
+        command(standby, primary, "none", "none"), capture_output=True, text=True, timeout=240, check=True
+    )
+    passed = [tuple(line.split()) for line in done.stdout.splitlines()]
+    assert passed == [(step, moment) for step in execute.STEPS for moment in ("begun", "done")]
+
+
+def some_steps(*every_run: str) -> list[Any]:
+    """All of the engine's list, of which those that are not named belong to the matrix."""
+    return [
+        pytest.param(step, marks=() if step in every_run else pytest.mark.matrix) for step in execute.STEPS
+    ]
+
+
+@pytest.mark.parametrize("step", some_steps(execute.STAGE))
+def test_losing_the_primary_at_any_step_it_is_finished_by_the_next_run(
+    pair: tuple[Cluster, Cluster], step: str
+) -> None:
+    primary, standby = pair
+    running = subprocess.Popen(
+        command(standby, primary, step, "pause"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert f"{step} begun\n" in iter(running.stdout.readline, "")
+    primary.stop("immediate")
+    _dummy, words = running.communicate("\n", timeout=240)
+    assert running.returncode != 0 and ("Refused" in words or "Failed" in words), words
+    primary.start()
+    assert stream(standby, primary)["standby"]["streaming"] == 1
+    assert same_rows(standby, primary)
+    assert [name for name in os.listdir(standby.parent) if not name.startswith("data.replaced-")] == ["data"]
+
+
+@pytest.mark.parametrize("step", some_steps(execute.KEEP_OLD, execute.STAGE))
 def test_killed_at_any_step_it_is_finished_by_the_next_run(pair: tuple[Cluster, Cluster], step: str) -> None:
     primary, standby = pair
     stream(standby, primary)
@@ -207,15 +251,9 @@ def test_killed_at_any_step_it_is_finished_by_the_next_run(pair: tuple[Cluster, 
     primary.sql("CREATE TABLE lost AS SELECT 1 AS n")
     assert same_rows(standby, primary)
     primary.keeper("restore", "--target-name", "before", *CONFIRM).expect(0)
-    argv = [
-        sys.executable,
-        "-c",
-        KILLED,
-        str(standby.config_path),
-        json.dumps(dict(request_of(primary).primary)),
-    ]
     for moment in ("begun", "done"):
-        done = subprocess.run([*argv, step, moment], capture_output=True, timeout=240, check=False)
+        argv = command(standby, primary, step, moment)
+        done = subprocess.run(argv, capture_output=True, timeout=240, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
         if step == execute.PROVE:
             break
