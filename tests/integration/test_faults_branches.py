@@ -19,7 +19,7 @@ from .harness.keeper import Answer
 from .harness.sandbox import Sandbox
 from .harness.waiting import wait_for
 from .harness.workload import Key, recovered_rows
-from .harness.world import SETTINGS, Frozen, World, lsn_number, lsn_text
+from .harness.world import SETTINGS, Frozen, World, lsn_number, lsn_text, utc
 
 CONFIRM = ("--confirm", "main")
 ITS_OWN = ("beside: data.dbkeeper-", "wal: ")
@@ -40,6 +40,9 @@ class Branches:
     backups: tuple[str, str, str]
     xid_of_1: int
     xid_of_2: int
+    #: The last commit of timeline 1, and the time of the last but one of timeline 2.
+    last_lsn_of_1: int
+    moment_of_2: datetime
 
     def copy(self, sandbox: Sandbox, **options: Any) -> Cluster:
         """A running copy."""
@@ -73,6 +76,8 @@ def branches(frozen: Frozen) -> Iterator[Branches]:
         (world.backups[0].label, world.backups[1].label, made["new_backup"]),
         max(end.xid for end in world.ends if end.committed and end.xid not in ours),
         after.ends[-1].xid,
+        [end for end in world.ends if end.committed][-1].lsn,
+        after.ends[-2].time,
     )
     sandbox.close()
 
@@ -195,16 +200,19 @@ def test_a14_latest_of_a_living_cluster_is_its_own_branch(branches: Branches, sa
 
 
 def test_a15_a_target_that_another_timeline_holds(branches: Branches, calm: Cluster) -> None:
-    _before, other, _own = branches.backups
-    for target, code, holder in (
-        (("--target-name", "beta", "--timeline", "2"), "restore-point-unknown", 1),
-        (("--target-xid", str(branches.xid_of_1), "--timeline", "2"), "xid-not-in-archive", 1),
+    _before, other, own = branches.backups
+    end_of_1, moment_of_2 = lsn_text(branches.last_lsn_of_1), utc(branches.moment_of_2)
+    for target, code, holder, backup in (
+        (("--target-name", "beta", "--timeline", "2"), "restore-point-unknown", 1, other),
+        (("--target-xid", str(branches.xid_of_1), "--timeline", "2"), "xid-not-in-archive", 1, other),
+        (("--target-lsn", end_of_1, "--timeline", "2"), "lsn-out-of-range", 1, other),
+        (("--target-time", moment_of_2, "--timeline", "1"), "target-after-last-commit", 2, own),
     ):
         error = refused(
             calm, code, f"timeline {holder} holds it", f"Ask for timeline {holder}", target=target
         )
         [held] = error["details"]["held_by"]
-        assert (held["timeline"], held["backup"]) == (holder, other)
+        assert (held["timeline"], held["backup"]) == (holder, backup)
 
 
 def test_a15_without_a_timeline_the_branch_that_holds_the_target_is_found(

@@ -17,7 +17,7 @@ import pytest
 from .backup_help import base, entries
 from .harness import damage
 from .harness.cluster import Cluster
-from .harness.installation import installations
+from .harness.installation import a_major_a_day, installations
 from .harness.sandbox import Sandbox
 from .harness.waiting import wait_for
 from .harness.workload import recovered_rows
@@ -76,6 +76,7 @@ def test_a_chain_that_lost_a_link_is_passed_over_and_refused_by_name(chain: Worl
     with cluster.unchanged():
         error = cluster.keeper("plan", *TARGET, "--backup", last).refused("chain-broken", middle)
         assert error["details"]["link"] == middle
+        cluster.keeper(*RESTORE, "--backup", last).refused("chain-broken", middle)
         plan = cluster.keeper("plan", *TARGET).expect(0)["plan"]
         lines = cluster.keeper("check").data["checks"]
     chosen = middle if how == "another" else full
@@ -171,6 +172,36 @@ def test_what_begins_a_chain_anew(chain: World) -> None:
     cluster.reload()
     wait_for(lambda: cluster.value("SHOW summarize_wal") == "off", "the setting")
     told("summarize_wal is off")
+
+
+@pytest.mark.parametrize("major", a_major_a_day(least=17))
+def test_a_promotion_begins_a_chain_anew(sandbox: Sandbox, major: int) -> None:
+    """A failover: what its first incremental backup would hold, servers before 17.7 and 18.1 get wrong."""
+    cluster = Cluster(sandbox, installation=installations()[major], settings=ON).start()
+    world = World.begin(cluster).work().backup().work().backup().finish()
+    root, child = (backup.label for backup in world.backups)
+    assert entries(cluster)[child]["parent"] == root
+    cluster.stop()
+    (cluster.data_directory / "standby.signal").touch()
+    cluster.start()
+    cluster.program("pg_ctl", "promote", "-w", "-s", "-D", str(cluster.data_directory))
+    words = ("the server is on timeline 2 since a promotion or a restore", f"{child} is of timeline 1")
+    with cluster.unchanged("wal: "):
+        plan = cluster.keeper("backup", "--check").expect(0)["plan"]
+        assert (plan["kind"], plan["chain"]) == ("full", [])
+        for word in words:
+            assert word in plan["reason"]
+        cluster.keeper("backup", "--kind", "incremental").refused("incremental-not-possible", *words)
+    first = cluster.keeper("backup").expect(0)["backup"]
+    assert (first["kind"], first["timeline"]) == ("full", 2)
+    # And goes on from there, on the new timeline.
+    after = World.after_restore(world, 1 << 62).work()
+    second = cluster.keeper("backup").expect(0)["backup"]
+    assert (second["kind"], second["parent"], second["timeline"]) == ("incremental", first["label"], 2)
+    after.point("on 2").work().finish()
+    done = cluster.keeper("restore", "--target-name", "on 2", "--skip-backup", "--confirm", "main").expect(0)
+    assert [link["label"] for link in done["plan"]["chain"]] == [first["label"], second["label"]]
+    assert recovered_rows(cluster.dsn()) == after.rows_before(after.points["on 2"])
 
 
 def start(world: World) -> str:
@@ -286,6 +317,20 @@ def test_killed_in_the_middle_of_combining(chain: World) -> None:
     assert cluster.keeper(*RESTORE).expect(0)["resumes"]
     assert not os.path.exists(f"/proc/{pid}")
     assert cluster.steps().count("stage:done") == 1
+    restored(chain)
+
+
+def test_a_chain_whose_new_timeline_was_taken_is_staged_and_combined_again(chain: World) -> None:
+    """D13: its copy could never be archived; the next run makes another one, out of all of the chain."""
+    cluster = chain.cluster
+    running = cluster.keeper_start(*RESTORE, pause_at="settle:done")
+    running.wait_paused()
+    (cluster.timeline_directory(1).parent / "00000002.history").write_text("1\t0/9000000\tsomebody else\n")
+    running.resume()
+    running.wait().failed("timeline-taken", "on timeline 2", "nothing was swapped")
+    assert cluster.keeper(*RESTORE).expect(0)["resumes"]
+    assert cluster.steps().count("combine:done") == 2
+    assert cluster.value("SELECT timeline_id FROM pg_control_checkpoint()") == 3
     restored(chain)
 
 

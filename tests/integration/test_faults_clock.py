@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -60,8 +61,9 @@ def test_a18_the_order_of_wal_decides_and_both_times_are_told(skewed: Cluster) -
     [warning] = [one for one in plan["warnings"] if "A18" in one]
     for word in (f"xid {behind} committed at {shown(behind_at)}", f"xid {ahead} of {shown(ahead_at)}"):
         assert word in warning
-    cluster.keeper("restore", *target, *CONFIRM).expect(0)
+    done = cluster.keeper("restore", *target, *CONFIRM).expect(0)
     assert cluster.sql("SELECT n FROM t ORDER BY n") == [(0,)]
+    assert warning in json.loads(Path(done["evidence"]).read_text())["planned"]["warnings"]
     # Everything is there when it is asked for by its place.
     cluster.keeper("undo", *CONFIRM).expect(0)
     cluster.keeper("restore", "--target-xid", str(behind), *CONFIRM).expect(0)

@@ -18,7 +18,7 @@ from .harness import damage
 from .harness.cluster import Cluster
 from .harness.sandbox import Sandbox
 from .harness.workload import recovered_rows
-from .harness.world import SETTINGS, Frozen, World
+from .harness.world import SETTINGS, Frozen, World, lsn_number, lsn_text
 
 CONFIRM = ("--confirm", "main")
 HISTORY = "00000002.history"
@@ -119,7 +119,13 @@ def test_without_its_history_a_timeline_is_neither_followed_nor_ignored(
 
 def test_the_segments_of_a_timeline_are_gone(world: World) -> None:
     """B12: PostgreSQL would replay the parent past the fork under the child's name."""
+    fork = lsn_number((archive(world) / HISTORY).read_text().split("\t")[1])
     shutil.rmtree(world.cluster.timeline_directory(2))
+    # Behind the fork it may lie on either: nobody says, and PostgreSQL would go on along the parent.
+    behind = ("--target-lsn", lsn_text(fork + 8))
+    refused(
+        world, behind, "timeline-ambiguous", "no WAL of timeline 2 is archived yet", "timeline 1 is meant"
+    )
     refused(world, ("--latest",), "segment-missing", "000000020000", "no WAL of timeline 2 is archived")
     refused(world, ("--target-name", "late", "--timeline", "2"), "segment-missing", "000000020000")
     # What the parent holds after the fork is not what anybody means who does not say so.

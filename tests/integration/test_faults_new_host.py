@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -122,8 +123,9 @@ def test_c18_another_version_of_the_library_that_orders_text(sandbox: Sandbox, m
         if item["key"] == "note_reindex"
     ]
     assert note["values"]["examples"] == "public.people_name" and note["values"]["count"] == 1
-    spare.keeper("restore", *options, *CONFIRM).expect(0)
+    done = spare.keeper("restore", *options, *CONFIRM).expect(0)
     assert recovered_rows(spare.dsn()) == world.all_rows()
+    assert note in json.loads(Path(done["evidence"]).read_text())["notes"]
 
 
 def test_c18_a_locale_that_the_host_does_not_have(lost: World, sandbox: Sandbox) -> None:

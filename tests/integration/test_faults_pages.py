@@ -110,7 +110,9 @@ def test_such_a_backup_is_passed_over_refused_by_name_and_taken_where_accepted(
     )
     done = answer.expect(0)
     assert done["plan"]["backup"] == bad
-    assert "note_page_faults" in [note["key"] for note in done["plan"]["notes"]]
+    told = json.loads(Path(done["evidence"]).read_text())["notes"]
+    [note] = [note["values"] for note in told if note["key"] == "note_page_faults"]
+    assert note["label"] == bad and path in note["faults"]
     assert recovered_rows(cluster.dsn()) == world.rows_before(world.points["here"])
 
 

@@ -168,6 +168,9 @@ def test_one_disk_for_all_is_warned_of(world: World) -> None:
     assert {"key": "note_one_disk", "values": {}} in plan["notes"]
     backup = cluster.keeper("backup", "--check").expect(0)["plan"]
     assert any("one lost disk loses both" in warning for warning in backup["warnings"])
+    # And it is on record afterwards, with all else that the plan had to say.
+    done = cluster.keeper("restore", *TARGET, *CONFIRM, "--skip-backup").expect(0)
+    assert json.loads(Path(done["evidence"]).read_text())["notes"] == done["plan"]["notes"] == plan["notes"]
 
 
 # -- what the copy does ------------------------------------------------------------------------------------

@@ -50,6 +50,10 @@ def in_an_hour(world: World) -> list[str]:
     return ["--target-time", utc(datetime.now(timezone.utc) + timedelta(hours=1))]
 
 
+def just_now(world: World) -> list[str]:
+    return ["--target-time", utc(world.cluster.value("SELECT clock_timestamp()"))]
+
+
 def before_all_backups(world: World) -> list[str]:
     return ["--target-time", utc(world.marks["after work 0"])]
 
@@ -100,6 +104,8 @@ REFUSED: list[tuple[str, Options, str, tuple[str, ...]]] = [
     ),
     ("A07 no date", fixed("--target-time", "2026-02-30 03:04:05Z"), "time-malformed", ("calendar",)),
     ("A03 future", in_an_hour, "target-in-future", ("latest",)),
+    ("A03 after the last commit", just_now, "target-after-last-commit", ("latest", "target LSN")),
+    ("A04 idle gap", just_now, "target-after-last-commit", ("idle gap", "--allow-idle-gap")),
     ("A01 before the oldest backup", before_all_backups, "target-before-oldest-backup", ("earliest",)),
     ("A02 before the pinned backup", before_the_pinned_backup, "target-before-oldest-backup", ("earliest",)),
     ("A08 two targets", fixed("--target-name", "alpha", "--latest"), "targets-conflict", ("name, latest",)),
