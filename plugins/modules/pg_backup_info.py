@@ -112,7 +112,9 @@ gaps:
   elements: dict
   sample: []
 leftovers:
-  description: Files in the repository that nobody uses, such as temporary ones of work that was killed, with their age.
+  description:
+    - Files in the repository that nobody uses, such as temporary ones of work that was killed, with their age.
+    - Null where nobody could look, because dbkeeper on the host of the repository is of an older release.
   returned: success
   type: list
   elements: dict

@@ -58,6 +58,21 @@ def test_push_backup_plan_and_restore_are_the_same_through_the_door(away: Cluste
     assert recovered_rows(away.dsn()) == world.rows_before(world.points["alpha"])
 
 
+def test_files_there_that_nobody_uses_are_told_here(away: Cluster, vault: Elsewhere) -> None:
+    """B16, at the door, also to a key that may only read; a door of an older release is no clean repository."""
+    away.archive_all()
+    assert away.keeper("info").expect(0)["leftovers"] == []
+    left = vault.archive / "wal" / str(away.system_id) / "notes.txt"
+    left.write_text("mine")
+    moment = left.stat().st_mtime - 7200
+    os.utime(left, (moment, moment))
+    away.write_config(ssh=vault.config("read")["ssh"])
+    (told,) = away.keeper("info").expect(0)["leftovers"]
+    assert (told["path"], told["bytes"]) == (str(left), 4) and 7200 <= told["age_seconds"] < 7800
+    checks = {item["name"]: item for item in away.keeper("check").data["checks"]}
+    assert checks["leftovers"]["state"] == "warning" and str(left) in checks["leftovers"]["text"]
+
+
 def test_a_key_and_an_address_are_told_when_they_are_wrong(away: Cluster, vault: Elsewhere) -> None:
     """E01: nobody answers, the wrong key, another host's key: three different things to do."""
     path = str(away.data_directory / "pg_wal" / away.switch_wal())

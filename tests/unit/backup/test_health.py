@@ -64,6 +64,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
         "ok",
         "no file",
     ),
+    ({"leftovers": None}, "leftovers", "warning", "not looked for"),
     ({"archiver": None}, "rpo", "warning", "no server answers"),
     ({"archiver": {**ARCHIVER, "on": False}}, "archiving", "failed", "archive_mode"),
     ({"archiver": {**ARCHIVER, "failing": True}}, "archiving", "failed", "000000010000000000000009"),

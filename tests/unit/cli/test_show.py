@@ -114,3 +114,6 @@ def test_everything_that_a_repository_can_have() -> None:
     assert japanese[3] == "  dump/app/d1  失敗  5 B、2 行  終了 -  (it was interrupted)"
     assert english[-1] == "  LEFT OVER: /srv/x, 2 h 0 min old, used by nobody"
     assert japanese[-1] == "  【残骸】/srv/x: 2時間前のもので、どこからも使われていません"
+    # That nobody could look is no "there are none".
+    english, japanese = (show.information({**result, "leftovers": None}, lang) for lang in ("en", "ja"))
+    assert "not looked for" in english[-1] and "調べていません" in japanese[-1]

@@ -109,6 +109,11 @@ def test_a_refusal_says_that_nothing_was_touched(language: str) -> None:
     assert "segment-missing" in text
     assert "restore to 0/4000000" in text
     assert {"en": "NOTHING WAS TOUCHED", "ja": "何も変更していません"}[language] in text
+    # What happened and what to do in the reader's language first.
+    assert [line.split()[0] for line in text.splitlines()[3:5]] == {
+        "en": ["Attempted", "Happened"],
+        "ja": ["起きたこと", "対処"],
+    }[language]
 
 
 def test_a_failure_says_what_state_was_left_and_what_is_safe() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.error_words import ERRORS
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.faults.catalogue import by_code
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.sayings import LANGUAGES, span
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.error_words import ERRORS
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_decide import Event
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.notify_text import compose
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.words import WORDS

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.check_words import told
+from ..core.error_words import cause
 from ..core.sayings import span
 from ..core.sizes import format_bytes
 
@@ -50,7 +51,8 @@ class Facts:
     gaps: tuple[Mapping[str, Any], ...] = ()
     faulty: tuple[Mapping[str, Any], ...] = ()
     conflicts: tuple[str, ...] = ()
-    leftovers: tuple[Mapping[str, Any], ...] = ()
+    #: None: nobody could look.
+    leftovers: tuple[Mapping[str, Any], ...] | None = ()
     archive_error: Mapping[str, Any] | None = None
     damaged: tuple[str, ...] = ()
     broken_chains: tuple[Mapping[str, Any], ...] = ()
@@ -173,8 +175,7 @@ def _pages(facts: Facts) -> Check:
 
 def _archive(facts: Facts) -> Check:
     if facts.archive_error:
-        code, happened = facts.archive_error["code"], facts.archive_error["happened"]
-        return Check.told("archive", FAILED, "code_happened", code=code, happened=happened)
+        return Check.told("archive", FAILED, "caused", cause=cause(facts.archive_error))
     if facts.gaps:
         gap = {name: facts.gaps[0][name] for name in ("code", "first", "last")}
         # A gap that a newer backup has left behind costs history, not tomorrow.
@@ -190,6 +191,8 @@ def _archive(facts: Facts) -> Check:
 
 def _leftovers(facts: Facts) -> Check:
     """B16: what is younger may belong to work that is going on."""
+    if facts.leftovers is None:
+        return Check.told("leftovers", WARNING, "leftovers_unknown")
     old = [item for item in facts.leftovers if item["age_seconds"] > _LEFT_BEHIND_SECONDS]
     if not old:
         return Check.told("leftovers", OK, "leftovers_ok")

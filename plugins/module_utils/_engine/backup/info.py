@@ -41,7 +41,8 @@ def information(config: ClusterConfig, repository: Repository) -> dict[str, Any]
     verification found their files damaged) and ``page_faults`` (backups that no restore takes by itself, and why),
     ``system_id`` (whose ``windows``,
     ``gaps`` and ``archive`` these are), ``conflicts`` (files kept aside because their name was archived with
-    other content), ``leftovers`` (files that nobody uses, with their age, B16), ``newest_commit`` (last archived),
+    other content), ``leftovers`` (files that nobody uses, with their age, B16; None: nobody could look, because the
+    door of the repository is older), ``newest_commit`` (last archived),
     ``freshness``, ``server``, ``archiver`` (None when no server answers), ``streaming`` (None where WAL is not to
     be streamed), ``disk``, ``retention``, ``progress``, ``last_restore``,
     ``last_measured`` (the last restore that was finished), ``objectives``.
@@ -153,7 +154,7 @@ def facts_of(known: Mapping[str, Any], *, backup_age_seconds: int) -> Facts:
         gaps=tuple(known["gaps"]),
         faulty=tuple(known["archive"].get("faulty", ())),
         conflicts=tuple(known["conflicts"]),
-        leftovers=tuple(known["leftovers"]),
+        leftovers=None if known["leftovers"] is None else tuple(known["leftovers"]),
         archive_error=known["archive"].get("error"),
         damaged=tuple(item["label"] for item in known["damaged"]),
         broken_chains=tuple(known["broken_chains"]),

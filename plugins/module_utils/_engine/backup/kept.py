@@ -10,6 +10,7 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..core.clock import format_utc, parse_utc, utc_now
+from ..core.error_words import cause
 from ..core.errors import KeeperError
 from ..core.locks import owner_alive
 from ..core.sayings import LANGUAGES, Both, joined, span
@@ -85,8 +86,7 @@ def expiry_check(facts: dict[str, Any], now: datetime) -> Check:
     last, policy = facts["last"], facts["policy"]
     damaged = [lease["id"] for lease in facts["leases"] if lease["damaged"]]
     if facts["error"]:
-        code, happened = facts["error"]["code"], facts["error"]["happened"]
-        return Check.told("expiry", FAILED, "code_happened", code=code, happened=happened)
+        return Check.told("expiry", FAILED, "caused", cause=cause(facts["error"]))
     if damaged:
         return Check.told("expiry", FAILED, "expiry_lease", id=damaged[0])
     if last is None:

@@ -11,12 +11,39 @@ from typing import Any
 from ..cluster.config import ClusterConfig
 from ..cluster.home import repository_named_by
 from ..cluster.wishes_dumps import ROWS
+from ..core.error_words import cause
 from ..core.errors import Refused
-from ..core.sizes import format_bytes, format_duration, parse_duration
+from ..core.sayings import JAPANESE, span
+from ..core.sizes import format_bytes, parse_duration
 from ..logical.dump import DumpRequest, described, take_dumps
 from ..repository.selection import CONTENTS, FORMATS, Selection
 
 Outcome = tuple[dict[str, Any], list[str]]
+
+_WORDS = {
+    "failed": (
+        "dump {series} of {database} failed: {cause}",
+        "{database} のダンプ {series} は失敗しました: {cause}",
+    ),
+    "nothing": (
+        "nothing to do: {reason}",
+        "処理はありません: 求められた条件を満たすダンプがあります ({key})",
+    ),
+    "would": ("would take {key}:", "次のダンプを取得する予定です: {key}"),
+    "made": (
+        "{key} is verified: {size}, {entries} entries, {rows} rows in {tables} tables ({proof}), {lasted}",
+        "{key} は検証済みです: {size}、{entries} 項目、{tables} 表の {rows} 行 ({proof})、所要時間 {lasted}",
+    ),
+    "none": ("not counted: a load cannot be proven", "行数の記録なし: ロード時に照合できません"),
+    "count": ("counted, contents not digested", "行数のみ記録、内容のダイジェストなし"),
+    "digest": ("counted and digested", "行数と内容のダイジェストを記録"),
+    "warning": ("  warning: {text}", "  警告: {text}"),
+}
+
+
+def word(key: str, language: str, /, **values: object) -> str:
+    """One line, or a part of one."""
+    return _WORDS[key][language == JAPANESE].format(**values)
 
 
 def add_dump(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +76,7 @@ def dump_command(options: argparse.Namespace, config: ClusterConfig, language: s
     repository = repository_named_by(config)
     repository.require("dump a database")
     result = take_dumps(config, repository, _requests(options, config), check=options.check)
-    return result, [line for one in result["dumps"] for line in lines(one)]
+    return result, [line for one in result["dumps"] for line in lines(one, language)]
 
 
 def _requests(options: argparse.Namespace, config: ClusterConfig) -> list[DumpRequest]:
@@ -94,33 +121,34 @@ def _requests(options: argparse.Namespace, config: ClusterConfig) -> list[DumpRe
     ]
 
 
-def _known(rows: dict[str, int]) -> str:
-    """What a load can be proven by."""
-    if not rows["tables"]:
-        return "not counted: a load cannot be proven"
-    return "counted and digested" if rows["digested"] == rows["tables"] else "counted, contents not digested"
-
-
 def _seconds(text: str | None, option: str) -> int | None:
     return parse_duration(text, attempted=f"understand {option}") if text else None
 
 
-def lines(result: dict[str, Any]) -> list[str]:
+def lines(result: dict[str, Any], language: str) -> list[str]:
     """What a dump did, or would do."""
     if "error" in result:
-        error = result["error"]
+        about = {"series": result["series"], "database": result["database"]}
         return [
-            f"dump {result['series']} of {result['database']} failed: {error['code']}: {error['happened']}"
+            word("failed", language, cause=cause(result["error"], remedy=False).within(language), **about)
         ]
     plan = result["plan"]
     if not result["changed"]:
-        return [f"nothing to do: {plan['reason']}"]
+        return [word("nothing", language, reason=plan["reason"], key=plan["key"])]
     if not result["executed"]:
-        return [f"would take {plan['key']}:", *(f"  {step}" for step in plan["steps"])]
+        return [word("would", language, key=plan["key"]), *(f"  {step}" for step in plan["steps"])]
     made = result["dump"]
-    said = [
-        f"{made['key']} is verified: {format_bytes(made['stored_bytes'])}, {made['contents']} entries, "
-        f"{made['rows']['rows']} rows in {made['rows']['tables']} tables ({_known(made['rows'])}), "
-        f"{format_duration(sum(made['seconds'].values()))}"
-    ]
-    return said + [f"  warning: {warning}" for warning in made["warnings"]]
+    rows = made["rows"]
+    proof = "none" if not rows["tables"] else "digest" if rows["digested"] == rows["tables"] else "count"
+    said = word(
+        "made",
+        language,
+        key=made["key"],
+        size=format_bytes(made["stored_bytes"]),
+        entries=made["contents"],
+        rows=rows["rows"],
+        tables=rows["tables"],
+        proof=word(proof, language),
+        lasted=span(sum(made["seconds"].values())).within(language),
+    )
+    return [said, *(word("warning", language, text=text) for text in made["warnings"])]

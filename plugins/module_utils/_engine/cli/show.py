@@ -75,6 +75,10 @@ _WORDS = {
         "  UNFINISHED: {item}, used by a restore only with --use-partial",
         "  【書きかけ】{item}: リストアでは --use-partial を付けたときだけ使います",
     ),
+    "leftover_unknown": (
+        "  not looked for files that nobody uses: dbkeeper on the repository's host is too old to tell",
+        "  使われていないファイルは調べていません (リポジトリのホストの dbkeeper が古いため)",
+    ),
     "leftover": (
         "  LEFT OVER: {path}, {age} old, used by nobody",
         "  【残骸】{path}: {age}前のもので、どこからも使われていません",
@@ -181,7 +185,9 @@ def information(result: Mapping[str, Any], language: str) -> list[str]:
         add("conflict", item=item)
     for item in result["archive"].get("partial", ()):
         add("unfinished", item=item)
-    for item in result["leftovers"]:
+    if result["leftovers"] is None:
+        add("leftover_unknown")
+    for item in result["leftovers"] or ():
         add("leftover", path=item["path"], age=span(item["age_seconds"]).within(language))
     if result.get("progress"):
         lines.append(f"  {describe(result['progress'])}")

@@ -13,7 +13,7 @@ from .sayings import ENGLISH, JAPANESE, fill
 CHECK_WORDS: dict[str, tuple[str, str]] = {
     "unknown_server": ("not known, as no server answers", "サーバが応答しないため不明です"),
     "unknown_why": ("not known: {why}", "不明: {why}"),
-    "code_happened": ("{code}: {happened}", "エラー {code}: {happened}"),
+    "caused": ("{cause}", "エラー: {cause}"),
     # -- the server and its archiver -------------------------------------------------------------------
     "server_runs": ("{version}, {reason}", "稼働中: {version}、{reason}"),
     "server_not": ("{why}", "稼働していません: {why}"),
@@ -103,6 +103,10 @@ CHECK_WORDS: dict[str, tuple[str, str]] = {
         "破損したセグメントが {count} 個あります (最初は {first})",
     ),
     "archive_ok": ("no gap and no damaged segment", "欠落も破損セグメントもありません"),
+    "leftovers_unknown": (
+        "not looked for: dbkeeper on the host of the repository is too old to tell; the backup role updates it there",
+        "調べていません。リポジトリのホストの dbkeeper が古いためです。そのホストで backup ロールを実行してください",
+    ),
     "leftovers_ok": ("no file that nobody uses", "使われていないファイルはありません"),
     "leftovers": (
         "{count} [count:file|files] that nobody uses, {size}: {first} is {age} old. [count:It is|They are] ignored; "

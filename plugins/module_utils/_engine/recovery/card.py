@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.sayings import JAPANESE
 from ..core.sizes import format_bytes, format_duration
 from .words import say
 
@@ -63,6 +64,14 @@ def done_card(result: Mapping[str, Any], language: str = "en") -> list[str]:
 def error_card(error: Mapping[str, Any], cluster: str, language: str = "en") -> list[str]:
     """The card of a refusal or a failure: what happened, the state of the world, safe next commands."""
     rows = [(name, str(error[name])) for name in ("attempted", "happened", "remedy")]
+    if language == JAPANESE:
+        # Every command loads this card, and few fail in Japanese.
+        from ..core.error_words import japanese_of
+
+        # Names and numbers are only in the program's own words.
+        happened, remedies = japanese_of(error["code"])
+        told = [("happened", happened), *(("remedy", one) for one in remedies)]
+        rows = [*told, *(("details", text) for _name, text in rows)]
     state = error["details"].get("state")
     if state:
         running = say("state_running" if state["running"] else "state_stopped", language)

@@ -187,6 +187,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "attempted": ("Attempted", "試みたこと"),
     "happened": ("Happened", "起きたこと"),
     "remedy": ("What to do", "対処"),
+    "details": ("In its own words", "プログラムの出力"),
     "state": ("State now", "現在の状態"),
     "state_running": ("the cluster is running", "クラスタは稼働中"),
     "state_stopped": ("the cluster is stopped", "クラスタは停止中"),

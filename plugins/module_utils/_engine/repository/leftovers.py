@@ -17,19 +17,20 @@ from ..wal.segment import is_backup_name, is_history_name, is_partial_name, is_s
 from .catalog import read_catalog
 from .dumps import never_begun
 from .layout import CONFLICT_PREFIX, Repository
+from .remote.client import RemoteRepository
 
 _SUFFIXES = ("", ".zst", ".gz", ".lz4", ".xz")
 _LOCKS = (".lock",)
 
 
-def leftovers(repository: Repository, system_id: int | None, now: float) -> list[dict[str, Any]]:
+def leftovers(repository: Repository, system_id: int | None, now: float) -> list[dict[str, Any]] | None:
     """Path, bytes and age in seconds of each, the oldest first; ``now`` in seconds since the epoch.
 
     Raises as :func:`.catalog.read_catalog` does; what vanishes or cannot be looked at meanwhile is left out.
-    A repository elsewhere is asked on its own host.
+    A repository elsewhere is asked at its door, which looks by its own clock; None: the door is too old to know.
     """
-    if repository.elsewhere:
-        return []
+    if isinstance(repository, RemoteRepository):
+        return repository.leftovers(system_id)
     found: list[dict[str, Any]] = []
 
     def note(path: str) -> None:

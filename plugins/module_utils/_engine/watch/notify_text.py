@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.clock import format_utc
-from ..core.faults.catalogue import by_code
+from ..core.error_words import japanese_of
 from ..core.sayings import span
-from .error_words import ERRORS, OTHER
 from .notify_decide import RECOVERY, STILL, SUMMARY, TEST, Event
 from .words import operation_name, say, title_of
 
@@ -125,22 +124,11 @@ def _words(event: Event, language: str) -> list[str]:
         return [_row("happened", _cut(own), language), *remedy]
     if not event.code and not any(error.get(part) for part in _PARTS):
         return []
-    happened, remedies = _japanese(event.code)
+    happened, remedies = japanese_of(event.code)
     lines = [_row("happened", happened, language), *(_row("remedy", one, language) for one in remedies)]
     # The program's own words hold the names and numbers, and somebody may have to search for them.
     original = [f"  {_cut(error[part])}" for part in _PARTS if error.get(part)]
     return [*lines, "", say("label_details", language) + ":", *original] if original else lines
-
-
-def _japanese(code: str | None) -> tuple[str, list[str]]:
-    """What happened, and what to do, as the catalogue of faults says it, or else :mod:`.error_words`."""
-    faults = by_code().get(code or "", ())
-    if not faults:
-        happened, remedy = ERRORS.get(code or "", OTHER)
-        return happened, [remedy]
-    # Several causes may end in one error; each is said with what to do.
-    happened = "、または".join(dict.fromkeys(one.title[1] for one in faults))
-    return happened, list(dict.fromkeys(one.remedy[1] for one in faults if one.remedy)) or [OTHER[1]]
 
 
 def _test(event: Event, cluster: str, host: str, language: str) -> list[str]:

@@ -72,14 +72,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "データベースのホストが稼働しているかを確認してください",
     ),
     "repository_ok": ("{path} can be read", "{path} を読むことができます"),
-    "repository_bad": (
-        "{code}: {happened}. {remedy}",
-        "リポジトリを読めません。{code}: {happened}. {remedy}",
-    ),
-    "metrics_bad": (
-        "{code}: {happened}. {remedy}",
-        "Prometheus 用の数値を書けません。{code}: {happened}. {remedy}",
-    ),
+    "repository_bad": ("{cause}", "リポジトリを読めません。{cause}"),
+    "metrics_bad": ("{cause}", "Prometheus 用の数値を書けません。{cause}"),
     "now_standby": (
         "this server is in recovery; its primary archives",
         "このサーバはリカバリ中です。アーカイブはプライマリが行います",
@@ -195,8 +189,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "trial_bad": ("the last one failed, {age} ago: {why}", "{age}前の試験復元が失敗しました: {why}"),
     "runs_ok": ("none has failed since it last worked", "最後の成功以降に失敗した処理はありません"),
     "runs_bad": (
-        "{what} failed at {at} ({code}: {why})",
-        "{at} に {what} が失敗しました ({code}: {why})",
+        "{what} failed at {at} ({cause})",
+        "{at} に {what} が失敗しました。{cause}",
     ),
     "stuck_none": ("nothing runs too long", "長く続いている処理はありません"),
     "stuck_still": (

@@ -89,6 +89,19 @@ class RemoteRepository(Repository):
         attempted = "list what was kept aside"
         return list(self.line.ask("conflicts", attempted=attempted, system_id=str(system_id))["paths"])
 
+    def leftovers(self, system_id: int | None) -> list[dict[str, Any]] | None:
+        """See :func:`..leftovers.leftovers`."""
+        about: dict[str, Any] = {} if system_id is None else {"system_id": str(system_id)}
+        attempted = "look for files that nobody uses"
+        try:
+            _answer, pieces, _end = self.line.collect("leftovers", attempted=attempted, **about)
+        except KeeperError as error:
+            if error.code == "door-refused":
+                # One of an older release does not know the word.
+                return None
+            raise
+        return [json.loads(line) for line in b"".join(pieces).splitlines()]
+
     def take_timeline(self, system_id: int | str, timeline: int, holder: str) -> bool:
         """See :func:`.timelines.take_number`."""
         answer = self.line.ask(

@@ -12,7 +12,9 @@ request at all, the conversation is over.
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,7 @@ from ...core.errors import Failed, KeeperError, Refused
 from ...core.locks import owner_alive
 from ..compressor import write_failure
 from ..layout import Repository
+from ..leftovers import leftovers
 from ..source import NativeWalSource
 from . import names, papers
 from .doorlog import DoorLog
@@ -45,6 +48,7 @@ _ALLOWED_TO_READ = frozenset(
         "wal-has",
         "wal-get",
         "conflicts",
+        "leftovers",
         "backup-files",
     )
     + (
@@ -80,6 +84,7 @@ class Door:
             "alive": lambda request: {"alive": owner_alive(names.mapping(request, "owner"))},
             "space": self._space,
             "conflicts": lambda request: {"paths": repository.conflicts(names.system(request))},
+            "leftovers": self._leftovers,
             "wal-systems": lambda request: {"ids": [str(one) for one in repository.system_ids()]},
             "wal-list": self._wal_list,
             "wal-has": self._wal_has,
@@ -196,6 +201,15 @@ class Door:
         self._pipes.say({"ok": True, "names": [name for name, _dummy in known], "broken": broken})
         for _dummy, item in known:
             self._pipes.write(DATA, item)
+        self._pipes.say({}, END)
+
+    def _leftovers(self, request: dict[str, Any]) -> None:
+        """A line of JSON for each file that nobody uses."""
+        system_id = names.system(request) if "system_id" in request else None
+        found = leftovers(self._repository, system_id, time.time()) or []
+        self._pipes.say({"ok": True, "files": len(found)})
+        for one in found:
+            self._pipes.write(DATA, json.dumps(one).encode() + b"\n")
         self._pipes.say({}, END)
 
     def _document(self, request: dict[str, Any]) -> dict[str, Any]:

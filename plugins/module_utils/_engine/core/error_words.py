@@ -8,6 +8,12 @@ may end in. The program's own words stay beside them: names and numbers are only
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from .faults.catalogue import by_code
+from .sayings import Both
+
 #: What is said of a code that nobody has put into words.
 OTHER = (
     "処理がエラーで終了しました。詳細は下の「プログラムの出力」にあります。",
@@ -98,6 +104,10 @@ ERRORS: dict[str, tuple[str, str]] = {
     "waldump-not-understood": (
         "pg_waldump の出力を解釈できませんでした。",
         "bin_directory に、サーバと同じメジャーバージョンのプログラムがあるかを調べてください。",
+    ),
+    "verification-failed": (
+        "検証で破損が見つかりました。破損したものは使用不可と記録され、復元には使われません。",
+        "コピーからファイルを取り戻してもう一度検証するか、新しいバックアップを取得してください (dbkeeper backup)。",
     ),
     # -- dumps and loads
     "compression-unknown": ("その圧縮方式は、このバージョンまたはダンプ形式では使えません。", _SCHEDULE),
@@ -323,3 +333,28 @@ ERRORS: dict[str, tuple[str, str]] = {
     ),
     "user-unknown": ("そのユーザはこのホストに存在しません。", _DESCRIPTION),
 }
+
+
+def japanese_of(code: str | None) -> tuple[str, list[str]]:
+    """What happened, and what to do, as the catalogue of faults says it, or else :data:`ERRORS`."""
+    faults = by_code().get(code or "", ())
+    if not faults:
+        happened, remedy = ERRORS.get(code or "", OTHER)
+        return happened, [remedy]
+    # Several causes may end in one error; each is said with what to do.
+    happened = "、または".join(dict.fromkeys(one.title[1] for one in faults))
+    return happened, list(dict.fromkeys(one.remedy[1] for one in faults if one.remedy)) or [OTHER[1]]
+
+
+def cause(error: Mapping[str, Any], *, remedy: bool = True) -> Both:
+    """An error as a part of a sentence: its code, what happened, and (``remedy``) what to do.
+
+    In Japanese the program's own words come last: names and numbers are only there.
+    """
+    own = f"{error['code']}: {str(error.get('happened') or '').rstrip('.')}"
+    english = f"{own}. {error['remedy']}" if remedy and error.get("remedy") else own
+    happened, remedies = japanese_of(str(error["code"]))
+    if happened == OTHER[0]:
+        return Both(english, english)
+    japanese = [f"{happened.rstrip('。')}。", *(remedies if remedy else ())]
+    return Both(english, f"{''.join(japanese)} ({own})")
