@@ -50,6 +50,30 @@ def test_all_of_them_are_listed_and_another_one_is_refused(capsys: pytest.Captur
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize("words", [["--nagios", "--nosuch"], ["--nagios", "--config", "/nonexistent/x.json"]])
+def test_a_monitor_that_is_told_nothing_is_told_that_it_is_unknown(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2, of a word that argparse does not know, would be a failed check."""
+    assert commands.run_command(["check", *words]) == 3
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("DBKEEPER UNKNOWN - ?: ")
+
+
+def test_a_mistake_of_ours_is_unknown_to_a_monitor_and_no_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumble(cluster: str | None, path: str | None) -> None:
+        raise TypeError("a | b\nc")
+
+    monkeypatch.setattr(commands, "load_configuration", stumble)
+    assert commands.run_command(["check", "--nagios"]) == 3
+    said = capsys.readouterr()
+    assert said.out == "DBKEEPER UNKNOWN - ?: TypeError: a / b c\n" and "stumble" in said.err
+    with pytest.raises(TypeError):
+        commands.run_command(["check"])
+
+
 def test_only_what_is_asked_for_is_loaded() -> None:
     notify = loaded("notify", "--help")
     assert "cli.notify" in notify

@@ -10,6 +10,7 @@ from typing import Any
 from ..cluster.config import ClusterConfig
 from ..cluster.home import repository_named_by
 from ..cluster.repository_host import Described, RepositoryHost
+from ..core.error_words import cause
 from ..core.errors import KeeperError
 from ..repository.layout import Repository
 from ..watch.check import check, lines, nagios, with_finding
@@ -62,8 +63,8 @@ def _told(
             write_metrics(path, result)
         except KeeperError as error:
             # Whoever looks at the figures sees old ones now; all else that was found is told all the same.
-            values = {"code": error.code, "happened": error.happened, "remedy": error.remedy}
-            result = with_finding(result, Finding.told("metrics", FAILED, "metrics_bad", **values))
+            told = Finding.told("metrics", FAILED, "metrics_bad", cause=cause(error.to_dict()))
+            result = with_finding(result, told)
     if options.scheduled:
         tell_check(config, result, complain)
     if options.nagios:
@@ -74,5 +75,10 @@ def _told(
 
 def unknown(error: KeeperError, cluster: str) -> tuple[int, str]:
     """For Nagios: what it is told when nothing could be looked at."""
-    text = " ".join(f"{error.code}: {error.happened}".replace("|", "/").split())
-    return UNKNOWN, f"DBKEEPER UNKNOWN - {cluster}: {text}"
+    return UNKNOWN, unknown_text(cluster, f"{error.code}: {error.happened}")
+
+
+def unknown_text(cluster: str, why: str) -> str:
+    """The one line of that."""
+    text = " ".join(why.replace("|", "/").split())
+    return f"DBKEEPER UNKNOWN - {cluster}: {text}"

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -31,7 +32,29 @@ Command = Callable[[argparse.Namespace, ClusterConfig, str], Outcome]
 
 def run_command(arguments: Sequence[str]) -> int:
     """Parse, run, print. Every error comes out as code, attempted, happened, remedy."""
-    options = _parser(arguments).parse_args(arguments)
+    if arguments[:1] == ["check"] and "--nagios" in arguments:
+        return _for_nagios(arguments)
+    return _run(_parser(arguments).parse_args(arguments))
+
+
+def _for_nagios(arguments: Sequence[str]) -> int:
+    """To a monitor the exit statuses of Python and argparse (1, 2) would be a warning and a failed check."""
+    from .check import UNKNOWN, unknown_text
+
+    try:
+        return _run(_parser(arguments).parse_args(arguments))
+    except SystemExit as end:
+        if not end.code:
+            raise
+        why = "its options are not understood: dbkeeper check --help"
+    except Exception as error:
+        traceback.print_exc()
+        why = f"{type(error).__name__}: {error}"
+    _say(unknown_text("?", why))
+    return UNKNOWN
+
+
+def _run(options: argparse.Namespace) -> int:
     language = options.lang or _language_of_environment()
     cluster = options.cluster or "?"
     try:
