@@ -172,9 +172,13 @@ def _kept(module: AnsibleModule, operation: Callable[[], dict[str, Any]]) -> dic
     except (KeeperError, OSError, KeyError):
         # The operation says it itself, with all its parts.
         return operation()
+    if module.params.get("state") == "undone":
+        name = "undo"
+    elif module.params.get("trial"):
+        name = "trial"
     with recording(
         directory,
-        "undo" if module.params.get("state") == "undone" else name,
+        name,
         door="ansible",
         complain=module.warn,
     ) as run:

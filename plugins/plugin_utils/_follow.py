@@ -33,7 +33,7 @@ class FollowedAction(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_async = True
-    # Whether asking first what there is to do is cheap: then nothing is started when nothing is.
+    # Whether asking first what there is to do is cheap: then nothing is started when there is nothing.
     asks_first = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -46,7 +46,8 @@ class FollowedAction(ActionBase):
         return {**result, **module_result}
 
     def _nothing_to_do(self, variables: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer of check mode where that is all: no change, or a refusal that waiting cannot help."""
+        """The answer of check mode where that is all: no change. What is refused is begun all the same: that run is
+        refused, too, and it is one that the history on the host keeps."""
         if not self.asks_first:
             return None
         self._task.check_mode = True
@@ -54,8 +55,7 @@ class FollowedAction(ActionBase):
             answer: dict[str, Any] = self._execute_module(task_vars=variables)
         finally:
             self._task.check_mode = False
-        refused = answer.get("failed") and (answer.get("error") or {}).get("code") != "busy"
-        return answer if refused or not (answer.get("changed") or answer.get("failed")) else None
+        return None if answer.get("changed") or answer.get("failed") else answer
 
     def _followed(self, variables: dict[str, Any]) -> dict[str, Any]:
         job = self._start(variables)

@@ -181,7 +181,7 @@ def _defaults(facts: Mapping[str, Any]) -> list[Job]:
                     "Have its trial run in another way: dbkeeper verify --trial NAME.",
                 )
             call = ("verify", "--trial", database)
-            found.append(Job("trial", "Trial load of a dump", "saturday 04", (call,)))
+            found.append(Job("trial", "Trial load of a dump", "saturday 04", (call,), ("hourly", (call,))))
     if facts.get("notify"):
         found += [
             Job("notify", "Notifications that failed", "every 10m", (("notify", "--retry"),)),

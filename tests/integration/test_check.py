@@ -294,6 +294,10 @@ def test_a_repository_that_is_gone_hides_nothing_else(cluster: Cluster) -> None:
     result = cluster.keeper("check").expect(3)
     found = {item["name"]: item for item in result["checks"]}
     assert found["repository"]["state"] == "failed" and "repository-missing" in found["repository"]["text"]
+    japanese = found["repository"]["text_ja"]
+    # The cause and what to do in Japanese; the program's own words stand behind.
+    assert japanese.index("マウント") < japanese.index("(repository-missing: ")
+    assert "Mount the file system" not in japanese
     assert found["settings"]["state"] == "ok" and "runs" in found and result["information"] is None
     away.rename(cluster.repository)
     assert state(cluster, "repository") == "ok"

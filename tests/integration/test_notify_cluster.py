@@ -57,6 +57,32 @@ def test_a_scheduled_run_tells_when_it_fails_and_when_it_works_again(
     assert cluster.keeper("notify").expect(0)["problems"] == {}
 
 
+def test_that_nothing_is_due_yet_does_not_work_again(
+    cluster: Cluster, mail: MailCatcher, told: Callable[..., Path]
+) -> None:
+    """What makes up for missed runs under cron: half an hour after a failure the last good one is young enough."""
+    told()
+    made = cluster.keeper("backup", "--scheduled").expect(0)["backup"]
+    (stored,) = (cluster.repository / cluster.name / "base" / made["label"]).glob("base.tar*")
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:-100] + bytes(100))
+    assert cluster.keeper("verify", "--scheduled").status == 3
+    assert subjects(mail) == ["[dbkeeper] FAILED: verification"]
+    assert cluster.keeper("verify", "--scheduled", "--max-age", "25h").expect(0)["executed"] is False
+    assert len(mail.mails) == 1
+    assert list(cluster.keeper("notify").expect(0)["problems"]) == ["run:verify"]
+    checks = {item["name"]: item["state"] for item in cluster.keeper("check").data["checks"]}
+    assert (checks["runs"], checks["verification"]) == ("failed", "failed")
+    stored.write_bytes(whole)
+    cluster.keeper("verify", "--scheduled").expect(0)
+    assert subjects(mail)[1:] == ["[dbkeeper] works again: verification"]
+    cluster.keeper("verify", "--scheduled", "--max-age", "25h").expect(0)
+    assert len(mail.mails) == 2
+    # And it is no work that a summary of the day would count.
+    cluster.keeper("notify", "--summary").expect(0)
+    assert "- verification: 1 good, 1 failed" in mail.mails[-1].text
+
+
 def test_a_scheduled_check_tells_what_it_found_and_that_it_is_gone(
     cluster: Cluster, mail: MailCatcher, told: Callable[..., Path]
 ) -> None:

@@ -62,6 +62,35 @@ def test_a_dump_whose_rows_are_others_fails_and_leaves_nothing(dumped: Cluster) 
     )
 
 
+def test_a_missed_trial_is_made_up_for_and_one_that_was_not_missed_is_not(dumped: Cluster) -> None:
+    """As cron asks each hour; see plugin_utils/_schedules.py."""
+    late = ("verify", "--scheduled", "--trial", NAME, "--max-age")
+    # No dump has waited that long, and of the other database there is none to wait.
+    early = dumped.keeper(*late, "1h").expect(0)
+    assert (early["executed"], early["plan"]["reason"]) == (False, None)
+    dumped.keeper(*late[:-2], "nowhere", "--max-age", "1s").expect(0)
+    (entry,) = (dumped.repository / dumped.name / "dump").glob("*/*/dump.json")
+    record = json.loads(entry.read_text())
+    record["stopped_at"] = record["started_at"] = "2026-11-01T00:00:00.000000Z"
+    entry.write_text(json.dumps(record))
+    assert dumped.keeper(*late, "1h").expect(0)["executed"] is True
+    again = dumped.keeper(*late, "1h").expect(0)
+    note = json.loads((dumped.repository / dumped.name / "evidence" / "verify.json").read_text())
+    assert (again["executed"], again["plan"]["reason"]) == (False, note["runs"]["trial"]["ended_at"])
+    # A killed one counts for nothing, and the one before is still the last good one.
+    dumped.write_config(objectives={"rpo_seconds": 900, "rto_seconds": 1800, "trial_age_seconds": 86400})
+    running = dumped.keeper_start("verify", "--trial", NAME, pause_at="*:begun")
+    running.wait_paused()
+    for state in ("runs", "was killed"):
+        if state == "was killed":
+            running.kill()
+        checks = {item["name"]: item for item in dumped.keeper("check").data["checks"]}
+        assert (checks["trial"]["state"], checks["rto"]["state"]) == ("ok", "ok"), (state, checks["trial"])
+    assert dumped.keeper(*late, "1h").expect(0)["executed"] is True
+    runs = dumped.keeper("history", "--operation", "trial").expect(0)["runs"]
+    assert [run["result"] for run in runs] == ["unchanged", "interrupted", "unchanged"]
+
+
 @pytest.mark.parametrize("at", ["*:begun", "*:done"])
 def test_what_a_killed_trial_left_goes_with_the_next_verification(dumped: Cluster, at: str) -> None:
     before = databases(dumped)

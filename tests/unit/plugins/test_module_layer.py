@@ -137,7 +137,8 @@ def kept(
     (root / "data").mkdir(exist_ok=True)
     (root / "main.json").write_text(json.dumps(description(root)))
     with patch_module_args({"config": f"{root}/main.json", **options}), pytest.raises(SystemExit):
-        module = AnsibleModule(argument_spec=dict(CLUSTER_OPTIONS), supports_check_mode=True)
+        spec = {**CLUSTER_OPTIONS, "trial": {"type": "str"}}
+        module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
         module._name = name
         serve(module, operation)
     return all_runs(str(root))
@@ -154,6 +155,13 @@ def test_what_a_module_does_is_in_the_history(tmp_path: Path, output: Output) ->
     (_first, second) = kept(tmp_path, refuse, "pg_pitr")
     assert (second["operation"], second["result"], second["code"]) == ("restore", "refused", "busy")
     assert len(kept(tmp_path, lambda: done, "dbkeeper.ops.pg_backup_info")) == 2
+
+
+def test_a_trial_is_a_trial_and_no_verification(tmp_path: Path, output: Output) -> None:
+    """Otherwise loading one dump would count as everything having been read."""
+    done = {"changed": False, "executed": True, "trial": {"database": "app"}}
+    (run,) = kept(tmp_path, lambda: done, "pg_backup_verify", trial="app")
+    assert (run["operation"], run["result"], run["facts"]["database"]) == ("trial", "unchanged", "app")
 
 
 def test_what_only_looks_is_not_in_the_history(tmp_path: Path, output: Output) -> None:

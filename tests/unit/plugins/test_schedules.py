@@ -222,6 +222,8 @@ def test_a_cron_table_runs_as_the_owner_behind_others_one_at_a_time() -> None:
         ("verify", "5 5 * * 3", None),
         ("verify-thorough", "sunday 06", "608400"),
         ("verify-thorough", "sunday 06,18", "565200"),
+        ("trial", "saturday 04", "608400"),
+        ("trial", "daily 04", "90000"),
     ],
 )
 def test_what_is_missed_is_made_up_for_by_the_times_that_are_asked_for(

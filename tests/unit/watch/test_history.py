@@ -26,7 +26,11 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.record 
     facts_of,
     recording,
 )
-from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.trends import chosen, trends
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.trends import (
+    chosen,
+    failing_series,
+    trends,
+)
 
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=timezone.utc)
 
@@ -341,3 +345,53 @@ def test_an_expiry_that_could_not_judge_says_why(tmp_path: Path) -> None:
         run.done(result)
     (found,) = all_runs(str(tmp_path))
     assert (found["result"], found["code"], found["error"]) == ("failed", "history-damaged", parts)
+
+
+def ran(where: Path, operation: str, result: dict[str, Any], *, scheduled: bool = True) -> None:
+    with recording(str(where), operation, door="schedule", complain=silent, scheduled=scheduled) as run:
+        run.done({"changed": False, **result})
+
+
+def test_that_nothing_was_due_mends_nothing(tmp_path: Path) -> None:
+    """What makes up for missed runs comes half an hour after one that failed, and finds the one before young enough."""
+    parts = {
+        "code": "verification-failed",
+        "attempted": "verify",
+        "happened": "1 found bad",
+        "remedy": "again",
+    }
+    ran(tmp_path, "verify", {"executed": True, "exit_status": 3, "error": parts})
+    ran(tmp_path, "verify", {"executed": False, "plan": {"reason": "2026-11-21T05:00:00Z"}})
+    ran(tmp_path, "dump", {"changed": True, "executed": True, "dumps": [{"changed": True, "executed": True}]})
+    ran(tmp_path, "dump", {"executed": False, "dumps": [{"changed": False, "executed": False}] * 2})
+    assert [run["code"] for run in failing_series(all_runs(str(tmp_path)))] == ["verification-failed"]
+    # Of schedules they are not listed; what a person did is.
+    listed = [run["operation"] for run in history_of(str(tmp_path))["runs"]]
+    assert listed == ["verify", "dump"]
+    ran(tmp_path, "backup", {"executed": False}, scheduled=False)
+    assert [run["operation"] for run in history_of(str(tmp_path))["runs"]] == ["verify", "dump", "backup"]
+    # One backup that is good does not say that the others are.
+    one = {"executed": True, "verification": {"whole": False, "left_bad": 1}}
+    ran(tmp_path, "verify", one, scheduled=False)
+    assert [run["code"] for run in failing_series(all_runs(str(tmp_path)))] == ["verification-failed"]
+    none_left = {**one, "verification": {"whole": False, "left_bad": 0}}
+    ran(tmp_path / "other", "verify", {"executed": True, "exit_status": 3, "error": parts})
+    ran(tmp_path / "other", "verify", none_left, scheduled=False)
+    assert failing_series(all_runs(str(tmp_path / "other"))) == []
+    # Nothing to delete is an expiry all the same, and ends what had failed before.
+    ran(tmp_path, "expire", {"exit_status": 3})
+    ran(tmp_path, "expire", {"executed": False})
+    assert [run["operation"] for run in failing_series(all_runs(str(tmp_path)))] == ["verify"]
+
+
+def test_what_found_nothing_due_leaves_the_room_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "LARGEST_BYTES", 20_000)
+    for number in range(600):
+        idle = {"idle": True, "result": "unchanged"} if number % 10 else {}
+        history.append(str(tmp_path), entry(number, days=30, **idle), now=NOW)
+    found = history.read_runs(str(tmp_path))
+    # Forty are what fits without telling them apart.
+    assert len([run for run in found if not run.get("idle")]) >= 30
+    assert found[-1]["id"] == "backup-599"

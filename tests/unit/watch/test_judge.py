@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.clock import format_utc
+from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.core.sayings import Both
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch import judge
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.check import nagios
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.watch.finding import Finding, Measure
@@ -102,13 +103,17 @@ def run(operation: str, result: str, number: int, **more: Any) -> dict[str, Any]
         (judge.verification(None, 2 * DAY, [], DAY), "failed", "nothing has ever been verified"),
         (judge.verification(2 * DAY, 9 * DAY, [], DAY), "failed", "48 h"),
         (judge.verification(HOUR, 9 * DAY, [], DAY), "ok", "last good"),
-        (judge.verification(HOUR, 9 * DAY, ["backup x"], DAY), "failed", "found damaged: backup x"),
+        (
+            judge.verification(HOUR, 9 * DAY, [Both("backup x", "x")], DAY),
+            "failed",
+            "found damaged: backup x",
+        ),
         (judge.trial(None, None, None), "ok", "no trial"),
         (judge.trial(None, None, DAY), "failed", "none has ever been made"),
         (judge.trial(None, None, DAY), "failed", "dbkeeper verify --trial DATABASE"),
         (judge.trial(2 * DAY, None, DAY), "failed", "48 h"),
         (judge.trial(2 * DAY, None, DAY), "failed", "dbkeeper verify --trial DATABASE"),
-        (judge.trial(None, (HOUR, "rows differ"), None), "failed", "rows differ"),
+        (judge.trial(None, (HOUR, Both("rows differ", "行")), None), "failed", "rows differ"),
     ],
 )
 def test_a_fact_against_its_objective(found: Finding, state: str, words: str) -> None:
@@ -138,6 +143,13 @@ def test_what_failed_last_is_known_until_it_works() -> None:
     assert found.state == "failed" and "disk-full" in found.text
     again = [*runs, run("backup", "unchanged", 8), run("dump", "ok", 9, facts={"database": "a"})]
     assert failing_series(again) == []
+    # What happened is said in Japanese there; of a code that nobody has put into words, as it is.
+    assert found.japanese.endswith(
+        "(disk-full: x); 2026-11-21T03:20:00Z に dump/a が失敗しました。x: failed"
+    ), found
+    full = run("backup", "failed", 2, code="server-behind", error={"happened": "0/3000000 < 0/4000000"})
+    japanese = judge.last_runs(failing_series([full])).japanese
+    assert japanese.endswith("前に戻っています。 (server-behind: 0/3000000 < 0/4000000)"), japanese
     attended = [run("restore", "failed", 10, code="x")]
     assert judge.last_runs(failing_series(attended)).state == "warning"
 

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 from ..cluster.config import ClusterConfig
 from ..cluster.home import repository_named_by
 from ..cluster.repository_host import Described
+from ..core.errors import KeeperError
 from ..repository.layout import Repository
+from ..watch.known import all_runs
 from ..watch.notify import is_open, retry, standing, summarize, tell_run, trial_of_channels
 from ..watch.notify_text import subject_of
 from ..watch.record import OPERATIONS, Run, recording
+from ..watch.trends import failing_series, shows_little
 from ..watch.words import say
 from .configured import add_root, required_there
 
@@ -124,10 +127,19 @@ def kept(
 def _tell(options: argparse.Namespace, config: Described, run: Run, scheduled: bool) -> None:
     key = run_key(options)
     good = run.line["result"] in ("ok", "unchanged")
+    if good and shows_little(run.line) and _failing(config.state_directory, run.line["operation"]):
+        return
     if good and (scheduled or is_open(config, key)):
         tell_run(config, key, None, complain)
     elif scheduled and not good:
         tell_run(config, key, {"code": run.line["code"], **run.line.get("error", {})}, complain)
+
+
+def _failing(directory: str, operation: str) -> bool:
+    try:
+        return any(one["operation"] == operation for one in failing_series(all_runs(directory)))
+    except KeeperError:
+        return True
 
 
 def run_key(options: argparse.Namespace) -> str:

@@ -51,7 +51,8 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 def verify_command(options: argparse.Namespace, config: ClusterConfig, language: str) -> Outcome:
     """On the cluster's host."""
     if options.trial is not None:
-        result = trial(config, options.trial, check=options.check)
+        age = _request(options).max_age_seconds
+        result = trial(config, options.trial, check=options.check, max_age_seconds=age)
         return result, trial_lines(result, language)
     result = verify_cluster(config, _request(options), check=options.check)
     return result, lines(result, language)

@@ -19,8 +19,10 @@ from ..cluster.controldata import read_control_data
 from ..cluster.repository_host import Described
 from ..copies.status import status_of
 from ..core.clock import format_utc, parse_utc, utc_now
+from ..core.error_words import cause
 from ..core.errors import EXIT_DONE, EXIT_FAILED, KeeperError, unexpected
 from ..core.progress import read_progress
+from ..core.sayings import Both
 from ..core.sizes import format_duration
 from ..pooling.certificates import pooler_certificate_checks
 from ..repository.dumps import encode_name, read_shelf
@@ -36,7 +38,7 @@ from .known import all_runs
 from .notify import notification
 from .space import forecast, free_and_total, sampled
 from .trends import failing_series, trends
-from .verify_record import verification
+from .verify_record import ended_run, verification
 
 
 def check(config: ClusterConfig, repository: Repository, *, keep: bool = True) -> dict[str, Any]:
@@ -54,8 +56,7 @@ def check(config: ClusterConfig, repository: Repository, *, keep: bool = True) -
     except (KeeperError, OSError) as error:
         known = None
         told = error if isinstance(error, KeeperError) else unexpected(error, "read the repository")
-        values = {"code": told.code, "happened": told.happened, "remedy": told.remedy}
-        found.append(Finding.told("repository", FAILED, "repository_bad", **values))
+        found.append(Finding.told("repository", FAILED, "repository_bad", cause=cause(told.to_dict())))
     if known is not None:
         found.append(Finding.told("repository", OK, "repository_ok", path=repository.path))
         found += _known_before(config, repository, known, now)
@@ -90,7 +91,7 @@ def _known_before(
 ) -> list[Finding]:
     facts = facts_of(known, backup_age_seconds=config.objectives.backup_age_seconds)
     if facts.measured is None:
-        facts = replace(facts, measured=measured_by_trial(verification(repository)["trial"]))
+        facts = replace(facts, measured=measured_by_trial(ended_run(verification(repository)["trial"])))
     checks = [item.to_dict() for item in judge(facts)]
     checks.append(expiry_check(known["retention"], now).to_dict())
     if known["streaming"]:
@@ -120,7 +121,7 @@ def of_the_history(state_directory: str, now: datetime, more: Sequence[dict[str,
     try:
         runs = [*more, *all_runs(state_directory)]
     except KeeperError as error:
-        return [Finding.told("runs", FAILED, "code_happened", code=error.code, happened=error.happened)]
+        return [Finding.told("runs", FAILED, "caused", cause=cause(error.to_dict()))]
     usual = trends(runs)
     running = [run for run in runs if run["result"] == RUNNING]
     progress = read_progress(f"{state_directory}/progress.json")
@@ -138,7 +139,7 @@ def guarded(name: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
     except KeeperError as error:
-        return Finding.told(name, WARNING, "unknown_why", why=f"{error.code}: {error.happened}")
+        return Finding.told(name, WARNING, "unknown_why", why=cause(error.to_dict(), remedy=False))
     except OSError as error:
         return Finding.told(name, WARNING, "unknown_why", why=f"{error.filename}: {error.strerror}")
 
@@ -232,11 +233,16 @@ def verified(
     good += [
         run["began_at"]
         for run in all_runs(state_directory)
-        if run["operation"] == "verify" and run["result"] in (DONE, UNCHANGED)
+        if run["operation"] == "verify"
+        and run["result"] in (DONE, UNCHANGED)
+        # Not one that found nothing due, or was asked for a single backup.
+        and run.get("facts", {}).get("whole")
+        and not run.get("idle")
     ]
     good_age = (now - parse_utc(max(good))).total_seconds() if good else None
     oldest_age = (now - parse_utc(oldest)).total_seconds() if oldest else None
-    bad = [f"{one['what']} ({_fault(one['fault'])})" for one in found["bad"]]
+    faults = [(one["what"], _fault(one["fault"])) for one in found["bad"]]
+    bad = [Both(f"{what} ({why.en})", f"{what} ({why.ja})") for what, why in faults]
     return judging.verification(good_age, oldest_age, bad, goal_seconds)
 
 
@@ -251,7 +257,7 @@ def _verification(
 
 
 def _trial(config: ClusterConfig, repository: Repository, now: datetime) -> Finding:
-    run = verification(repository)["trial"]
+    run = ended_run(verification(repository)["trial"])
     goal = config.objectives.trial_age_seconds
     if not run or not run.get("ended_at"):
         return judging.trial(None, None, goal)
@@ -265,10 +271,13 @@ def _went_well(run: Mapping[str, Any]) -> bool:
     return bool(run.get("good")) and bool(run.get("ended_at"))
 
 
-def _fault(told: Any) -> str:
+def _fault(told: Any) -> Both:
     if isinstance(told, Mapping):
-        return f"{told.get('code')}: {told.get('happened') or told.get('text')}"
-    return str(told or "see dbkeeper history")
+        return cause(
+            {"code": told.get("code"), "happened": told.get("happened") or told.get("text")}, remedy=False
+        )
+    text = str(told or "see dbkeeper history")
+    return Both(text, text)
 
 
 def lines(result: Mapping[str, Any], language: str) -> list[str]:

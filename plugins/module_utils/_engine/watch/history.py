@@ -23,6 +23,8 @@ from ..core.locks import owner_alive
 FILE = "history.jsonl"
 LARGEST_BYTES = 4 << 20
 KEPT_DAYS = 400
+#: A run that found nothing due tells that the schedule works, and soon nothing any more.
+KEPT_IDLE_DAYS = 2
 
 RUNNING, OK, UNCHANGED, REFUSED, FAILED, INTERRUPTED = (
     "running",
@@ -130,11 +132,14 @@ def _compact(path: str, now: datetime) -> None:
     with open(path, "rb") as handle:
         lines = [line for line in map(_parsed, handle) if line is not None]
     oldest = format_utc(now - timedelta(days=KEPT_DAYS))
+    recent = format_utc(now - timedelta(days=KEPT_IDLE_DAYS))
     kept: list[bytes] = []
     room = LARGEST_BYTES // 2
     ended = {line["id"] for line in lines if line["result"] != RUNNING}
     for line in reversed(lines):
         if line["result"] == RUNNING and line["id"] in ended:
+            continue
+        if line.get("idle") and str(line["began_at"]) < recent:
             continue
         raw = json.dumps(line, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode() + b"\n"
         room -= len(raw)

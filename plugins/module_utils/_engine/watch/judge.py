@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from ..core.clock import format_utc, parse_utc
-from ..core.sayings import span
+from ..core.error_words import cause
+from ..core.sayings import Both, joined, span
 from ..core.sizes import format_bytes
 from .finding import FAILED, OK, WARNING, Finding, Measure, worst
 from .history import REFUSED
@@ -231,7 +232,7 @@ class CopyFact:
     name: str
     behind_seconds: float | None
     lag_seconds: int
-    error: str | None = None
+    error: str | Both | None = None
     left_out: int = 0
 
 
@@ -264,7 +265,7 @@ def copies(found: Sequence[CopyFact]) -> Finding:
 
 
 def verification(
-    good_age_seconds: float | None, oldest_age_seconds: float | None, bad: Sequence[str], goal_seconds: int
+    good_age_seconds: float | None, oldest_age_seconds: float | None, bad: Sequence[Both], goal_seconds: int
 ) -> Finding:
     """``good_age_seconds``: since the last verification that found all good; ``oldest_age_seconds``: of the oldest
     backup, before which none can have been."""
@@ -275,8 +276,7 @@ def verification(
         else None
     )
     if bad:
-        what = "; ".join(bad)
-        return Finding.told("verification", FAILED, "verify_bad", measure, what=what)
+        return Finding.told("verification", FAILED, "verify_bad", measure, what=joined(list(bad)))
     if good_age_seconds is None:
         if oldest_age_seconds is None or oldest_age_seconds <= goal_seconds:
             return Finding.told("verification", OK, "verify_early", goal=goal)
@@ -294,7 +294,7 @@ def verification(
 
 
 def trial(
-    good_age_seconds: float | None, failed: tuple[float, str] | None, goal_seconds: int | None
+    good_age_seconds: float | None, failed: tuple[float, Both] | None, goal_seconds: int | None
 ) -> Finding:
     """``failed``: how long ago the last one failed and why, where it did; a failure counts also where none is asked
     for."""
@@ -324,8 +324,13 @@ def last_runs(failing: Sequence[Mapping[str, Any]]) -> Finding:
         values = {
             "what": run["series"],
             "at": str(run["began_at"])[:19] + "Z",
-            "code": run.get("code"),
-            "why": " ".join(str(error.get("happened") or run["result"]).split()),
+            "cause": cause(
+                {
+                    "code": run.get("code"),
+                    "happened": " ".join(str(error.get("happened") or run["result"]).split()),
+                },
+                remedy=False,
+            ),
         }
         # A restore is done by somebody who sees how it ends; and who mistypes a name reads that there is none.
         mistaken = run["result"] == REFUSED and not run.get("scheduled") and not run.get("facts")

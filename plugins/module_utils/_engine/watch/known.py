@@ -36,8 +36,11 @@ def history_of(
     since: datetime | None = None,
     last: int | None = None,
 ) -> dict[str, Any]:
-    """``runs`` (oldest first) as :func:`trends.chosen` takes them, ``trends`` of all that are known."""
-    runs = all_runs(directory)
+    """``runs`` (oldest first) as :func:`trends.chosen` takes them, ``trends`` of all that are known.
+
+    Scheduled runs that found nothing due are left out: what makes up for missed ones comes each hour.
+    """
+    runs = [run for run in all_runs(directory) if not (run.get("idle") and run.get("scheduled"))]
     of_operation = chosen(runs, operation=operation)
     return {
         "runs": chosen(runs, operation=operation, since=since, last=last),

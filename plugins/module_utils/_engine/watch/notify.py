@@ -13,6 +13,7 @@ from typing import Any
 
 from ..cluster.repository_host import Described
 from ..core.clock import format_utc, parse_utc, utc_now
+from ..core.error_words import cause
 from ..core.errors import EXIT_DONE, EXIT_FAILED, Failed, KeeperError, Refused
 from ..core.files import make_directory, read_json, write_json
 from ..core.locks import locked
@@ -156,6 +157,8 @@ def summary_of(config: Described, result: Mapping[str, Any], now: datetime) -> d
     for run in all_runs(config.state_directory):
         if run["began_at"] < since or run["result"] == RUNNING or run["operation"] == "notify":
             continue
+        if run.get("idle"):
+            continue
         name = series_of(run) if run.get("facts") else str(run["operation"])
         one = counted.setdefault(name, {"series": name, "ok": 0, "bad": 0})
         one["ok" if run["result"] in ("ok", "unchanged") else "bad"] += 1
@@ -204,7 +207,8 @@ def notification(config: Described) -> Finding:
     try:
         load_wishes(config.notify.file)
     except KeeperError as error:
-        return Finding.told("notification", FAILED, "notify_broken", why=f"{error.code}: {error.happened}")
+        why = cause(error.to_dict(), remedy=False)
+        return Finding.told("notification", FAILED, "notify_broken", why=why)
     failing = [
         (name, entry)
         for item in outbox_of(config, lambda _text: None).waiting()

@@ -20,6 +20,8 @@ from .history import FAILED, INTERRUPTED, OK, REFUSED, RUNNING, UNCHANGED, appen
 
 #: Commands whose runs are kept, by the names that the host command gives them.
 OPERATIONS = ("backup", "dump", "load", "copy", "verify", "trial", "expire", "restore", "undo")
+#: Those that may find that the last one is recent enough: they have shown nothing then.
+_BY_AGE = ("backup", "dump", "verify", "trial")
 #: Modules that do the same.
 MODULES = {
     "pg_basebackup": "backup",
@@ -63,6 +65,8 @@ FACTS = (
     "downtime_seconds",
     "kept_directory",
     "thorough",
+    "whole",
+    "left_bad",
 )
 #: Parts of a result that hold them, the most telling last.
 _PARTS = (
@@ -113,11 +117,16 @@ class Run:
             "changed": bool(result.get("changed")),
             "facts": facts_of(result),
         }
+        if not bad and self._nothing_due(result):
+            self.line["idle"] = True
         if bad:
             told = dict(error) if error is not None else {}
             self.line["code"] = str(told.get("code") or f"exit-{result['exit_status']}")
             if told:
                 self.line["error"] = _error(told)
+
+    def _nothing_due(self, result: Mapping[str, Any]) -> bool:
+        return self.line["operation"] in _BY_AGE and result.get("executed") is False
 
     def _item(self, number: int, item: Mapping[str, Any]) -> dict[str, Any]:
         error = item.get("error")
@@ -133,7 +142,9 @@ class Run:
             "seconds": round(sum(spent.values()), 3) if isinstance(spent, Mapping) else None,
             "facts": facts,
         }
-        return {**line, "error": _error(error)} if isinstance(error, Mapping) else line
+        if isinstance(error, Mapping):
+            return {**line, "error": _error(error)}
+        return {**line, "idle": True} if self._nothing_due(item) else line
 
     def broke(self, error: BaseException) -> None:
         """It did not."""

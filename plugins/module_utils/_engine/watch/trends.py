@@ -89,8 +89,16 @@ def _beside(newest: float | None, before: Sequence[float]) -> dict[str, Any]:
     return {"newest": newest, "median": usual, "factor": factor}
 
 
+def shows_little(run: Mapping[str, Any]) -> bool:
+    """Whether it found nothing due, or verified what was named while others are known to be bad: no proof that all
+    works again."""
+    facts = run.get("facts") or {}
+    return bool(run.get("idle")) or (facts.get("whole") is False and facts.get("left_bad") != 0)
+
+
 def failing_series(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The last run of each kind of work that failed last; one that only had to wait for another is passed over.
+    """The last run of each kind of work that failed last; one that only had to wait for another is passed over, and so
+    is what :func:`shows_little`.
 
     A kind of work is what :func:`series_of` says of runs that worked; those that failed before they knew what they
     were about count for their whole operation, and any good run of it after that ends them.
@@ -98,6 +106,8 @@ def failing_series(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     last: dict[str, dict[str, Any]] = {}
     for run in runs:
         if run["result"] == RUNNING or run.get("code") == "busy" or run["operation"] == "notify":
+            continue
+        if shows_little(run) and run["result"] not in BAD:
             continue
         name = series_of(run) if run.get("facts") else str(run["operation"])
         if run["result"] in BAD:

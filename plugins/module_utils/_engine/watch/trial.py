@@ -9,6 +9,7 @@ next. Its name says whose it is, and nobody else's is ever dropped.
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..cluster.config import ClusterConfig
 from ..cluster.disks import file_system
 from ..cluster.home import repository_named_by
 from ..cluster.psql import answers, query
-from ..core.clock import format_utc, utc_now
+from ..core.clock import format_utc, parse_utc, utc_now
 from ..core.errors import KeeperError, Refused
 from ..core.journal import Journal
 from ..core.locks import locked
@@ -24,10 +25,10 @@ from ..core.sizes import format_bytes
 from ..logical.load import load
 from ..logical.load_execute import go_back
 from ..logical.load_request import LoadRequest
-from ..logical.shelf import Dump, newest_dump
+from ..logical.shelf import Dump, newest_dump, read_shelf
 from ..repository.layout import Repository
 from .gentle import stand_back
-from .verify_record import Records
+from .verify_record import Records, ended_run
 
 PREFIX = "dbkeeper_trial_"
 #: Loaded, a database needs about as much as it had; indexes are built anew beside their sorts.
@@ -40,8 +41,13 @@ def scratch_name(database: str) -> str:
     return f"{PREFIX}{hashlib.sha256(database.encode()).hexdigest()[:12]}"
 
 
-def trial(config: ClusterConfig, database: str, *, check: bool = False) -> dict[str, Any]:
+def trial(
+    config: ClusterConfig, database: str, *, check: bool = False, max_age_seconds: int | None = None
+) -> dict[str, Any]:
     """Load and prove. The result has ``changed`` (False: nothing stays), ``executed``, ``plan`` and ``trial``.
+
+    ``max_age_seconds``: nothing is done while the last one, good or bad, ended less than that ago, or while no dump has
+    waited so long for its first (None: always).
 
     Raises :class:`Refused`: ``dump-unknown`` (none that is good and whole), ``trial-no-space``, ``server-down``,
     ``busy``; :class:`Failed`: what a load raises, ``load-rows-differ`` above all. Both are written down.
@@ -49,6 +55,10 @@ def trial(config: ClusterConfig, database: str, *, check: bool = False) -> dict[
     attempted = f"try whether the newest dump of database {database} can be loaded"
     repository = repository_named_by(config)
     repository.require(attempted)
+    if max_age_seconds is not None:
+        early = _not_due(repository, database, max_age_seconds, utc_now())
+        if early is not None:
+            return {"changed": False, "executed": False, "plan": early, "trial": {}}
     dump = newest_dump(repository, database)
     if dump is None:
         raise Refused(
@@ -71,6 +81,23 @@ def trial(config: ClusterConfig, database: str, *, check: bool = False) -> dict[
             "plan": plan,
             "trial": _try(config, repository, dump, scratch),
         }
+
+
+def _not_due(repository: Repository, database: str, most: int, now: datetime) -> dict[str, Any] | None:
+    """Why nothing is to be made up for: ``reason``, the end of the last one (None: there was none yet)."""
+    last = Records.read(repository).runs.get("trial") or {}
+    told = None
+    if last.get("database") == database:
+        told = last.get("ended_at")
+        if told is None:
+            # It was killed.
+            return None
+        since = [parse_utc(str(told))]
+    else:
+        since = [one.ended_at for one in read_shelf(repository).of(database) if one.verified and one.ended_at]
+    if since and not 0 <= (now - min(since)).total_seconds() < most:
+        return None
+    return {"reason": told, "database": database}
 
 
 def sweep_scratch(config: ClusterConfig) -> list[str]:
@@ -121,7 +148,8 @@ def _try(config: ClusterConfig, repository: Repository, dump: Dump, scratch: str
         "database": dump.database,
         "dump": dump.key,
     }
-    records.note_run("trial", note)
+    # While it runs, and should it be killed, the one before is still the last that came to its end.
+    records.note_run("trial", {**note, "before": ended_run(records.runs.get("trial"))})
     request = LoadRequest(
         dump=dump.key,
         target=scratch,

@@ -220,6 +220,8 @@ class _Run:
                 "good": not bad,
                 "bad": bad,
                 "thorough": self.request.thorough,
+                "whole": whole,
+                "left_bad": len(self.records.bad()),
                 "resumed": self.resumed,
                 "backups": backups,
                 "dumps": dumps,

@@ -72,6 +72,14 @@ class Records:
             del self.found[name]
         return gone
 
+    def bad(self) -> list[dict[str, Any]]:
+        """What was found wrong and has not been found good since."""
+        return [
+            {"what": value.get("what", name), "kind": value.get("kind"), "fault": value.get("fault")}
+            for name, value in self.found.items()
+            if name != RUNS and value.get("result") == "bad"
+        ]
+
     @property
     def runs(self) -> dict[str, Any]:
         """Kind of run (``cheap``, ``thorough``, ``trial``) -> when it began and ended, and what came of it."""
@@ -92,12 +100,15 @@ def verification(repository: Repository) -> dict[str, Any]:
     """
     records = Records.read(repository)
     runs = records.runs
-    bad = [
-        {"what": value.get("what", name), "kind": value.get("kind"), "fault": value.get("fault")}
-        for name, value in records.found.items()
-        if name != RUNS and value.get("result") == "bad"
-    ]
-    return {**{kind: runs.get(kind) for kind in ("cheap", "thorough", "trial")}, "bad": bad}
+    return {**{kind: runs.get(kind) for kind in ("cheap", "thorough", "trial")}, "bad": records.bad()}
+
+
+def ended_run(run: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The last trial that came to its end: this one, or the one before it."""
+    if not run or run.get("ended_at"):
+        return run
+    before = run.get("before")
+    return before if isinstance(before, dict) else None
 
 
 def moment_text(moment: datetime | None) -> str | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.sizes import format_bytes, format_duration
+from ..core.sayings import span
+from ..core.sizes import format_bytes
 
 WORDS: dict[str, tuple[str, str]] = {
     "good": ("good", "正常"),
@@ -60,6 +61,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "trial-would": (
         "would load {dump} into {scratch} ({bytes}), prove its rows, and drop it",
         "{dump} を {scratch} に読み込み ({bytes})、行を照合して削除する予定",
+    ),
+    "trial-early": (
+        "nothing to do: no dump of {database} has waited that long for its first trial",
+        "実行不要: {database} のダンプに、初回の試験復元の期限を過ぎたものはありません",
     ),
     "recent": ("nothing to do: the last one ended {at}", "実行不要: 前回の検証は {at} に完了"),
     "would": ("would read {bytes}", "{bytes} を読み取る予定"),
@@ -116,7 +121,7 @@ def lines(result: Mapping[str, Any], language: str) -> list[str]:
         if done["good"]
         else word("not-good", language, count=len(done["bad"]), names=", ".join(done["bad"]))
     )
-    size, seconds = format_bytes(done["bytes"]), format_duration(done["seconds"])
+    size, seconds = format_bytes(done["bytes"]), span(done["seconds"]).within(language)
     return [*found, word("sum", language, verdict=verdict, bytes=size, seconds=seconds)]
 
 
@@ -138,10 +143,13 @@ def trial_lines(result: Mapping[str, Any], language: str) -> list[str]:
     """What a trial did, or would do."""
     if not result["executed"]:
         plan = result["plan"]
+        if "reason" in plan:
+            key = "recent" if plan["reason"] else "trial-early"
+            return [word(key, language, at=plan["reason"], database=plan["database"])]
         size = format_bytes(plan["database_bytes"])
         return [word("trial-would", language, dump=plan["dump"], scratch=plan["scratch"], bytes=size)]
     done = result["trial"]
-    seconds = format_duration(done["seconds"])
+    seconds = span(done["seconds"]).within(language)
     about = {name: done[name] for name in ("dump", "rows", "tables")}
     key = {"digest": "trial"}.get(done["proof"], f"trial-{done['proof']}")
     return [word(key, language, seconds=seconds, **about)]
