@@ -284,6 +284,18 @@ def test_noise_is_written_down_as_it_was(repository: Repository, connect: Callab
     assert client.answer() == {} and "NaN is no number" in log(repository)[-1]
 
 
+def test_a_file_that_ends_in_the_middle_is_no_refused_request(
+    repository: Repository, connect: Callable[[], Client]
+) -> None:
+    client = connect()
+    put = {"verb": "wal-put", "system_id": SYSTEM, "name": "00000002.history"}
+    client.send(b"J", json.dumps(put).encode())
+    client.send(b"J", b"{}")
+    assert client.answer() == {}
+    assert "REFUSED broken" in log(repository)[-1] and "a piece of a file was due" in log(repository)[-1]
+    assert below(repository, "wal") == []
+
+
 def test_a_dump_whose_entry_is_lost_is_not_removed(
     repository: Repository, connect: Callable[[], Client]
 ) -> None:

@@ -177,6 +177,8 @@ class Door:
                 told = ("name", "label", "id", "system_id")
                 self._log.note(str(verb), **{key: request[key] for key in told if key in request})
             return True
+        except Broken:
+            raise
         except Exception as error:
             # Whatever it is that a client has found: told and written down like the rest, and no traceback for him.
             self._refuse(
