@@ -19,7 +19,7 @@ from ..core.errors import Failed, KeeperError
 from ..core.files import digest
 from ..repository.compression import Damaged, plain_digest
 from .objects import BASE, DUMP, WAL, Group, Item
-from .plan import ADOPT, COMPARE, CONFLICT, CopyPlan, Deed, GroupPlan
+from .plan import ADOPT, COMPARE, CONFLICT, LOOK, CopyPlan, Deed, GroupPlan
 from .sealing import Outgoing, Sealer
 from .sheets import PARTIAL, WHOLE, Kept, Sheet
 from .stores import COPYING, Store, Stored, Throttle
@@ -170,6 +170,13 @@ class Execution:
             kept = self._adopt(item, sheet)
             if kept is not None:
                 return kept
+        if deed.what == LOOK:
+            kept = sheet.objects[item.key]
+            stored = self._store.look(kept.name)
+            if stored is not None and stored.digest == kept.digest:
+                self.done.adopted += 1
+                return kept
+            # What lies there has been damaged since, and is sent again.
         place = name if staged is None else f"{staged}{name[len(group) :]}"
         source = Outgoing(item, self._throttle, self._sealer)
         try:

@@ -12,7 +12,8 @@ from .objects import WAL, Group, Item
 from .sheets import GOING, WHOLE, Sheet
 
 #: It is not there. It is there and on no sheet: looked at, sent when it cannot be. It may have changed: looked at.
-SEND, ADOPT, COMPARE, CONFLICT = "send", "adopt", "compare", "conflict"
+#: It is on a sheet and encrypted: what lies there is held against the sheet.
+SEND, ADOPT, COMPARE, CONFLICT, LOOK = "send", "adopt", "compare", "conflict", "look"
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def _deed(item: Item, sheet: Sheet, there: Mapping[str, int], suffix: str, check
         return Deed(item, SEND)
     if check_all and not suffix:
         return Deed(item, ADOPT)
+    same = Deed(item, LOOK) if check_all else None
     if kept.signature == item.signature:
-        return None
+        return same
     if item.digest is not None:
-        return None if item.digest == kept.plain_digest else Deed(item, CONFLICT)
+        return same if item.digest == kept.plain_digest else Deed(item, CONFLICT)
     return Deed(item, COMPARE)

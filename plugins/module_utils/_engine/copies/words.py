@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.error_words import cause, japanese_of
+from ..core.sayings import JAPANESE
 from ..core.sizes import format_bytes
 
 _WORDS = {
@@ -29,7 +31,7 @@ _WORDS = {
         "  removed there: {groups} backups and dumps, {wal} WAL files ({bytes})",
         "  コピー先から削除: バックアップとダンプ {groups} 個、WAL {wal} 個 ({bytes})",
     ),
-    "failed": ("{name} → {to}: FAILED, {code}: {happened}", "{name} → {to}: 失敗 {code}: {happened}"),
+    "failed": ("{name} → {to}: FAILED, {why}", "{name} → {to}: 失敗: {why}"),
     "remedy": ("  {remedy}", "  {remedy}"),
     "more": ("  and {count} more failures (--json lists them)", "  ほかに {count} 件の失敗 (--json で一覧)"),
     "read-back": ("read back", "読み戻し"),
@@ -114,10 +116,10 @@ def _one(name: str, one: dict[str, Any], language: str) -> list[str]:
         )
     errors = [one["error"]] if one["error"] else one["failures"]
     if errors:
-        lines.append(
-            word("failed", language, **place, code=errors[0]["code"], happened=errors[0]["happened"])
-        )
-        lines.append(word("remedy", language, remedy=errors[0]["remedy"]))
+        why = cause(errors[0], remedy=False).within(language)
+        lines.append(word("failed", language, **place, why=why))
+        remedies = japanese_of(errors[0]["code"])[1] if language == JAPANESE else [errors[0]["remedy"]]
+        lines += [word("remedy", language, remedy=one) for one in remedies]
         if len(errors) > 1:
             lines.append(word("more", language, count=len(errors) - 1))
     return lines
@@ -143,7 +145,8 @@ def listed(result: dict[str, Any], language: str) -> list[str]:
         place = {"name": name, "to": one["to"]}
         if "error" in one:
             error = one["error"]
-            lines.append(word("failed", language, **place, code=error["code"], happened=error["happened"]))
+            why = cause(error, remedy=False).within(language)
+            lines.append(word("failed", language, **place, why=why))
             continue
         if "bytes" in one:
             lines.append(word("copy", language, **place, bytes=format_bytes(one["bytes"])))
