@@ -17,6 +17,7 @@ from .harness.cluster import Cluster
 from .harness.installation import Installation, an_installation_a_day
 from .harness.keeper import Answer
 from .harness.sandbox import Sandbox
+from .harness.spare import spare_for
 from .harness.waiting import wait_for
 from .harness.workload import Key, recovered_rows
 from .harness.world import SETTINGS, Frozen, World, lsn_number, lsn_text, utc
@@ -189,6 +190,21 @@ def test_a14_latest_of_several_branches_needs_a_timeline(branches: Branches, san
         restored(cluster, answer, branches.rows[rows], new)
         assert answer.data["record"]["planned"]["timeline"] == number
         assert [line[0] for line in history(cluster, new)] == [str(one) for one in range(1, number + 1)]
+
+
+def test_a14_a_timeline_that_only_the_catalog_knows(branches: Branches, sandbox: Sandbox) -> None:
+    """B11: its history and all of its WAL are gone, and no cluster tells; a backup of it does."""
+    cluster = branches.copy(sandbox)
+    cluster.stop()
+    (cluster.timeline_directory(1).parent / "00000002.history").unlink()
+    shutil.rmtree(cluster.timeline_directory(2))
+    spare = spare_for(cluster, sandbox)
+    before, _other, own = branches.backups
+    latest = ("--latest", "--backup", before)
+    error = refused(spare, "history-missing", own, "00000002.history", "--timeline 1", target=latest)
+    assert error["details"]["timeline"] == 2
+    plan = spare.keeper("plan", *latest, "--timeline", "1").expect(0)["plan"]
+    assert plan["proof"]["timeline"] == 1
 
 
 @pytest.mark.matrix

@@ -243,6 +243,23 @@ def test_losing_the_primary_at_any_step_it_is_finished_by_the_next_run(
     assert [name for name in os.listdir(standby.parent) if not name.startswith("data.replaced-")] == ["data"]
 
 
+def test_one_that_was_started_in_the_middle_is_stopped_again(pair: tuple[Cluster, Cluster]) -> None:
+    """Killed after the old one was stopped; the boot of the host starts it. No directory in use is renamed."""
+    primary, standby = pair
+    stream(standby, primary)
+    primary.sql("SELECT pg_create_restore_point('before')")
+    primary.sql("CREATE TABLE lost AS SELECT 1 AS n")
+    assert same_rows(standby, primary)
+    primary.keeper("restore", "--target-name", "before", *CONFIRM).expect(0)
+    argv = command(standby, primary, execute.STOP, "done")
+    assert subprocess.run(argv, capture_output=True, timeout=240, check=False).returncode == -signal.SIGKILL
+    standby.start()
+    old = standby.pid
+    assert stream(standby, primary)["standby"]["streaming"] == 2 and same_rows(standby, primary)
+    assert old is not None and standby.pid not in (None, old)
+    assert not os.path.exists(f"/proc/{old}")
+
+
 @pytest.mark.parametrize("step", some_steps(execute.KEEP_OLD, execute.STAGE))
 def test_killed_at_any_step_it_is_finished_by_the_next_run(pair: tuple[Cluster, Cluster], step: str) -> None:
     primary, standby = pair

@@ -24,7 +24,7 @@ from ..wal.facts import BackupFacts, Proof, Target
 from ..wal.index import WalIndex
 from ..wal.lsn import format_lsn
 from ..wal.proof import prove
-from ..wal.segment import Segment, is_segment_name, last_segment_of, segment_name, segment_of
+from ..wal.segment import Segment, history_name, is_segment_name, last_segment_of, segment_name, segment_of
 from .amcheck import require_amcheck
 from .choice import candidate_backups
 from .fitness import needs
@@ -120,8 +120,25 @@ def _reaches_backups(request: RestoreRequest, proof: Proof, known: Sequence[Back
     """Nor before the end of a backup that is known: its WAL was archived once.
 
     Where the newest backup is used that is seen anyway; not where an older one was named, or a newer one is unfit.
-    Raises :class:`Refused` (``segment-missing``).
+    Raises :class:`Refused` (``segment-missing``; ``history-missing`` for a timeline that only the catalog knows).
     """
+    unseen = [one for one in known if one.timeline not in (1, *proof.timelines)]
+    if unseen and proof.target.timeline is None and _at_the_end(proof.target.to_dict(), proof.inclusive):
+        one = unseen[-1]
+        name = history_name(one.timeline)
+        raise Refused(
+            "history-missing",
+            attempted=f"prove that a restore reaches {proof.target.describe()}",
+            happened=(
+                f"backup {one.label} is of timeline {one.timeline}, of which the archive holds nothing, not even "
+                f"{name}: nobody can say whether that goes on from here"
+            ),
+            remedy=(
+                f"Bring {name} and the timeline's WAL back from a copy of the archive, or from pg_wal of the server "
+                f"that made it; or say which timeline is meant (--timeline {proof.branch})."
+            ),
+            details={"name": name, "timeline": one.timeline, "backup": one.label},
+        )
     beyond = [one for one in known if one.timeline == proof.branch and one.stop_lsn > proof.end_lsn]
     if not beyond or request.accept_unarchived or not _at_the_end(proof.target.to_dict(), proof.inclusive):
         return
