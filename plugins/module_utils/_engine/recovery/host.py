@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -128,7 +129,7 @@ def check_host(
                 attempted=attempted,
                 happened=f"tablespace {move.oid} would go into {move.target}, which {state.owner} may not make",
                 remedy=f"Make {os.path.dirname(move.target)} for {state.owner}, or map the tablespace elsewhere: "
-                f"--tablespace {move.source}=/new/directory",
+                f"--tablespace {shlex.quote(f'{move.source}=/new/directory')}",
             )
         inside = _below(_real(move.target, state), _real(config.data_directory, state))
         # On a new host the place that it had is as good as any other.
