@@ -92,6 +92,24 @@ def test_a_key_and_an_address_are_told_when_they_are_wrong(away: Cluster, vault:
     vault.start()
 
 
+def test_what_a_key_may_do_is_asked_of_its_line_and_not_of_an_old_connection(
+    away: Cluster, vault: Elsewhere
+) -> None:
+    """The first ssh leaves a connection behind, which sshd let in with what the key was allowed then."""
+    away.keeper("info").expect()
+    vault.admit("append", "read")
+    away.keeper("backup").refused("door-closed", "authorized_keys")
+    away.keeper("backup").refused("repository-not-writable")
+    away.keeper("info").expect()
+    vault.admit("append", "append")
+    away.keeper("backup").refused("door-closed")
+    away.keeper("backup").expect()
+    vault.keep_out("append")
+    away.keeper("info").refused("door-closed")
+    away.keeper("info").failed("repository-unreachable", "Permission denied")
+    assert "door-closed" in vault.log()
+
+
 def test_the_server_keeps_its_wal_while_the_host_is_away(away: Cluster, vault: Elsewhere) -> None:
     vault.stop()
     name = away.switch_wal()

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,29 @@ class Elsewhere:
     def admit(self, key: str, access: str, *, name: str | None = None) -> None:
         """Let a key in at the door."""
         words = [str(self.command), "door", "--root", str(self.place), "--cluster", self.cluster]
-        words += ["--access", access, "--name", name or key]
         public = " ".join((self.root / f"{key}.pub").read_text().split()[:2])
+        words += [
+            "--access",
+            access,
+            "--name",
+            name or key,
+            "--key",
+            sha256(public.encode()).hexdigest()[:16],
+        ]
+        words += ["--keys", str(self.root / "authorized_keys")]
         self._admitted[key] = f'restrict,command="{self.around}{shlex.join(words)}" {public} {key}\n'
-        (self.root / "authorized_keys").write_text("".join(self._admitted.values()))
+        self._write_admitted()
+
+    def keep_out(self, key: str) -> None:
+        """Take its line away."""
+        del self._admitted[key]
+        self._write_admitted()
+
+    def _write_admitted(self) -> None:
+        """At once, as the module does: a door that looks meanwhile sees the one or the other."""
+        new = self.root / "authorized_keys.new"
+        new.write_text("".join(self._admitted.values()))
+        new.rename(self.root / "authorized_keys")
 
     def delay(self, seconds: float) -> None:
         """Every answer of the door comes so much later: what is on its way is on its way at the same time."""

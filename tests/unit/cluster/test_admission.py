@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pwd
 import threading
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def test_a_host_is_let_in_once(tmp_path: Path) -> None:
     assert first["changed"] and first["executed"]
     assert lines(tmp_path) == [
         f'restrict,command="/usr/local/bin/dbkeeper door --root {tmp_path}/repository --cluster main'
-        f' --access append --name db1" {KEY} dbkeeper:main@db1'
+        f" --access append --name db1 --key {sha256(KEY.encode()).hexdigest()[:16]}"
+        f' --keys {tmp_path}/ssh/authorized_keys" {KEY} dbkeeper:main@db1'
     ]
     assert (tmp_path / "repository").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "repository" / "main" / "repository.json").is_file()

@@ -2,8 +2,9 @@
 # Copyright: dbkeeper.ops contributors
 """``dbkeeper door``: the forced command of a key that another host comes with. Needs no configuration.
 
-``door --root DIRECTORY --cluster NAME --access append|read [--name KEY]``; ``--name`` is who the key belongs to: leases
-that it takes can be released by the same name only.
+``door --root DIRECTORY --cluster NAME --access append|read [--name KEY] [--key DIGEST --keys FILE]``; ``--name`` is
+who the key belongs to: leases that it takes can be released by the same name only. ``--keys`` is the file that has the
+key's line: when the line is gone, or another one, the conversation is over.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import sys
 from collections.abc import Sequence
 
 DOOR_FAILED = 3
-_OPTIONS = ("--root", "--cluster", "--access", "--name")
+_OPTIONS = ("--root", "--cluster", "--access", "--name", "--key", "--keys")
 
 
 def door(arguments: Sequence[str]) -> int:
     """Serve one connection on standard input and output."""
     from ..repository.layout import Repository
     from ..repository.remote import names
+    from ..repository.remote.admitted import Admitted
     from ..repository.remote.door import ACCESS, STALL_SECONDS, Door
     from ..repository.remote.doorlog import DoorLog
     from ..repository.remote.frames import Pipes
@@ -61,7 +63,8 @@ def door(arguments: Sequence[str]) -> int:
     os.dup2(2, 1)
     # sshd may give the same socket for both directions.
     pipes = Pipes(0, target, stall_seconds=STALL_SECONDS)
-    return 0 if Door(repository, access, who, pipes, log).serve() else DOOR_FAILED
+    admitted = Admitted(given.get("--keys"), f"door {' '.join(arguments)}")
+    return 0 if Door(repository, access, who, pipes, log, admitted).serve() else DOOR_FAILED
 
 
 def _wrong(text: str) -> int:

@@ -13,7 +13,8 @@ import os
 import pwd
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from ..core.errors import Refused
@@ -36,7 +37,8 @@ class Admission:
     """Who comes, with which key, to do what.
 
     ``host`` is its name in the inventory, ``public_key`` the first two words of its .pub file, ``access`` one of
-    :data:`ACCESS` (``none`` takes the admission back).
+    :data:`ACCESS` (``none`` takes the admission back), ``keys`` the file that the line stands in, as soon as that is
+    known.
     """
 
     root: str
@@ -45,6 +47,7 @@ class Admission:
     public_key: str
     access: str
     command: str = "/usr/local/bin/dbkeeper"
+    keys: str = ""
 
     def __post_init__(self) -> None:
         for text, pattern in (
@@ -52,6 +55,7 @@ class Admission:
             (self.command, _PLAIN_PATH),
             (self.cluster, _PLAIN_NAME),
             (self.host, _PLAIN_NAME),
+            *([(self.keys, _PLAIN_PATH)] if self.keys else []),
         ):
             if not pattern.fullmatch(text):
                 raise Refused(
@@ -75,10 +79,14 @@ class Admission:
 
     @property
     def line(self) -> str:
-        """The line of authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
+        """The line of authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+
+        With key and file the door sees that the line is still there: a connection outlives it.
+        """
         words = f"{self.command} door --root {self.root} --cluster {self.cluster} --access {self.access}"
         words += f" --name {self.host}"
         key = " ".join(self.public_key.split()[:2])
+        words += f" --key {sha256(key.encode()).hexdigest()[:16]} --keys {self.keys}" if self.keys else ""
         return f'restrict,command="{words}" {key} {self.comment}'
 
 
@@ -98,6 +106,7 @@ def admit(
     attempted = f"let {admission.host} in at the door of {admission.root}"
     entry = _entry(user, attempted, check)
     keys = authorized_keys or f"{entry.pw_dir if entry else '~' + user}/.ssh/authorized_keys"
+    admission = replace(admission, keys=keys if entry or authorized_keys else "")
     repository = Repository(admission.root, admission.cluster)
     wanted = admission.access != "none"
     plan: list[str] = []

@@ -54,7 +54,7 @@ FAULTS = (
     Fault(
         "E03",
         "stopped",
-        ("door-refused", "lease-of-another", "label-taken", "archive-conflict"),
+        ("door-refused", "door-closed", "lease-of-another", "label-taken", "archive-conflict"),
         title=("A client asks for what it may not", "許可されない要求"),
         cause=(
             "A path for a name, another verb, a name that is there already, somebody else's lease, a key that may only "

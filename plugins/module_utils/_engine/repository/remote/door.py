@@ -70,8 +70,17 @@ _BRINGS_PIECES = frozenset(("wal-put", "backup-put", "dump-put", "dump-finish"))
 class Door:
     """One conversation."""
 
-    def __init__(self, repository: Repository, access: str, who: str, pipes: Pipes, log: DoorLog) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        access: str,
+        who: str,
+        pipes: Pipes,
+        log: DoorLog,
+        admitted: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._repository = repository
+        self._admitted = admitted
         self._access = access
         self._who = who
         self._pipes = pipes
@@ -117,7 +126,7 @@ class Door:
                 request = self._pipes.read_word(IDLE_SECONDS)
                 if request is None or request.get("verb") == "bye":
                     return True
-                if not self._answer(request):
+                if not self._may(request) or not self._answer(request):
                     return False
         except (Broken, OSError) as error:
             self._log.note("broken", bad=True, why=str(error), noise=self._noise())
@@ -129,9 +138,26 @@ class Door:
     def _noise(self) -> str | None:
         return self._pipes.noise[:40].decode("latin-1") or None
 
+    def _may(self, request: dict[str, Any]) -> bool:
+        """Whether the key is still let in as it was when the connection was made."""
+        if self._admitted():
+            return True
+        verb = request.get("verb", "hello")
+        self._refuse(
+            Refused(
+                "door-closed",
+                attempted=f"ask the door of a repository for {names.shown(verb)}",
+                happened="the line of authorized_keys that opened this connection is gone, or says something else now",
+                remedy="Run it again: a new connection has what the key may do now. If that is refused, the key was "
+                "taken back; the backup role (or keeper_door) lets the host in.",
+            ),
+            verb,
+        )
+        return False
+
     def _greet(self) -> bool:
         hello = self._pipes.read_word(_HELLO_SECONDS)
-        if hello is None:
+        if hello is None or not self._may(hello):
             return False
         version = hello.get("door")
         if version != VERSION:

@@ -89,11 +89,7 @@ class Way:
             "EscapeChar": "none",
             "LogLevel": "ERROR",
         }
-        # Short, and another one for another way: a change of the configuration must not meet an old connection.
-        socket = (
-            f"{self.state_directory}/ssh-{_short(f'{self.url} {self.identity_file} {self.known_hosts_file}')}"
-        )
-        if len(os.fsencode(socket)) <= _LONGEST_SOCKET and " " not in socket and "%" not in socket:
+        if socket := self._socket():
             options |= {
                 "ControlMaster": "auto",
                 "ControlPath": socket,
@@ -103,6 +99,39 @@ class Way:
         for name, value in options.items():
             words += ["-o", f'{name}="{value}"' if name.endswith(("File", "Path")) else f"{name}={value}"]
         return [*words, "--", self.host]
+
+    def _socket(self) -> str | None:
+        """Where the connection that stays behind is found; None where there can be none."""
+        # Short, and another one for another way: a change of the configuration must not meet an old connection.
+        socket = (
+            f"{self.state_directory}/ssh-{_short(f'{self.url} {self.identity_file} {self.known_hosts_file}')}"
+        )
+        fits = len(os.fsencode(socket)) <= _LONGEST_SOCKET and " " not in socket and "%" not in socket
+        return socket if fits else None
+
+    def part(self) -> None:
+        """End the connection that stays behind: the key has other rights now, and it has the old ones."""
+        if socket := self._socket():
+            words = [
+                PROGRAM,
+                "-F",
+                "none",
+                "-q",
+                "-o",
+                f'ControlPath="{socket}"',
+                "-O",
+                "exit",
+                "--",
+                self.host,
+            ]
+            nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.waitpid(_spawn(words, (nowhere, nowhere, nowhere)), 0)
+            except OSError:
+                # Nothing to be parted from.
+                return
+            finally:
+                os.close(nowhere)
 
     def open(self, attempted: str) -> Conversation:
         """Start ssh; what goes wrong is told by the first answer. Raises :class:`Failed` ``program-missing``."""
@@ -195,7 +224,10 @@ class Conversation:
             raise self.lost(error) from error
         if value.get("ok") is True:
             return value
-        raise _as_error(value.get("error"), self.attempted)
+        refused = _as_error(value.get("error"), self.attempted)
+        if refused.code == "door-closed":
+            self._way.part()
+        raise refused
 
     def lost(self, error: Exception) -> KeeperError:
         """Why there is no answer, in ssh's words when it has some (faults E01, E02)."""
