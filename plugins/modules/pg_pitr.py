@@ -81,8 +81,8 @@ options:
     type: dict
     default: {}
   accept_unarchived:
-    description: Whether V(latest) may go on although a crashed cluster holds WAL that never reached the
-      archive.
+    description: Whether V(latest), or a time in an idle gap, may go on although the live cluster, a backup or a
+      timeline tells of WAL behind the end of the archive. What is in it is lost then.
     type: bool
     default: false
   accept_collation_change:

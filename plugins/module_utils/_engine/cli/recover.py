@@ -58,7 +58,9 @@ def add_target(target: argparse.ArgumentParser) -> None:
     target.add_argument("--tablespace", action="append", metavar="OLD=NEW", help="put a tablespace elsewhere")
     target.add_argument("--again", action="store_true", help="repeat a restore that was done before")
     target.add_argument(
-        "--accept-unarchived", action="store_true", help="latest: lose what a crash left unarchived"
+        "--accept-unarchived",
+        action="store_true",
+        help="latest: lose what is known to lie behind the archive's end",
     )
     target.add_argument(
         "--accept-other-system", action="store_true", help="put aside another cluster that lies in the place"
