@@ -179,8 +179,8 @@ def test_every_error_of_a_scheduled_run_has_japanese_words() -> None:
     raised = raised_by_schedules()
     assert len(raised) > 150
     assert raised - set(by_code()) - set(ERRORS) == set()
-    # Said once.
-    assert set(ERRORS) & set(by_code()) == set()
+    # Said once; words of its own has only what ends several faults, none of which tells it all.
+    assert all(len(by_code()[code]) > 1 for code in set(ERRORS) & set(by_code()))
     for code, words in ERRORS.items():
         assert all(JAPANESE.search(text) and text.endswith("。") for text in words), code
 

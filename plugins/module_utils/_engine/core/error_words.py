@@ -336,9 +336,9 @@ ERRORS: dict[str, tuple[str, str]] = {
 
 
 def japanese_of(code: str | None) -> tuple[str, list[str]]:
-    """What happened, and what to do, as the catalogue of faults says it, or else :data:`ERRORS`."""
+    """What happened, and what to do, as :data:`ERRORS` or else the catalogue of faults says it."""
     faults = by_code().get(code or "", ())
-    if not faults:
+    if code in ERRORS or not faults:
         happened, remedy = ERRORS.get(code or "", OTHER)
         return happened, [remedy]
     # Several causes may end in one error; each is said with what to do.
