@@ -239,16 +239,24 @@ def standard_past(cluster: Cluster) -> World:
 
 
 def record_positions(cluster: Cluster, since: str, timeline: int = 1) -> list[int]:
-    """Where every record begins, in the server's own pg_wal."""
+    """Where every record begins, in the server's own pg_wal.
+
+    pg_waldump learns the size of segments from whichever it finds first, be it one that the server is making just now.
+    """
     path = cluster.seen(cluster.data_directory / "pg_wal")
     argv = ["--path", str(path), "--timeline", str(timeline), "--start", since]
-    done = subprocess.run(
-        [cluster.installation.program("pg_waldump"), *argv],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=cluster.installation.environment,
-    )
+
+    def dumped() -> subprocess.CompletedProcess[str] | None:
+        done = subprocess.run(
+            [cluster.installation.program("pg_waldump"), *argv],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=cluster.installation.environment,
+        )
+        return None if "(0 bytes)" in done.stderr else done
+
+    done = wait_for(dumped, "segments that have their size")
     found = [(int(high, 16) << 32) + int(low, 16) for high, low in _RECORD.findall(done.stdout)]
     assert found and found == sorted(found), done.stderr
     return found
