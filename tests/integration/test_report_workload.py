@@ -168,8 +168,9 @@ def test_each_ranking_has_the_statement_that_was_made_for_it(
         # What the report itself and the test's set-up did is in the rankings, too, and is told apart by its mark.
         mine = [said[(one["id"], one["database"], one["user"])] for one in facts["top"][ranking]]
         ours = [text for text in mine if any(word in text for word in EXPECTED.values())]
-        # Four hundred short ones of which a busy machine holds up one vary as much.
-        near = [text for text in ours if ranking != "variance" or EXPECTED["calls"] not in text]
+        # Many short ones of which a busy machine holds up one vary as much.
+        short = [EXPECTED[name] for name in ("calls", "planning")] if ranking == "variance" else []
+        near = [text for text in ours if not any(word in text for word in short)]
         assert near and part in near[0], (ranking, mine[:4])
     shares = {one["name"]: one for one in facts["by_database"]}
     assert shares["elsewhere"]["calls"] == 50

@@ -41,9 +41,9 @@ _WORDS = {
 }
 
 
-def word(key: str, language: str, /, **values: object) -> str:
+def word(what: str, language: str, /, **values: object) -> str:
     """One line, or a part of one."""
-    return _WORDS[key][language == JAPANESE].format(**values)
+    return _WORDS[what][language == JAPANESE].format(**values)
 
 
 def add_dump(parser: argparse.ArgumentParser) -> None:

@@ -39,6 +39,7 @@ from .replay import (
     abandon,
     archived_by,
     cut_short,
+    disk_full,
     promoted,
     reached,
     replay,
@@ -254,7 +255,7 @@ class Execution:
         while not server.ready() or server.ended() is not None:
             status = server.ended()
             if status is not None or time.monotonic() > deadline:
-                raise self._unfit(f"the staged server is not ready (status {status})")
+                raise self._silent(f"is not ready (status {status})")
             time.sleep(0.05)
         try:
             row = query(
@@ -265,7 +266,7 @@ class Execution:
                 socket_directory=server.socket_directory,
             )[0]
         except KeeperError as error:
-            raise self._unfit(f"the staged server does not answer: {error.happened}") from error
+            raise self._silent(f"does not answer: {error.happened}") from error
         new_timeline = int(self.journal.data["reached"]["new_timeline"])
         found = {
             "in recovery": (row[0], "f"),
@@ -324,6 +325,10 @@ class Execution:
             "cluster. Then run the same command again: it stages the copy again, on a timeline of its own.",
             details={"timeline": timeline},
         )
+
+    def _silent(self, why: str) -> Failed:
+        full = disk_full(self.plan, "verify the restored copy before it takes the live cluster's place")
+        return full or self._unfit(f"the staged server {why}")
 
     def _unfit(self, why: str) -> Failed:
         return Failed(

@@ -286,18 +286,24 @@ def _died(plan: RestorePlan, status: int) -> Failed:
     words = _last_words(plan)
     if _NO_ROOM in words and not has_room(plan):
         raise NoRoomForPrepared
-    if _NO_SPACE in words or _free_bytes(plan) < _FULL_BELOW_BYTES:
-        return Failed(
-            "disk-full",
-            attempted=attempted,
-            happened=f"{words}; {_free_bytes(plan)} bytes are free; nothing was swapped, the live cluster is as it was",
-            remedy=f"Free space below {plan.work_directory}, and run the same command again: it continues.",
-        )
-    return Failed(
+    return disk_full(plan, attempted) or Failed(
         "replay-server-died",
         attempted=attempted,
         happened=f"the staged server ended with status {status}: {words}; nothing was swapped",
         remedy=f"Read {log_path(plan)}; run the same command again to continue from where it was.",
+    )
+
+
+def disk_full(plan: RestorePlan, attempted: str) -> Failed | None:
+    """The error for a staged server that a full disk has ended or silenced (D10); None where there is room."""
+    words = _last_words(plan)
+    if _NO_SPACE not in words and _free_bytes(plan) >= _FULL_BELOW_BYTES:
+        return None
+    return Failed(
+        "disk-full",
+        attempted=attempted,
+        happened=f"{words}; {_free_bytes(plan)} bytes are free; nothing was swapped, the live cluster is as it was",
+        remedy=f"Free space below {plan.work_directory}, and run the same command again: it continues.",
     )
 
 
