@@ -70,7 +70,7 @@ class Turn:
     """What one contestant does; only ``measured`` is."""
 
     name: str
-    measured: Callable[[], None]
+    measured: Callable[[], object]
     before: Callable[[], None] = lambda: None
     afterwards: Callable[[], None] = lambda: None
 

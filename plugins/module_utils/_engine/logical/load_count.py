@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: dbkeeper.ops contributors
-"""Rows of large tables counted while others are still being loaded, so that the proof costs little time at the end.
+"""What is known of the rows when pg_restore is done, so that the proof costs little time at the end.
 
-A table is counted when its rows are in and its keys are made: ALTER TABLE would have to wait for who counts. What comes
-after (triggers, materialised views, functions of event triggers) could still change rows: the server's own statistics
-are held against what was counted, and a table of which they do not say that it was filled once and left alone is
-counted again at the end.
+Numbers: the server counts itself what it takes into each table (``n_tup_ins``; the manual, "The Cumulative Statistics
+System"). In a database that nobody else is in and that has rolled nothing back, a table of which nothing was updated or
+deleted and that was not emptied holds just those rows. A session's counters are complete when it has ended, which is
+waited for. A crash or a reset leaves fewer rows on them: a table of which they do not say the number that was dumped is
+read at the end. So are all up to version 14, where counters travelled in messages that could get lost.
+
+Digests: large tables are read while others are still being loaded, when their rows are in and their keys are made, as
+ALTER TABLE would have to wait for who reads. What comes after (triggers, materialised views, functions of event
+triggers) could still change rows: the same counters are held against what was read, and a table of which they do not
+say that it was filled once and left alone is read again at the end.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
@@ -25,16 +32,31 @@ from .session import Session, connection_string
 
 _LARGE_ROWS = 100_000
 _KINDS = {"TABLE DATA": "processing data for table", "CONSTRAINT": "creating CONSTRAINT"}
-_STATISTICS = """
-SELECT json_build_array(schemaname, relname, n_tup_ins) FROM pg_stat_all_tables
-WHERE n_tup_upd = 0 AND n_tup_del = 0 AND n_tup_ins > 0
+_COUNTERS_SINCE = 15
+_SECONDS, _POLL_SECONDS = 10.0, 0.05
+_OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = :'name' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+# TRUNCATE is in no counter: what is empty was emptied.
+_COUNTERS = """
+SELECT json_build_array(s.schemaname, s.relname, s.n_tup_ins, d.xact_rollback)
+FROM pg_stat_all_tables AS s JOIN pg_stat_database AS d ON d.datname = current_database()
+WHERE s.n_tup_upd = 0 AND s.n_tup_del = 0 AND s.n_tup_ins > 0 AND pg_relation_size(s.relid) > 0
 """
 
 
-class Meanwhile:
-    """Counts tables of a database that pg_restore fills, for the length of a ``with`` block.
+def taken_in(config: ClusterConfig, database: str) -> dict[str, TableRows]:
+    """How many rows the server took into each table, where its counters leave no doubt that they are all there; the
+    rest is to be read. The database has been filled, and nobody else is in it. Raises what asking raises."""
+    counters = _counters(config, database)
+    return {key: TableRows(rows) for key, (rows, rolled_back) in counters.items() if not rolled_back}
 
-    An error in here is none of the load: what was not counted is counted at the end.
+
+class Meanwhile:
+    """Reads tables of a database that pg_restore fills, for the length of a ``with`` block.
+
+    An error in here is none of the load: what was not read is read at the end.
     """
 
     def __init__(
@@ -92,11 +114,12 @@ class Meanwhile:
         """After the block: tables that are as they were counted. Raises what asking raises."""
         if not self._counted:
             return {}
-        rows = query(self._config, _STATISTICS, database=connection_string(self._database), timeout=600)
-        filled = {
-            table_key(item[0], item[1]): int(item[2]) for item in (json.loads(str(row[0])) for row in rows)
+        counters = _counters(self._config, self._database)
+        return {
+            key: item
+            for key, item in self._counted.items()
+            if key in counters and counters[key][0] == item.rows
         }
-        return {key: item for key, item in self._counted.items() if filled.get(key) == item.rows}
 
     def _work(self) -> None:
         while (table := self._ready.get()) is not None and not self._stopped:
@@ -121,8 +144,30 @@ class Meanwhile:
         self._session = session
 
 
+def _counters(config: ClusterConfig, database: str) -> dict[str, tuple[int, int]]:
+    """Of tables that were filled and left alone: rows, and how many transactions the database has rolled back."""
+    if config.major < _COUNTERS_SINCE or not _alone(config, database):
+        return {}
+    rows = query(config, _COUNTERS, database=connection_string(database), timeout=600)
+    found = (json.loads(str(row[0])) for row in rows)
+    return {
+        table_key(schema, table): (int(taken), int(rolled_back))
+        for schema, table, taken, rolled_back in found
+    }
+
+
+def _alone(config: ClusterConfig, database: str) -> bool:
+    """Whether every session of the database has ended. pg_restore does not wait for its own."""
+    deadline = time.monotonic() + _SECONDS
+    while query(config, _OTHERS, values={"name": database}) != [["0"]]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
 def _awaited(entries: Iterable[Entry], expected: Mapping[str, TableRows]) -> dict[str, dict[int, Entry]]:
-    """By table what has to be in before it is counted; of large ones only."""
+    """By table what has to be in before it is read; of large ones only."""
     entries = list(entries)
     large = {key for key, item in expected.items() if item.rows >= _LARGE_ROWS}
     tables = {one.number: table_key(one.schema, one.name) for one in entries if one.kind == "TABLE"}

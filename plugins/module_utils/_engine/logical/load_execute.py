@@ -20,7 +20,7 @@ from ..core.journal import Journal
 from ..core.progress import Progress
 from . import swap
 from .dump_listing import plain_blocks
-from .load_count import Meanwhile
+from .load_count import Meanwhile, taken_in
 from .load_globals import load_globals
 from .load_plan import TEMPORARY_PREFIX, LoadPlan
 from .load_request import LoadRequest
@@ -162,7 +162,8 @@ class LoadExecution:
         with Meanwhile(
             self.config,
             self.plan.temporary,
-            entries=self._chosen(),
+            # What is held against numbers only need not be read.
+            entries=self._chosen() if self._level == DIGEST else (),
             expected=self.expected,
             level=self._level,
             jobs=self.request.jobs,
@@ -216,8 +217,16 @@ class LoadExecution:
     def _prove(self) -> None:
         if not self.expected:
             return
-        # An interrupted run's counts are gone with it.
-        done = self.meanwhile.counted() if self.meanwhile else {}
+        if self._level == COUNT:
+            # One that comes to another number is read, so that an error tells what is really there.
+            done = {
+                key: rows
+                for key, rows in taken_in(self.config, self.plan.temporary).items()
+                if key in self.expected and rows.agrees(self.expected[key])
+            }
+        else:
+            # An interrupted run's counts are gone with it.
+            done = self.meanwhile.counted() if self.meanwhile else {}
         wanted = set(self.plan.tables) - set(done)
         found = done | count_rows(
             self.config,
