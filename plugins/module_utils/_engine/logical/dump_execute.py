@@ -160,8 +160,8 @@ class DumpExecution:
             user=self.request.user,
             lock_wait_seconds=self.request.lock_wait_seconds,
             level=self.plan.rows,
-            # With more jobs than that nothing is left, and what waits is paid for at the end.
-            gently=self.state.processors >= 2 * self.request.jobs,
+            jobs=self.request.jobs,
+            crowded=self.state.processors < 2 * self.request.jobs,
         )
 
     def _tick(self, talk: Talk) -> None:

@@ -2,11 +2,13 @@
 # Copyright: dbkeeper.ops contributors
 """Rows of every table in a dump, counted (or digested as well) at its very snapshot while pg_dump works.
 
-Which tables those are is taken from the dump itself. Of a whole database they are all of them, so that counting begins
-at once, while pg_dump reads definitions with one processor; else it waits for the dump's table of contents, which is
-written before its rows are. A table that was truncated, rewritten or dropped since the snapshot would be counted wrong
-(the manual, "Caveats" of MVCC): it has another file then, which is asked when pg_dump is done, whose locks keep others
-from changing it any more.
+Which tables those are is taken from the dump itself. Of a whole database they are all of them, so that it begins at
+once, while pg_dump reads definitions with one processor; else it waits for the dump's table of contents, which is
+written before its rows are. It takes time that pg_dump leaves; numbers that are not known when pg_dump is done are then
+counted with as many processes as pg_dump had.
+
+A table that was truncated, rewritten or dropped since the snapshot would be counted wrong (the manual, "Caveats" of
+MVCC): it has another file then, which is asked when pg_dump is done, whose locks keep others from changing it any more.
 """
 
 from __future__ import annotations
@@ -20,10 +22,13 @@ from ..cluster.config import ClusterConfig
 from ..core.errors import KeeperError
 from .dump_listing import Listing, peek
 from .giving_way import give_way
-from .rows import COUNT, LARGE_OBJECTS, TableRows, count_rows, split_key, to_record
+from .rows import COUNT, DIGEST, LARGE_OBJECTS, TableRows, count_rows, split_key, to_record
 from .session import Session
 
 _PEEK_SECONDS = 0.2
+# A table is counted in a tenth of the time of its COPY, and may be begun again; digests are waited for, also where
+# others keep the processors busy.
+_NICE = {COUNT: 19, DIGEST: 10}
 _NO_LIMITS = """
 SELECT to_json(set_config(name, '0', false)) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
   'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
@@ -46,13 +51,14 @@ Name = tuple[str, str]
 
 
 class GivenUp(Exception):
-    """The dump has failed: nobody wants to know the rest."""
+    """The dump has failed, and nobody wants to know the rest; or it is done, and the rest is counted otherwise."""
 
 
 class Snapshot:
     """A transaction that keeps a snapshot for pg_dump, and counts what pg_dump dumps. A context manager.
 
-    ``gently``: what is counted while pg_dump works is counted in time that pg_dump leaves.
+    ``jobs``: how many processes count what is not known when pg_dump is done. ``crowded``: pg_dump keeps all processors
+    busy, so that nothing would be left for digests.
     """
 
     def __init__(
@@ -64,19 +70,21 @@ class Snapshot:
         user: str | None,
         lock_wait_seconds: int,
         level: str = COUNT,
-        gently: bool = False,
+        jobs: int = 1,
+        crowded: bool = False,
     ) -> None:
         self._config = config
         self._database = database
         self._lock_wait_seconds = lock_wait_seconds
         self._level = level
-        self._gently = gently
+        self._jobs = jobs
+        self._gently = level == COUNT or not crowded
         self._session = Session(config, database, attempted=attempted, user=user)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._fault: list[BaseException] = []
-        self._counted_once = False
-        self._all: dict[str, TableRows] | None = None
+        self._early: dict[str, TableRows] = {}
+        self._complete = False
         self._counting: Session | None = None
         self._given_up = False
         self.identity = ""
@@ -99,9 +107,7 @@ class Snapshot:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._stop.set()
         if kind is not None:
-            self._given_up = True
-            if self._counting is not None:
-                self._counting.cancel()
+            self._give_up()
             self._session.__exit__(kind, error, trace)
         if self._thread is not None:
             self._thread.join()
@@ -110,12 +116,24 @@ class Snapshot:
 
     def count_all(self) -> None:
         """Begin at once with all tables that a dump of the whole database can have."""
-        self._thread = threading.Thread(target=self._begin, name="rows", daemon=True)
-        self._thread.start()
+        self._start(lambda: self._count_early(None, True))
 
     def count_while_dumping(self, path: str) -> None:
         """Begin as soon as the dump at ``path`` has its table of contents."""
-        self._thread = threading.Thread(target=self._wait, args=(path,), name="rows", daemon=True)
+        self._start(lambda: self._wait(path))
+
+    def _start(self, work: Callable[[], None]) -> None:
+        def quietly() -> None:
+            try:
+                work()
+            except (KeeperError, GivenUp):
+                # Something was dropped since the snapshot, or stayed locked, or pg_dump is done: count() sees to the
+                # rest, when it is known what the dump has.
+                return
+            except BaseException as error:
+                self._fault.append(error)
+
+        self._thread = threading.Thread(target=quietly, name="rows", daemon=True)
         self._thread.start()
 
     def count(
@@ -124,59 +142,53 @@ class Snapshot:
         """Count what has not been counted yet: the tables that are ``listed``, or ``names`` as pg_dump says them."""
         if self._thread is not None:
             self._stop.set()
+            if self._level == COUNT:
+                self._give_up()
             self._thread.join()
-            self._thread = None
+            self._thread, self._given_up = None, False
             if self._fault:
                 raise self._fault[0]
-        if not self._counted_once:
-            listing = listed() if listed else None
-            objects = listing.large_objects if listing else large_objects
-            if self._all is None:
-                self._count(listing, list(names), large_objects=objects)
-                return
-            wanted, lost = self._wanted(listing, list(names))
-            chosen = {split_key(key) for key in self._all} & wanted
-            found = {key: one for key, one in self._all.items() if split_key(key) in chosen}
-            if objects and LARGE_OBJECTS in self._all:
-                found[LARGE_OBJECTS] = self._all[LARGE_OBJECTS]
-            self._keep(found, wanted, lost)
+        listing = listed() if listed else None
+        self._count(listing, list(names), listing.large_objects if listing else large_objects)
 
-    def _begin(self) -> None:
-        try:
-            self._all = self._counted(None, True)
-        except KeeperError:
-            # Something was dropped since the snapshot, or stayed locked: counted is what the dump has, when it has it.
-            self._all = None
-        except BaseException as error:
-            self._fault.append(error)
+    def _give_up(self) -> None:
+        """End the session that counts, between two tables or in the middle of one."""
+        self._given_up = True
+        if self._counting is not None:
+            self._counting.cancel()
 
     def _wait(self, path: str) -> None:
-        try:
-            while not self._stop.wait(_PEEK_SECONDS):
-                listing = peek(self._config, path)
-                if listing is not None:
-                    self._count(listing, [], large_objects=listing.large_objects)
-                    return
-        except BaseException as error:
-            # Told by count(), or of no interest any more.
-            self._fault.append(error)
+        while not self._stop.wait(_PEEK_SECONDS):
+            listing = peek(self._config, path)
+            if listing is not None:
+                self._count_early(self._wanted(listing, [])[0], listing.large_objects)
+                return
 
-    def _count(self, listing: Listing | None, names: list[str], *, large_objects: bool) -> None:
-        self._counted_once = True
+    def _count_early(self, wanted: set[Name] | None, large_objects: bool) -> None:
+        self._counted(wanted, large_objects, into=self._early)
+        self._complete = True
+
+    def _count(self, listing: Listing | None, names: list[str], large_objects: bool) -> None:
         wanted, lost = self._wanted(listing, names)
-        try:
-            found = self._counted(wanted, large_objects)
-        except KeeperError as error:
-            if error.code != "sql-failed":
-                self.warnings.append(f"rows were not counted: {error.happened}")
-                return
-            gone = self._changed()
+        known = {key: one for key, one in self._early.items() if split_key(key) in wanted}
+        if large_objects and LARGE_OBJECTS in self._early:
+            known[LARGE_OBJECTS] = self._early[LARGE_OBJECTS]
+        if not self._complete:
+            rest = wanted - {split_key(key) for key in known}
+            objects = large_objects and LARGE_OBJECTS not in known
             try:
-                found = self._counted(wanted - gone, large_objects)
-            except KeeperError as again:
-                self.warnings.append(f"rows were not counted: {again.happened}")
-                return
-        self._keep(found, wanted, lost)
+                known |= self._counted(rest, objects)
+            except KeeperError as error:
+                if error.code != "sql-failed":
+                    self.warnings.append(f"rows were not counted: {error.happened}")
+                    return
+                gone = self._changed()
+                try:
+                    known |= self._counted(rest - gone, objects)
+                except KeeperError as again:
+                    self.warnings.append(f"rows were not counted: {again.happened}")
+                    return
+        self._keep(known, wanted, lost)
 
     def _keep(self, found: dict[str, TableRows], wanted: set[Name], lost: list[str]) -> None:
         """Record them, but those that somebody has changed meanwhile."""
@@ -188,7 +200,9 @@ class Snapshot:
             self.warnings.append(f"rows not counted of {len(lost)} tables, changed meanwhile: {what}")
         self.rows = to_record(kept)
 
-    def _counted(self, wanted: set[Name] | None, large_objects: bool) -> dict[str, TableRows]:
+    def _counted(
+        self, wanted: set[Name] | None, large_objects: bool, into: dict[str, TableRows] | None = None
+    ) -> dict[str, TableRows]:
         """Of these, or (None) of all."""
         if wanted is not None and not wanted and not large_objects:
             return {}
@@ -199,6 +213,8 @@ class Snapshot:
             wanted=None if wanted is None else lambda schema, table: (schema, table) in wanted,
             large_objects=large_objects,
             level=self._level,
+            jobs=self._jobs if into is None else 1,
+            into=into,
             lock_timeout_seconds=self._lock_wait_seconds,
             report=self._report,
             opened=self._opened,
@@ -207,7 +223,7 @@ class Snapshot:
     def _opened(self, session: Session) -> None:
         self._counting = session
         if self._gently and self._thread is not None:
-            give_way(session)
+            give_way(session, _NICE[self._level])
         self._report(0, 0)
 
     def _report(self, done: int, _total: int) -> None:

@@ -5,6 +5,10 @@
 pg_dump and its session hand rows to each other; who counts beside them on a processor of theirs holds both up, though
 there is time enough between. A process of lower priority takes just that time. It cannot be raised again without
 privilege, so this is for sessions that end with their work.
+
+A process of the server is a session of the operating system, too, and where the kernel shares time between sessions
+first (the manual page sched(7), "The autogroup feature"), a priority within it means nothing: its group has one of its
+own.
 """
 
 from __future__ import annotations
@@ -14,11 +18,10 @@ import os
 
 from .session import Session
 
-_NICE = 10
 
-
-def give_way(session: Session) -> bool:
-    """Lower the priority of the process that serves this session; whether that was to be had.
+def give_way(session: Session, nice: int) -> bool:
+    """Lower the priority of the process that serves this session to ``nice`` (19: only what nobody else wants);
+    whether that was to be had.
 
     It belongs to the same user on the same host, or it is left alone: a server in a container of its own has other
     numbers for its processes.
@@ -28,6 +31,14 @@ def give_way(session: Session) -> bool:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as handle:
             if handle.read().strip() != "postgres":
                 return False
-        os.setpriority(os.PRIO_PROCESS, pid, max(_NICE, os.getpriority(os.PRIO_PROCESS, pid)))
+        os.setpriority(os.PRIO_PROCESS, pid, max(nice, os.getpriority(os.PRIO_PROCESS, pid)))
+        if os.getsid(pid) == pid:
+            _lower_group(pid, nice)
         return True
     return False
+
+
+def _lower_group(pid: int, nice: int) -> None:
+    """The scheduling group of a session that is the process's own, where the kernel has such groups."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as handle:
+        handle.write(str(nice))

@@ -109,12 +109,14 @@ def count_rows(
     lock_timeout_seconds: float = 0,
     report: Report | None = None,
     opened: Callable[[Session], None] | None = None,
+    into: dict[str, TableRows] | None = None,
 ) -> dict[str, TableRows]:
     """Every table of a database by its :func:`table_key`, at ``snapshot`` (what ``pg_export_snapshot()`` said) or now.
 
     ``wanted(schema, table)`` chooses tables; ``level`` says whether their rows are digested, too; ``jobs`` processes of
     the server read a large one; ``report(done, total)`` is told bytes, ``opened`` the session, which may be cancelled.
-    Large objects come as the table ``pg_catalog.pg_largeobject``, a row each, where there are any.
+    Large objects come as the table ``pg_catalog.pg_largeobject``, a row each, where there are any. ``into`` is filled
+    table by table, and has what was counted when something ends it early.
     Raises :class:`Failed`: ``server-unreachable``, ``sql-failed`` (a table that went away, a lock that was not had).
     """
     attempted = f"count the rows of database {database}"
@@ -126,7 +128,9 @@ def count_rows(
             session.do("SET TRANSACTION SNAPSHOT " + _literal(snapshot))
         session.do(f"SET LOCAL max_parallel_workers_per_gather = {max(0, jobs - 1)}")
         session.do(f"SET LOCAL lock_timeout = {int(lock_timeout_seconds * 1000)}")
-        counted = count_in(session, wanted=wanted, large_objects=large_objects, level=level, report=report)
+        counted = count_in(
+            session, wanted=wanted, large_objects=large_objects, level=level, report=report, into=into
+        )
         session.do("COMMIT")
     return counted
 
@@ -138,9 +142,10 @@ def count_in(
     large_objects: bool = True,
     level: str = DIGEST,
     report: Report | None = None,
+    into: dict[str, TableRows] | None = None,
 ) -> dict[str, TableRows]:
     """The same in the transaction of an open session, with what it has done itself; leaves its settings behind."""
-    counted: dict[str, TableRows] = {}
+    counted: dict[str, TableRows] = {} if into is None else into
     for name, value in _SETTINGS.items():
         session.do(f"SET LOCAL {name} = {_literal(value)}")
     tables = [item for item in session.ask(_TABLES) if wanted is None or wanted(item[0], item[1])]
