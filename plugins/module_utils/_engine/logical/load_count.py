@@ -41,7 +41,7 @@ WHERE datname = :'name' AND backend_type = 'client backend' AND pid <> pg_backen
 # TRUNCATE is in no counter: what is empty was emptied.
 _COUNTERS = """
 SELECT json_build_array(s.schemaname, s.relname, s.n_tup_ins, d.xact_rollback)
-FROM pg_stat_all_tables AS s JOIN pg_stat_database AS d ON d.datname = current_database()
+FROM pg_stat_user_tables AS s JOIN pg_stat_database AS d ON d.datname = current_database()
 WHERE s.n_tup_upd = 0 AND s.n_tup_del = 0 AND s.n_tup_ins > 0 AND pg_relation_size(s.relid) > 0
 """
 
