@@ -53,7 +53,13 @@ def test_push_backup_plan_and_restore_are_the_same_through_the_door(away: Cluste
         "backup_manifest",
         "base.tar.zst",
     }
-    away.keeper("plan", "--target-name", "alpha").expect(0)
+    may_add, may_read = away.config["ssh"], vault.config("read")["ssh"]
+    away.write_config(ssh=may_read)
+    told = away.keeper("plan", "--target-name", "alpha").expect(0)["plan"]["notes"]
+    assert {"key": "note_read_only", "values": {}} in told
+    away.write_config(ssh=may_add)
+    told = away.keeper("plan", "--target-name", "alpha").expect(0)["plan"]["notes"]
+    assert "note_read_only" not in [note["key"] for note in told]
     away.keeper("restore", "--target-name", "alpha", "--confirm", "main").expect(0)
     assert recovered_rows(away.dsn()) == world.rows_before(world.points["alpha"])
 

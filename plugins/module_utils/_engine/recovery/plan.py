@@ -227,6 +227,8 @@ def _notes(state: HostState, moves: list[TablespaceMove], proof: Proof) -> list[
     notes: list[dict[str, Any]] = []
     if state.repository_device in {disk.device for disk in state.disks.values()}:
         notes.append({"key": "note_one_disk", "values": {}})
+    if not state.repository_writable:
+        notes.append({"key": "note_read_only", "values": {}})
     if not state.live.exists:
         notes.append({"key": "note_no_live", "values": {"path": state.config.data_directory}})
     if state.live.stranger:

@@ -82,6 +82,8 @@ class HostState:
     real_paths: Mapping[str, str] = field(default_factory=dict)
     disks: Mapping[str, FileSystem] = field(default_factory=dict)
     repository_device: int | None = None
+    #: Whether the key with which a repository elsewhere is reached may add to it.
+    repository_writable: bool = True
     measured: Measured = Measured()
     #: What the host has that the chosen backup needs; asked once the backup is known.
     target: TargetHost | None = None
@@ -213,5 +215,6 @@ def ask_state(
         real_paths={path: os.path.realpath(path) for path in (config.data_directory, *mapped)},
         disks={path: file_system(path) for path in locations},
         repository_device=None if repository.elsewhere else file_system(repository.path).device,
+        repository_writable=not repository.elsewhere or repository.writable(),
         measured=measured(repository),
     )

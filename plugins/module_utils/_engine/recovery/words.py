@@ -90,6 +90,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "The repository and the data directory are on one file system: one disk can take both.",
         "リポジトリとデータディレクトリが同じファイルシステムにあります。1 台のディスク障害で両方を失います。",
     ),
+    "note_read_only": (
+        "The key to the repository may only read. What is restored cannot archive or be backed up; the restore ends "
+        "with archiving-not-proven until there is a key that may add.",
+        "リポジトリへの鍵は読み取り専用です。リストア後のクラスタはアーカイブもバックアップもできず、追加を許された鍵に替えるまで、"
+        "リストアは archiving-not-proven で終わります。",
+    ),
     "note_no_live": (
         "There is no live data directory at {path}; nothing will be kept.",
         "{path} に現在のデータディレクトリがありません。保存されるものはありません。",
