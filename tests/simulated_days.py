@@ -174,6 +174,8 @@ def _unit(unit: str) -> tuple[int, str]:
     subprocess.run(["systemctl", "start", f"{unit}.service"], capture_output=True, check=False)
     shown = shell("systemctl", "show", "-p", "ExecMainStatus,InvocationID", f"{unit}.service")
     facts = dict(line.split("=", 1) for line in shown.splitlines())
+    # Its last lines may still be on their way to the journal.
+    shell("journalctl", "--sync")
     said = shell("journalctl", "--output=cat", f"_SYSTEMD_INVOCATION_ID={facts['InvocationID']}")
     return int(facts["ExecMainStatus"]), said
 
