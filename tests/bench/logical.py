@@ -30,10 +30,12 @@ _MOST = 1 / 0.95
 _BYTES_A_ROW = 170
 
 
-def measure(sandbox: Sandbox, *, megabytes: int, repeat: int, brief: bool = False) -> list[Row]:
+def measure(
+    sandbox: Sandbox, *, megabytes: int, repeat: int, brief: bool = False, loads: bool = True
+) -> list[Row]:
     """A table of texts and numbers with two indexes, and a second one without, in format directory by two jobs.
 
-    ``brief``: only what has a budget, for sizes at which the rest would take long.
+    ``brief``: only what has a budget, for sizes at which the rest would take long. ``loads``: not only the dumps.
     """
     cluster = Cluster(
         sandbox, "logical", archiving=False, settings={"shared_buffers": "256MB", "max_wal_size": "4GB"}
@@ -83,6 +85,13 @@ def measure(sandbox: Sandbox, *, megabytes: int, repeat: int, brief: bool = Fals
             Turn("pg_dump", lambda: dump_by_hand("-Fc"), before=settled),
         ],
     )
+    notes = {"megabytes": megabytes, "rows": 2 * rows, "budget": "0.95 of the speed, numbers of rows proven"}
+    dumped = [
+        compared("logical dump", "pg_dump", dumps, _MOST, **notes, beside=_beside(dumps, "pg_dump")),
+        compared("logical dump, no options", "pg_dump", usual, _MOST, **notes),
+    ]
+    if not loads:
+        return dumped
     for level in ("count",) if brief else ("count", "digest"):
         dump_ours("--rows", level, "--label", level)
     keeper("dump", "--database", "app", "--label", "custom")
@@ -110,7 +119,7 @@ def measure(sandbox: Sandbox, *, megabytes: int, repeat: int, brief: bool = Fals
         Turn("ours, nothing counted", lambda: load_ours("count", "none", *two), before=fresh),
         Turn("ours, digests", lambda: load_ours("digest", "digest", *two), before=fresh),
     ]
-    loads = alternately(repeat, turns[:2] if brief else turns)
+    loaded = alternately(repeat, turns[:2] if brief else turns)
     usual_loads = alternately(
         repeat,
         [
@@ -118,11 +127,9 @@ def measure(sandbox: Sandbox, *, megabytes: int, repeat: int, brief: bool = Fals
             Turn("pg_restore", lambda: load_by_hand(custom), before=fresh),
         ],
     )
-    notes = {"megabytes": megabytes, "rows": 2 * rows, "budget": "0.95 of the speed, numbers of rows proven"}
     return [
-        compared("logical dump", "pg_dump", dumps, _MOST, **notes, beside=_beside(dumps, "pg_dump")),
-        compared("logical dump, no options", "pg_dump", usual, _MOST, **notes),
-        compared("logical load", "pg_restore", loads, _MOST, **notes, beside=_beside(loads, "pg_restore")),
+        *dumped,
+        compared("logical load", "pg_restore", loaded, _MOST, **notes, beside=_beside(loaded, "pg_restore")),
         compared("logical load, no options", "pg_restore", usual_loads, _MOST, **notes),
     ]
 
