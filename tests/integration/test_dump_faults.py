@@ -349,8 +349,8 @@ def _nice_of_group(pid: int) -> int | None:
 
 
 def test_numbers_that_are_not_known_when_pg_dump_is_done(guarded: Cluster) -> None:
-    """Who counts is behind, here at a table that somebody has locked for a moment: what it has counted is believed, the
-    rest is counted at once."""
+    """Who counts is behind, here at a table that somebody has locked for a moment: it is ended, and the rest is counted
+    at once."""
     config = ClusterConfig.load(str(guarded.config_path))
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock'"
     with guarded.connect("app") as holder:

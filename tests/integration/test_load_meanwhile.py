@@ -19,6 +19,8 @@ from .harness.cluster import Cluster
 from .harness.sandbox import Sandbox
 
 ROWS = 120_000
+# Autovacuum gives way to ALTER TABLE by rolling back, which is one more reason to read.
+SETTINGS = {"log_statement": "all", "autovacuum": "off"}
 #: Whoever fills the view takes rows away, but not where it was made: after the rows are in.
 SHRINK = """
 CREATE FUNCTION shrink() RETURNS int LANGUAGE plpgsql AS $$
@@ -33,7 +35,7 @@ AWAY = ("DELETE FROM public.large WHERE n = 1", "TRUNCATE public.large")
 @pytest.fixture(scope="module")
 def server() -> Iterator[Cluster]:
     sandbox = Sandbox()
-    cluster = Cluster(sandbox, "main", archiving=False, settings={"log_statement": "all"}).start()
+    cluster = Cluster(sandbox, "main", archiving=False, settings=SETTINGS).start()
     cluster.sql("CREATE DATABASE app")
     cluster.sql(
         "CREATE TABLE large AS SELECT n, md5(n::text) AS t FROM generate_series(1, %s::int) AS n",
@@ -56,14 +58,14 @@ def reads_of(cluster: Cluster, since: int) -> int:
 @pytest.mark.parametrize(
     ("proof", "reads"),
     [
-        # By the server's counters, or (where they had not come in yet) read at the end.
-        ("count", (0, 1)),
-        # Meanwhile, or again at the end.
-        ("digest", (1, 2)),
+        # By the server's counters.
+        ("count", 0),
+        # Meanwhile.
+        ("digest", 1),
     ],
 )
 def test_a_large_table_is_read_no_more_than_it_takes(
-    server: Cluster, jobs: int, proof: str, reads: tuple[int, ...]
+    server: Cluster, jobs: int, proof: str, reads: int
 ) -> None:
     label = f"{proof}-{jobs}"
     how = ["--format", "directory", "--jobs", str(jobs), "--rows", proof, "--no-globals"]
@@ -71,7 +73,8 @@ def test_a_large_table_is_read_no_more_than_it_takes(
     since = Path(server.server_log).stat().st_size
     found = server.keeper("load", label, "--database", "app", "--into", label, "--jobs", str(jobs)).expect()
     assert (found["load"]["proof"], found["load"]["rows"]) == (proof, ROWS + 10)
-    assert reads_of(server, since) in reads
+    # Before 15 counters could get lost, and it is read at the end in any case.
+    assert reads_of(server, since) == reads + (server.installation.major < 15)
 
 
 @pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.matrix), 2])

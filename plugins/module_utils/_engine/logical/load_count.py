@@ -33,7 +33,7 @@ from .session import Session, connection_string
 _LARGE_ROWS = 100_000
 _KINDS = {"TABLE DATA": "processing data for table", "CONSTRAINT": "creating CONSTRAINT"}
 _COUNTERS_SINCE = 15
-_SECONDS, _POLL_SECONDS = 10.0, 0.05
+_LEAVE_SECONDS, _POLL_SECONDS = 10.0, 0.05
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = :'name' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
@@ -158,7 +158,7 @@ def _counters(config: ClusterConfig, database: str) -> dict[str, tuple[int, int]
 
 def _alone(config: ClusterConfig, database: str) -> bool:
     """Whether every session of the database has ended. pg_restore does not wait for its own."""
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + _LEAVE_SECONDS
     while query(config, _OTHERS, values={"name": database}) != [["0"]]:
         if time.monotonic() > deadline:
             return False

@@ -217,16 +217,7 @@ class LoadExecution:
     def _prove(self) -> None:
         if not self.expected:
             return
-        if self._level == COUNT:
-            # One that comes to another number is read, so that an error tells what is really there.
-            done = {
-                key: rows
-                for key, rows in taken_in(self.config, self.plan.temporary).items()
-                if key in self.expected and rows.agrees(self.expected[key])
-            }
-        else:
-            # An interrupted run's counts are gone with it.
-            done = self.meanwhile.counted() if self.meanwhile else {}
+        done = self._known()
         wanted = set(self.plan.tables) - set(done)
         found = done | count_rows(
             self.config,
@@ -238,6 +229,18 @@ class LoadExecution:
             report=lambda done, total: self.progress.update(done, total=total),
         )
         self._compare(found)
+
+    def _known(self) -> dict[str, TableRows]:
+        """What need not be read any more. An interrupted run's digests are gone with it."""
+        if self._level == DIGEST:
+            return self.meanwhile.counted() if self.meanwhile else {}
+        # A table that comes to another number is read, so that an error tells what is really there.
+        found = taken_in(self.config, self.plan.temporary)
+        return {
+            key: rows
+            for key, rows in found.items()
+            if key in self.expected and rows.agrees(self.expected[key])
+        }
 
     @property
     def _level(self) -> str:
