@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -74,6 +75,40 @@ def archived(timeline: int = 1) -> list[str]:
 def end_of(segment: str) -> int:
     """The position just behind a segment of 16 MB, from its name."""
     return ((int(segment[8:16], 16) << 8) + int(segment[16:24], 16) + 1) * SEGMENT_BYTES
+
+
+def streaming_unit() -> str:
+    """What streams there, as systemd knows it."""
+    listed = host("repository").check_output("ls /etc/systemd/system | grep ^dbkeeper-receive")
+    (unit,) = listed.split()
+    return str(unit)
+
+
+def received() -> str:
+    """What is streamed lies here, on the host of the repository."""
+    return str(host("repository").check_output(f"ls -d {ROOT}/main/receive/[0-9]*"))
+
+
+def streamed() -> int:
+    """The position behind the last whole record that was streamed, as PostgreSQL's own tool reads it.
+
+    The unfinished segment is looked at as a copy: the tool wants a segment's name.
+    """
+    repository = host("repository")
+    last = repository.check_output("ls %s", received()).split()
+    (name,) = [one[:24] for one in last if one.endswith(".partial")]
+    repository.check_output(
+        f"rm -rf /tmp/looked && mkdir /tmp/looked && cp {received()}/{name}.partial /tmp/looked/{name}"
+    )
+    told = repository.run(f"/usr/lib/postgresql/15/bin/pg_waldump -q /tmp/looked/{name} | tail -n 1").stdout
+    found = re.search(r"len \(rec/tot\): *\d+/ *(\d+),.* lsn: ([0-9A-F]+/[0-9A-F]+),", told)
+    if found is None:
+        return end_of(name) - SEGMENT_BYTES
+    begin = position(found[2])
+    assert begin is not None
+    # Whoever is cut by pages has their headers in it, the first one of a segment is longer.
+    end, page = begin + (int(found[1]) + 7) // 8 * 8, 8192
+    return end + 24 * (end // page - begin // page)
 
 
 def position(text: str | None) -> int | None:

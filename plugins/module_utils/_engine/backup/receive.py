@@ -38,6 +38,13 @@ STATUS = "status.json"
 _POLL_SECONDS = 0.1
 _STATUS_SECONDS = 5.0
 _PATIENCE_SECONDS = (0.5, 1.0, 2.0, 5.0)
+#: A host that lost its power, or is cut off, says no goodbye, and pg_receivewal itself would wait for hours.
+_NOTICED = {
+    "keepalives_idle": "5",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
 
 Tell = Callable[[str], None]
 
@@ -109,7 +116,7 @@ class Receiver:
 
     def _words(self) -> dict[str, str]:
         # The name that synchronous_standby_names may hold.
-        return {"application_name": self.request.slot, **self.request.connection}
+        return {"application_name": self.request.slot, **_NOTICED, **self.request.connection}
 
     def _known(self, identity: Identity) -> None:
         """A server of another system is not received into this repository (fault B07)."""
