@@ -95,12 +95,15 @@ def streamed() -> int:
     The unfinished segment is looked at as a copy: the tool wants a segment's name.
     """
     repository = host("repository")
-    last = repository.check_output("ls %s", received()).split()
-    (name,) = [one[:24] for one in last if one.endswith(".partial")]
-    repository.check_output(
-        f"rm -rf /tmp/looked && mkdir /tmp/looked && cp {received()}/{name}.partial /tmp/looked/{name}"
-    )
-    told = repository.run(f"/usr/lib/postgresql/15/bin/pg_waldump -q /tmp/looked/{name} | tail -n 1").stdout
+    names = repository.check_output("ls %s", received()).split()
+    unfinished = [one[:24] for one in names if one.endswith(".partial")]
+    if not unfinished:
+        # The last one has just come to its end, and nothing of the next is there.
+        return end_of(archived()[-1])
+    name = unfinished[-1]
+    copied = f"rm -rf /tmp/looked && mkdir /tmp/looked && cp {received()}/{name}.partial /tmp/looked/{name}"
+    repository.check_output(copied)
+    told = repository.run(f"/usr/lib/postgresql/15/bin/pg_waldump /tmp/looked/{name} | tail -n 1").stdout
     found = re.search(r"len \(rec/tot\): *\d+/ *(\d+),.* lsn: ([0-9A-F]+/[0-9A-F]+),", told)
     if found is None:
         return end_of(name) - SEGMENT_BYTES

@@ -21,7 +21,7 @@ def stored() -> str:
     """Names, sizes and times of all that is finished in the repository."""
     listed = host("repository").check_output(
         f"find {ROOT} -type f -not -name door.log -not -name '*.lock' -not -path '*/leases/*'"
-        " -printf '%p %s %T@ %m %u\\n' | sort"
+        " -not -path '*/receive/*' -printf '%p %s %T@ %m %u\\n' | sort"
     )
     return str(listed)
 

@@ -76,9 +76,11 @@ def dump(
     attempted: str,
     tick: Callable[[Talk], None],
     superuser: bool = False,
+    name: str = "dbkeeper",
 ) -> Talk:
     """Run pg_dump to its end, through ``pipe`` (which knows its file) where there is one; ``tick`` is called while it
-    works. A ``superuser`` has the server speak English, which is what is understood here.
+    works. A ``superuser`` has the server speak English, which is what is understood here. ``name`` is the
+    application_name of its sessions.
 
     Raises :class:`Failed`: ``program-missing``, ``repository-full``, ``dump-lock-timeout``, ``dump-connection-lost``,
     ``dump-object-gone``, ``dump-failed``.
@@ -88,7 +90,8 @@ def dump(
     processes: list[subprocess.Popen[bytes]] = []
     try:
         try:
-            _start(processes, argv, pipe, writer, attempted, {"PGOPTIONS": _ENGLISH} if superuser else {})
+            options = {"PGAPPNAME": name, **({"PGOPTIONS": _ENGLISH} if superuser else {})}
+            _start(processes, argv, pipe, writer, attempted, options)
         finally:
             os.close(writer)
         _listen(stream, talk, tick)
@@ -113,7 +116,7 @@ def _start(
     options: Mapping[str, str],
 ) -> None:
     program = argv[0]
-    environment = {"PGAPPNAME": "dbkeeper", "PGCONNECT_TIMEOUT": "10", **options}
+    environment = {"PGCONNECT_TIMEOUT": "10", **options}
     try:
         if not pipe:
             processes.append(start(argv, stdout=subprocess.DEVNULL, stderr=writer, env=environment))

@@ -138,6 +138,7 @@ class DumpExecution:
                     attempted=self.attempted,
                     tick=self._tick,
                     superuser=self.request.user is None,
+                    name=snapshot.name,
                 )
             self._roles = roles
             if counting:

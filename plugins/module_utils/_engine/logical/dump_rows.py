@@ -2,10 +2,13 @@
 # Copyright: dbkeeper.ops contributors
 """Rows of every table in a dump, counted (or digested as well) at its very snapshot while pg_dump works.
 
-Which tables those are is taken from the dump itself. Of a whole database they are all of them, so that it begins at
-once, while pg_dump reads definitions with one processor; else it waits for the dump's table of contents, which is
-written before its rows are. It takes time that pg_dump leaves; numbers that are not known when pg_dump is done are then
-counted with as many processes as pg_dump had.
+Numbers of rows are those that the server counted as it gave them to pg_dump (:mod:`.dump_counters`). What it does not
+know beyond doubt is read: tables that somebody else touches while pg_dump works, and the rest when it is done, with as
+many processes as pg_dump had.
+
+Which tables those are is taken from the dump itself. Of a whole database they are all of them, so that reading begins
+at once, while pg_dump reads definitions with one processor; else it waits for the dump's table of contents, which is
+written before its rows are. It takes time that pg_dump leaves.
 
 A table that was truncated, rewritten or dropped since the snapshot would be counted wrong (the manual, "Caveats" of
 MVCC): it has another file then, which is asked when pg_dump is done, whose locks keep others from changing it any more.
@@ -13,6 +16,7 @@ MVCC): it has another file then, which is asked when pg_dump is done, whose lock
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterable
@@ -20,12 +24,13 @@ from typing import Any
 
 from ..cluster.config import ClusterConfig
 from ..core.errors import KeeperError
+from .dump_counters import ScanCounters
 from .dump_listing import Listing, peek
 from .giving_way import give_way
-from .rows import COUNT, DIGEST, LARGE_OBJECTS, TableRows, count_rows, split_key, to_record
+from .rows import COUNT, DIGEST, LARGE_OBJECTS, TableRows, count_rows, split_key, table_key, to_record
 from .session import Session
 
-_PEEK_SECONDS = 0.2
+_PEEK_SECONDS, _LOOK_SECONDS, _LOOK_MOST_SECONDS = 0.2, 5.0, 60.0
 # A table is counted in a tenth of the time of its COPY, and may be begun again; digests are waited for, also where
 # others keep the processors busy.
 _NICE = {COUNT: 19, DIGEST: 10}
@@ -85,6 +90,8 @@ class Snapshot:
         self._fault: list[BaseException] = []
         self._early: dict[str, TableRows] = {}
         self._complete = False
+        self._objects_known = False
+        self._counters: ScanCounters | None = None
         self._counting: Session | None = None
         self._given_up = False
         self.identity = ""
@@ -99,10 +106,23 @@ class Snapshot:
             session.ask(_NO_LIMITS)
             session.do("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             self.identity, self.lsn = session.ask(_SNAPSHOT)[0]
+            self._use_counters()
         except BaseException as error:
             self._session.__exit__(type(error), error, None)
             raise
         return self
+
+    @property
+    def name(self) -> str:
+        """The application_name that pg_dump's sessions have to have, so that their end is seen."""
+        return f"dbkeeper dump {self.identity}"
+
+    def _use_counters(self) -> None:
+        counters = ScanCounters(self._config, self._database, self.name)
+        if self._level == COUNT and counters.usable:
+            with contextlib.suppress(KeeperError):
+                counters.begin()
+                self._counters = counters
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._stop.set()
@@ -165,17 +185,36 @@ class Snapshot:
                 return
 
     def _count_early(self, wanted: set[Name] | None, large_objects: bool) -> None:
+        if self._counters is not None:
+            self._count_touched(self._counters, wanted, large_objects)
+            return
         self._counted(wanted, large_objects, into=self._early)
         self._complete = True
+
+    def _count_touched(self, counters: ScanCounters, wanted: set[Name] | None, large_objects: bool) -> None:
+        """What the server will not know; of a quiet database that is nothing."""
+        names = self._names()
+        if large_objects:
+            self._counted(set(), True, into=self._early)
+            self._objects_known = True
+        pause = _LOOK_SECONDS
+        while True:
+            touched = {names[oid] for oid in counters.touched() if oid in names}
+            left = touched - {split_key(key) for key in self._early}
+            self._counted(left if wanted is None else left & wanted, False, into=self._early)
+            if self._stop.wait(pause):
+                return
+            pause = min(2 * pause, _LOOK_MOST_SECONDS)
 
     def _count(self, listing: Listing | None, names: list[str], large_objects: bool) -> None:
         wanted, lost = self._wanted(listing, names)
         known = {key: one for key, one in self._early.items() if split_key(key) in wanted}
         if large_objects and LARGE_OBJECTS in self._early:
             known[LARGE_OBJECTS] = self._early[LARGE_OBJECTS]
+        known |= self._returned(wanted - {split_key(key) for key in known})
         if not self._complete:
             rest = wanted - {split_key(key) for key in known}
-            objects = large_objects and LARGE_OBJECTS not in known
+            objects = large_objects and not self._objects_known
             try:
                 known |= self._counted(rest, objects)
             except KeeperError as error:
@@ -189,6 +228,25 @@ class Snapshot:
                     self.warnings.append(f"rows were not counted: {again.happened}")
                     return
         self._keep(known, wanted, lost)
+
+    def _returned(self, wanted: set[Name]) -> dict[str, TableRows]:
+        """What pg_dump was given of these, as far as the server knows."""
+        if self._counters is None or not wanted:
+            return {}
+        try:
+            rows = self._counters.rows()
+        except KeeperError:
+            # Read then, where an error is told.
+            return {}
+        names = self._names()
+        return {
+            table_key(*names[oid]): TableRows(number)
+            for oid, number in rows.items()
+            if names.get(oid) in wanted
+        }
+
+    def _names(self) -> dict[int, Name]:
+        return {int(oid): (schema, table) for oid, schema, table in self._session.ask(_TABLES)}
 
     def _keep(self, found: dict[str, TableRows], wanted: set[Name], lost: list[str]) -> None:
         """Record them, but those that somebody has changed meanwhile."""
