@@ -285,18 +285,24 @@ def test_rows_that_are_not_those_of_the_snapshot_are_not_recorded(guarded: Clust
     assert len(snapshot.warnings) == 1 and "public.two" in snapshot.warnings[0]
 
 
+def used_and_locked(cluster: Cluster, holder: Any) -> None:
+    """A table that somebody reads is counted by reading it; who wants to waits for whoever has locked it."""
+    cluster.sql("SELECT n FROM two", database="app")
+    holder.execute("BEGIN")
+    holder.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
+
+
 def test_a_dump_that_fails_ends_what_counts(guarded: Cluster) -> None:
     """A count may take an hour, and nobody wants to know any more: here it waits for a lock for a minute."""
     config = ClusterConfig.load(str(guarded.config_path))
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock'"
     with guarded.connect("app") as holder:
-        holder.execute("BEGIN")
-        holder.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
         begun = time.monotonic()
         with (
             pytest.raises(LookupError),
             Snapshot(config, "app", attempted="test", user=None, lock_wait_seconds=60) as snapshot,
         ):
+            used_and_locked(guarded, holder)
             snapshot.count_all()
             wait_for(lambda: guarded.value(waiting) == 1, "a count that waits", timeout=45)
             raise LookupError
@@ -311,10 +317,9 @@ def test_who_counts_goes_behind_pg_dump(guarded: Cluster) -> None:
     config = ClusterConfig.load(str(guarded.config_path))
     waiting = "SELECT pid FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock'"
     with guarded.connect("app") as holder:
-        holder.execute("BEGIN")
-        holder.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
         own = os.getpriority(os.PRIO_PROCESS, holder.info.backend_pid)
         with Snapshot(config, "app", attempted="test", user=None, lock_wait_seconds=60) as snapshot:
+            used_and_locked(guarded, holder)
             snapshot.count_all()
             wait_for(lambda: len(guarded.sql(waiting)) == 1, "a count that waits", timeout=45)
             counting = guarded.value(waiting)
@@ -354,9 +359,8 @@ def test_numbers_that_are_not_known_when_pg_dump_is_done(guarded: Cluster) -> No
     config = ClusterConfig.load(str(guarded.config_path))
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock'"
     with guarded.connect("app") as holder:
-        holder.execute("BEGIN")
-        holder.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
         with Snapshot(config, "app", attempted="test", user=None, lock_wait_seconds=3600, jobs=2) as snapshot:
+            used_and_locked(guarded, holder)
             snapshot.count_all()
             wait_for(lambda: guarded.value(waiting) == 1, "a count that waits", timeout=45)
             begun = Path(guarded.server_log).stat().st_size

@@ -27,7 +27,17 @@ from ..core.errors import KeeperError
 from .dump_counters import ScanCounters
 from .dump_listing import Listing, peek
 from .giving_way import give_way
-from .rows import COUNT, DIGEST, LARGE_OBJECTS, TableRows, count_rows, split_key, table_key, to_record
+from .rows import (
+    COUNT,
+    DIGEST,
+    LARGE_OBJECTS,
+    TableRows,
+    count_large_objects,
+    count_rows,
+    split_key,
+    table_key,
+    to_record,
+)
 from .session import Session
 
 _PEEK_SECONDS, _LOOK_SECONDS, _LOOK_MOST_SECONDS = 0.2, 5.0, 60.0
@@ -195,7 +205,7 @@ class Snapshot:
         """What the server will not know; of a quiet database that is nothing."""
         names = self._names()
         if large_objects:
-            self._counted(set(), True, into=self._early)
+            self._early |= count_large_objects(self._session, self._level)
             self._objects_known = True
         pause = _LOOK_SECONDS
         while True:

@@ -157,10 +157,14 @@ def count_in(
         if report:
             report(done, total)
     if large_objects:
-        found = _rows(session.ask(_LARGE_OBJECTS if level == DIGEST else _LARGE_OBJECTS_COUNTED)[0])
-        if found.rows:
-            counted[LARGE_OBJECTS] = found
+        counted |= count_large_objects(session, level)
     return counted
+
+
+def count_large_objects(session: Session, level: str) -> dict[str, TableRows]:
+    """They alone, by their key, in the transaction of an open session; nothing where there are none."""
+    found = _rows(session.ask(_LARGE_OBJECTS if level == DIGEST else _LARGE_OBJECTS_COUNTED)[0])
+    return {LARGE_OBJECTS: found} if found.rows else {}
 
 
 def from_record(recorded: Mapping[str, Mapping[str, Any]]) -> dict[str, TableRows]:
