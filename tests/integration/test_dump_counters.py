@@ -20,14 +20,13 @@ from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.cluster.confi
 from ansible_collections.dbkeeper.ops.plugins.module_utils._engine.logical.dump_rows import Snapshot
 
 from .harness.cluster import Cluster
-from .harness.installation import Installation, each_major
+from .harness.installation import Installation, each_major, installations
 from .harness.sandbox import Sandbox
 from .harness.waiting import wait_for
 
 ROWS = {"public.large": 30_000, "public.small": 10, "public.nothing": 0, 'public."Odd\nname"': 3}
 EVERY_TABLE = {"public.large", "public.nothing", "public.small", 'public."Odd\n\tname"'}
 SETTINGS = {"log_statement": "all", "autovacuum": "off", "min_parallel_table_scan_size": "0"}
-MAJORS = each_major(15)
 
 
 def filled(sandbox: Sandbox, installation: Installation | None = None) -> Cluster:
@@ -78,13 +77,13 @@ def test_a_quiet_database_is_read_once(server: Cluster, options: tuple[str, ...]
     assert reads(server, begun) == []
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("installation", MAJORS)
-def test_on_every_major(sandbox: Sandbox, installation: Installation) -> None:
-    cluster = filled(sandbox, installation)
+@pytest.mark.parametrize("major", each_major())
+def test_on_every_major(sandbox: Sandbox, major: int) -> None:
+    """Up to 14 counters are not to be relied on, and everything is read."""
+    cluster = filled(sandbox, installations()[major])
     begun = log_length(cluster)
     assert recorded(cluster, "--format", "directory", "--jobs", "2") == ROWS
-    assert reads(cluster, begun) == []
+    assert set(reads(cluster, begun)) == (EVERY_TABLE if major < 15 else set())
 
 
 OTHERS: dict[str, Callable[[Any], Any]] = {
