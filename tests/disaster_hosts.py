@@ -96,13 +96,11 @@ def streamed() -> int:
     """
     repository = host("repository")
     names = repository.check_output("ls %s", received()).split()
-    unfinished = [one[:24] for one in names if one.endswith(".partial")]
-    if not unfinished:
+    name = max((one[:24] for one in names if one.endswith(".partial")), default="")
+    copied = f"rm -rf /tmp/looked && mkdir /tmp/looked && cp {received()}/{name}.partial /tmp/looked/{name}"
+    if not name or repository.run(copied).rc != 0:
         # The last one has just come to its end, and nothing of the next is there.
         return end_of(archived()[-1])
-    name = unfinished[-1]
-    copied = f"rm -rf /tmp/looked && mkdir /tmp/looked && cp {received()}/{name}.partial /tmp/looked/{name}"
-    repository.check_output(copied)
     told = repository.run(f"/usr/lib/postgresql/15/bin/pg_waldump /tmp/looked/{name} | tail -n 1").stdout
     found = re.search(r"len \(rec/tot\): *\d+/ *(\d+),.* lsn: ([0-9A-F]+/[0-9A-F]+),", told)
     if found is None:

@@ -201,12 +201,14 @@ def test_7_the_stream_goes_on_from_the_spare(disaster: Disaster) -> None:
     unit = streaming_unit()
     assert repository.service(unit).is_running and repository.service(unit).is_enabled
     assert address("spare") in repository.file(f"/etc/systemd/system/{unit}").content_string
-    postgres(spare, "SELECT pg_logical_emit_message(true, 'test', 'streamed from the spare')", "app")
-    until(
-        lambda: repository.run(f"grep -qs 'streamed from the spare' {received()}/00000002*").rc == 0,
-        60,
-        "what the spare has written",
-    )
+    looked = f"timeout 2 sh -c 'until grep -qs {{}} {received()}/00000002*; do sleep 0.01; done'"
+
+    def streams() -> bool:
+        word = f"from-the-spare-{time.monotonic_ns()}"
+        postgres(spare, f"SELECT pg_logical_emit_message(true, 'test', '{word}')", "app")
+        return bool(repository.run(looked.format(word)).rc == 0)
+
+    until(streams, 60, "what the spare writes")
     assert json.loads(repository.file(f"{received()}/status.json").content_string)["timeline"] == 2
     asked = "SELECT active, wal_status FROM pg_replication_slots WHERE slot_name = 'dbkeeper_receive'"
     assert postgres(spare, asked) == "t|reserved"
