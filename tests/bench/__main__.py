@@ -33,7 +33,7 @@ def main() -> int:
     )
     parser.add_argument("--logical-megabytes", type=int, default=1000, help="what is dumped and loaded")
     parser.add_argument("--logical-brief", action="store_true", help="only what has a budget")
-    parser.add_argument("--logical-dumps", action="store_true", help="dumps without loads")
+    parser.add_argument("--logical-rows", nargs="+", choices=logical.ROWS, default=logical.ROWS)
     parser.add_argument("--only", choices=("disaster", "segments", "cold", "logical", "fleet", "reports"))
     options = parser.parse_args()
     reports = Path(os.environ.get("DBKEEPER_REPORT_DIR", "build/reports"))
@@ -73,7 +73,7 @@ def main() -> int:
                 megabytes=options.logical_megabytes,
                 repeat=options.repeat,
                 brief=options.logical_brief,
-                loads=not options.logical_dumps,
+                rows=options.logical_rows,
             )
         finally:
             sandbox.close()

@@ -17,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +29,27 @@ from .record import Row, Turn, alternately, compared, say
 
 _MOST = 1 / 0.95
 _BYTES_A_ROW = 170
+#: What can be measured by itself: in format directory by two jobs, and with the options that nobody gave.
+ROWS = ("dump", "dump-default", "load", "load-default")
 
 
 def measure(
-    sandbox: Sandbox, *, megabytes: int, repeat: int, brief: bool = False, loads: bool = True
+    sandbox: Sandbox, *, megabytes: int, repeat: int, brief: bool = False, rows: Collection[str] = ROWS
 ) -> list[Row]:
-    """A table of texts and numbers with two indexes, and a second one without, in format directory by two jobs.
+    """A table of texts and numbers with two indexes, and a second one without. ``rows``: which of :data:`ROWS`.
 
-    ``brief``: only what has a budget, for sizes at which the rest would take long. ``loads``: not only the dumps.
+    ``brief``: only what has a budget, for sizes at which the rest would take long.
     """
     cluster = Cluster(
         sandbox, "logical", archiving=False, settings={"shared_buffers": "256MB", "max_wal_size": "4GB"}
     ).start()
     cluster.sql("CREATE DATABASE app")
-    rows = megabytes * 1_000_000 // _BYTES_A_ROW // 2
+    lines = megabytes * 1_000_000 // _BYTES_A_ROW // 2
     for name in ("first", "second"):
         cluster.sql(
             f"CREATE TABLE {name} AS SELECT n, n %% 97 AS k, md5(n::text) AS t, repeat('x', n %% 60) AS r,"
             " n / 7.0 AS f, now() + n * interval '1 s' AS at FROM generate_series(1, %s::int) AS n",
-            rows,
+            lines,
             database="app",
         )
     cluster.sql("ALTER TABLE first ADD PRIMARY KEY (n)", database="app")
@@ -71,27 +74,30 @@ def measure(
         cluster.sql("CHECKPOINT")
         os.sync()
 
+    found: list[Row] = []
+    notes = {"megabytes": megabytes, "rows": 2 * lines, "budget": "0.95 of the speed, numbers of rows proven"}
+
+    def measured(row: str, title: str, other: str, turns: list[Turn]) -> None:
+        if row not in rows:
+            return
+        runs = alternately(repeat, turns[:2] if brief else turns)
+        beside = {"beside": _beside(runs, other)} if len(turns) > 2 else {}
+        found.append(compared(title, other, runs, _MOST, **notes, **beside))
+
     turns = [
         Turn("ours", lambda: dump_ours("--rows", "count"), before=settled),
         Turn("pg_dump", lambda: dump_by_hand("-Fd", "-j", "2"), before=settled),
         Turn("ours, nothing counted", lambda: dump_ours("--rows", "none"), before=settled),
         Turn("ours, digests", lambda: dump_ours("--rows", "digest"), before=settled),
     ]
-    dumps = alternately(repeat, turns[:2] if brief else turns)
-    usual = alternately(
-        repeat,
-        [
-            Turn("ours", lambda: keeper("dump", "--database", "app"), before=settled),
-            Turn("pg_dump", lambda: dump_by_hand("-Fc"), before=settled),
-        ],
-    )
-    notes = {"megabytes": megabytes, "rows": 2 * rows, "budget": "0.95 of the speed, numbers of rows proven"}
-    dumped = [
-        compared("logical dump", "pg_dump", dumps, _MOST, **notes, beside=_beside(dumps, "pg_dump")),
-        compared("logical dump, no options", "pg_dump", usual, _MOST, **notes),
+    measured("dump", "logical dump", "pg_dump", turns)
+    usual = [
+        Turn("ours", lambda: keeper("dump", "--database", "app"), before=settled),
+        Turn("pg_dump", lambda: dump_by_hand("-Fc"), before=settled),
     ]
-    if not loads:
-        return dumped
+    measured("dump-default", "logical dump, no options", "pg_dump", usual)
+    if not {"load", "load-default"} & set(rows):
+        return found
     for level in ("count",) if brief else ("count", "digest"):
         dump_ours("--rows", level, "--label", level)
     keeper("dump", "--database", "app", "--label", "custom")
@@ -111,27 +117,22 @@ def measure(
 
     two = ("--jobs", "2")
     # A disk that grows as it is written to is slow the first time.
-    fresh()
-    load_by_hand(by_hand, *two)
+    for _dummy in range(2):
+        fresh()
+        load_by_hand(by_hand, *two)
     turns = [
         Turn("ours", lambda: load_ours("count", "count", *two), before=fresh),
         Turn("pg_restore", lambda: load_by_hand(by_hand, *two), before=fresh),
         Turn("ours, nothing counted", lambda: load_ours("count", "none", *two), before=fresh),
         Turn("ours, digests", lambda: load_ours("digest", "digest", *two), before=fresh),
     ]
-    loaded = alternately(repeat, turns[:2] if brief else turns)
-    usual_loads = alternately(
-        repeat,
-        [
-            Turn("ours", lambda: load_ours("custom", "count"), before=fresh),
-            Turn("pg_restore", lambda: load_by_hand(custom), before=fresh),
-        ],
-    )
-    return [
-        *dumped,
-        compared("logical load", "pg_restore", loaded, _MOST, **notes, beside=_beside(loaded, "pg_restore")),
-        compared("logical load, no options", "pg_restore", usual_loads, _MOST, **notes),
+    measured("load", "logical load", "pg_restore", turns)
+    usual = [
+        Turn("ours", lambda: load_ours("custom", "count"), before=fresh),
+        Turn("pg_restore", lambda: load_by_hand(custom), before=fresh),
     ]
+    measured("load-default", "logical load, no options", "pg_restore", usual)
+    return found
 
 
 def _command(cluster: Cluster) -> Any:
