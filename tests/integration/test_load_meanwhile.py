@@ -97,6 +97,39 @@ def test_rows_that_go_when_they_were_in_are_missed(server: Cluster, jobs: int, p
         server.sql("DROP MATERIALIZED VIEW filled; DROP FUNCTION shrink()", database="app")
 
 
+#: Two indexes that are built at the same time wait for each other, in whatever database they are built for the first
+#: time; the second time the server has a deadlock in its log.
+LOCK_OUT = """
+CREATE FUNCTION lock_out(mine int, other int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF pg_catalog.current_database() <> 'app'
+     AND pg_catalog.strpos(pg_catalog.pg_read_file('{}'), 'ERROR:  deadlock det' || 'ected') = 0 THEN
+    PERFORM pg_catalog.pg_advisory_xact_lock(mine);
+    PERFORM pg_catalog.pg_sleep(2);
+    PERFORM pg_catalog.pg_advisory_xact_lock(other);
+  END IF;
+  RETURN mine;
+END $$;
+CREATE TABLE one AS SELECT 1 AS n;
+CREATE TABLE two AS SELECT 2 AS n;
+CREATE INDEX ON one (lock_out(n, 2));
+CREATE INDEX ON two (lock_out(n, 1))
+"""
+
+
+def test_processes_of_pg_restore_that_lock_each_other_out(sandbox: Sandbox) -> None:
+    """It says nothing about the dump: the load begins anew with one of them, and says so."""
+    cluster = Cluster(sandbox, "main", archiving=False, settings={"autovacuum": "off"}).start()
+    cluster.sql("CREATE DATABASE app")
+    cluster.sql(LOCK_OUT.format(cluster.server_log).replace("%", "%%"), database="app")
+    cluster.keeper("dump", "--database", "app", "--label", "d", "--format", "directory").expect()
+    done = cluster.keeper("load", "d", "--database", "app", "--into", "back", "--jobs", "2").expect()
+    assert (done["load"]["deadlocks"], done["load"]["proof"], done["load"]["rows"]) == (1, "count", 2)
+    assert Path(cluster.server_log).read_text().count("ERROR:  deadlock detected") == 1
+    assert cluster.value("SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'", database="back") == 2
+    assert cluster.sql("SELECT datname FROM pg_database WHERE datname LIKE 'dbkeeper%%'") == []
+
+
 def test_counters_are_believed_of_what_was_filled_and_left_alone_only(server: Cluster) -> None:
     server.sql("CREATE DATABASE counters")
     for name in ("whole", "updated", "shorter", "emptied", "nothing"):

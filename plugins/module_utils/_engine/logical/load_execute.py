@@ -24,7 +24,7 @@ from .load_count import Meanwhile, taken_in
 from .load_globals import load_globals
 from .load_plan import TEMPORARY_PREFIX, LoadPlan
 from .load_request import LoadRequest
-from .load_run import Errors, restore_beside, run_script, script_blocks
+from .load_run import Errors, deadlocked, restore_beside, run_script, script_blocks
 from .load_state import SETTING, LoadState
 from .owners import owner_sql, privilege_sql, quoted
 from .rows import (
@@ -148,17 +148,21 @@ class LoadExecution:
             return
         try:
             errors = self._restore_archive()
-        except KeeperError:
+        except KeeperError as error:
             # A file that is not what was written is the reason for whatever pg_restore says.
             self.files.require()
-            raise
+            if not deadlocked(error):
+                raise
+            self.facts["deadlocks"] = 1
+            self._create()
+            errors = self._restore_archive(jobs=1)
         self.facts["accepted_errors"] = errors.accepted
         script = self._mapped()
         if script:
             with Session(self.config, self.plan.temporary, attempted=self.attempted) as session:
                 run_script(session, self.config, iter([script.encode()]), attempted=self.attempted)
 
-    def _restore_archive(self) -> Errors:
+    def _restore_archive(self, jobs: int | None = None) -> Errors:
         with Meanwhile(
             self.config,
             self.plan.temporary,
@@ -166,11 +170,11 @@ class LoadExecution:
             entries=self._chosen() if self._level == DIGEST else (),
             expected=self.expected,
             level=self._level,
-            jobs=self.request.jobs,
+            jobs=jobs or self.request.jobs,
         ) as meanwhile:
             errors = restore_beside(
                 self.config,
-                self._argv(),
+                [*self._argv(), *([f"--jobs={jobs}"] if jobs else [])],
                 self.state.path,
                 self.plan.temporary,
                 entries=self.plan.entries,

@@ -30,6 +30,9 @@ _DOING = re.compile(
 _FINISHED = re.compile(r"^pg_restore: finished item (\d+) ")
 _ERROR = re.compile(r"^pg_restore: error: (.*)", re.DOTALL)
 _IGNORED = re.compile(r"^pg_restore: warning: errors ignored on restore: (\d+)")
+# In English: see the options below.
+_DEADLOCK = "deadlock detected"
+_ENDED = "pg_restore ended with status"
 _KEPT_ERRORS = 50
 _BLOCK = 1 << 20
 _OPTIONS = (
@@ -120,7 +123,7 @@ def restore_beside(
                 process.stderr.close()
     # With several jobs a job counts once, whatever number of errors it met.
     if status != 0 and (ignored is None or ignored > errors.count):
-        errors.fatal.append(f"pg_restore ended with status {status}")
+        errors.fatal.append(f"{_ENDED} {status}")
     if errors.fatal:
         raise load_failed(attempted, errors.fatal)
     return errors
@@ -196,6 +199,13 @@ def load_failed(attempted: str, errors: Sequence[str], code: str = "load-failed"
         remedy="Remove the cause, leave the entry out (--exclude), or accept the error by its text (--accept-error).",
         details={"errors": list(errors[:_KEPT_ERRORS]), "count": len(errors)},
     )
+
+
+def deadlocked(error: KeeperError) -> bool:
+    """Whether pg_restore's own processes locked each other out, which says nothing about the dump: with several jobs it
+    builds and attaches what belongs together (indexes of partitions, foreign keys) at the same time."""
+    said = [one for one in error.details.get("errors", []) if not one.startswith(_ENDED)]
+    return bool(said) and all(_DEADLOCK in one for one in said)
 
 
 def psql_quoted(text: str) -> str:

@@ -38,6 +38,10 @@ _WORDS = {
     ),
     "roles": ("roles made: {roles}", "作成したロール: {roles}"),
     "accepted": ("accepted errors: {count}", "許容したエラー: {count} 件"),
+    "deadlocks": (
+        "filled anew by one process: those of pg_restore had locked each other out (a deadlock)",
+        "1 つのプロセスで最初からやり直しました: pg_restore のプロセスが互いにロックを待ち合いました (デッドロック)",
+    ),
     "abandoned": (
         "{verb}the half-done load of {target} is given up",
         "{verb}{target} への途中の適用を取り消しました",
@@ -80,6 +84,8 @@ def load_lines(result: Mapping[str, Any], language: str) -> list[str]:
         lines.append("  " + word("roles", language, roles=", ".join(done["roles"])))
     if done.get("accepted_errors"):
         lines.append("  " + word("accepted", language, count=len(done["accepted_errors"])))
+    if done.get("deadlocks"):
+        lines.append("  " + word("deadlocks", language))
     if done.get("kept"):
         lines.append("  " + word("kept", language, kept=done["kept"], target=plan["target"]))
         seconds = format_duration(done.get("downtime_seconds", 0.0))
