@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.disaster_hosts import address, host, position, postgres, received, streamed, streaming_unit, until
+from tests.playbook_runs import playbook
 
 SLOT = "dbkeeper_receive"
 
@@ -136,3 +137,16 @@ def test_a_connection_that_is_dead_without_a_word_is_noticed() -> None:
         assert postgres(host("database"), "SELECT 1") == "1"
     arrives(end, 120)
     until(lambda: check()["state"] == "ok", 60, "the check to be content again")
+
+
+def test_a_stream_that_does_not_come_fails_the_play() -> None:
+    """The unit alone would try again for ever, and nobody would know."""
+    one = ("--limit", "database", "--tags", "backup_configure")
+    wrong = playbook(
+        "site", *one, "-e", "backup_receive_address=localhost", "-e", "__backup_receive_patience=5"
+    )
+    assert wrong.status != 0 and "receive-not-streaming" in wrong.out, wrong.out
+    assert f"journalctl -u {streaming_unit()}" in " ".join(wrong.out.split())
+    right = playbook("site", *one)
+    assert right.status == 0, right.out
+    arrives(wrote())
