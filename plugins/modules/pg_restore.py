@@ -189,7 +189,9 @@ dump:
   type: dict
   sample: {key: dump/app/20261121T031500Z-dump, database: app, label: 20261121T031500Z-dump}
 load:
-  description: What came of it. Empty in check mode and when nothing was done.
+  description:
+    - What came of it. Empty in check mode and when nothing was done.
+    - With C(deadlocks) pg_restore's own processes had locked each other out, and the database was filled anew by one.
   returned: O(state=loaded)
   type: dict
   sample:

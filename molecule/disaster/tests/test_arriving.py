@@ -63,10 +63,8 @@ def test_a_commit_is_there_before_its_segment_is_full() -> None:
 
 def test_its_slot_is_guarded_and_its_role_may_do_nothing_else() -> None:
     database = host("database")
-    asked = (
-        "SELECT active, temporary, wal_status FROM pg_replication_slots WHERE slot_name = 'dbkeeper_receive'"
-    )
-    assert postgres(database, asked) == "t|f|reserved"
+    slot = "SELECT active, temporary, wal_status FROM pg_replication_slots"
+    assert postgres(database, f"{slot} WHERE slot_name = '{SLOT}'") == "t|f|reserved"
     assert postgres(database, "SHOW max_slot_wal_keep_size") == "1GB"
     flags = "rolsuper, rolcreatedb, rolcreaterole, rolreplication"
     assert postgres(database, f"SELECT {flags} FROM pg_roles WHERE rolname = '{SLOT}'") == "f|f|f|t"

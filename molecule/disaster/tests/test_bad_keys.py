@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.disaster_hosts import ROOT, archived, host
+from tests.disaster_hosts import ROOT, archived, host, streaming_unit
 
 SSH = (
     "runuser -u postgres -- timeout 20 ssh -n -i /etc/dbkeeper/keys/main -o BatchMode=yes"
@@ -17,11 +18,20 @@ SSH = (
 LOG = f"{ROOT}/main/door.log"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_streams() -> Iterator[None]:
+    """What is streamed changes by itself, and is not to be changed by anybody else either."""
+    repository, unit = host("repository"), streaming_unit()
+    repository.check_output("systemctl stop %s", unit)
+    yield
+    repository.check_output("systemctl start %s", unit)
+
+
 def stored() -> str:
     """Names, sizes and times of all that is finished in the repository."""
     listed = host("repository").check_output(
         f"find {ROOT} -type f -not -name door.log -not -name '*.lock' -not -path '*/leases/*'"
-        " -not -path '*/receive/*' -printf '%p %s %T@ %m %u\\n' | sort"
+        " -printf '%p %s %T@ %m %u\\n' | sort"
     )
     return str(listed)
 

@@ -10,22 +10,20 @@ fetched its page. The rows are then those that the COPY returned, at the dump's 
 range of ctid return rows without being counted as scans; pages tell them.)
 
 Of every other table they say nothing, and it is read: one that somebody else has touched, one of an extension, which
-may be dumped with a condition, and all up to version 14, where counters travelled in messages that could get lost.
+may be dumped with a condition, and all up to version 14 (:mod:`.counters`).
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..cluster.config import ClusterConfig
 from ..cluster.psql import query
+from .counters import COUNTERS_SINCE, have_left
 from .session import connection_string
 
-_SINCE = 15
-_LEAVE_SECONDS, _POLL_SECONDS = 10.0, 0.05
 _COUNTERS = """
 SELECT json_build_array(c.oid::bigint, pg_stat_get_numscans(c.oid), pg_stat_get_tuples_returned(c.oid),
   pg_stat_get_blocks_fetched(c.oid)) FROM pg_class AS c WHERE c.relkind = 'r' AND c.oid >= 16384
@@ -78,7 +76,7 @@ class ScanCounters:
         self._database = connection_string(database)
         self._name = name
         self._before: dict[int, Counted] = {}
-        self.usable = config.major >= _SINCE
+        self.usable = config.major >= COUNTERS_SINCE
 
     def begin(self) -> None:
         """Before pg_dump reads anything. Raises what asking raises."""
@@ -92,11 +90,8 @@ class ScanCounters:
     def rows(self) -> dict[int, int]:
         """Rows by oid that pg_dump was given, where that is beyond doubt. When pg_dump has ended: waits until its
         sessions have, too. Raises what asking raises."""
-        deadline = time.monotonic() + _LEAVE_SECONDS
-        while query(self._config, _SESSIONS, values={"name": self._name}) != [["0"]]:
-            if time.monotonic() > deadline:
-                return {}
-            time.sleep(_POLL_SECONDS)
+        if not have_left(self._config, _SESSIONS, self._name):
+            return {}
         after = {}
         for line in query(self._config, _AT_THE_END, database=self._database, timeout=600):
             oid, scans, rows, fetched, pages = json.loads(str(line[0]))

@@ -130,6 +130,7 @@ class Snapshot:
     def _use_counters(self) -> None:
         counters = ScanCounters(self._config, self._database, self.name)
         if self._level == COUNT and counters.usable:
+            # Without them everything is read, where an error is told.
             with contextlib.suppress(KeeperError):
                 counters.begin()
                 self._counters = counters

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import queue
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
@@ -27,13 +26,12 @@ from ..cluster.config import ClusterConfig
 from ..cluster.psql import query
 from ..core.errors import KeeperError
 from .contents import Entry
+from .counters import COUNTERS_SINCE, have_left
 from .rows import TableRows, count_rows, split_key, table_key
 from .session import Session, connection_string
 
 _LARGE_ROWS = 100_000
 _KINDS = {"TABLE DATA": "processing data for table", "CONSTRAINT": "creating CONSTRAINT"}
-_COUNTERS_SINCE = 15
-_LEAVE_SECONDS, _POLL_SECONDS = 10.0, 0.05
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = :'name' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
@@ -146,7 +144,7 @@ class Meanwhile:
 
 def _counters(config: ClusterConfig, database: str) -> dict[str, tuple[int, int]]:
     """Of tables that were filled and left alone: rows, and how many transactions the database has rolled back."""
-    if config.major < _COUNTERS_SINCE or not _alone(config, database):
+    if config.major < COUNTERS_SINCE or not have_left(config, _OTHERS, database):
         return {}
     rows = query(config, _COUNTERS, database=connection_string(database), timeout=600)
     found = (json.loads(str(row[0])) for row in rows)
@@ -154,16 +152,6 @@ def _counters(config: ClusterConfig, database: str) -> dict[str, tuple[int, int]
         table_key(schema, table): (int(taken), int(rolled_back))
         for schema, table, taken, rolled_back in found
     }
-
-
-def _alone(config: ClusterConfig, database: str) -> bool:
-    """Whether every session of the database has ended. pg_restore does not wait for its own."""
-    deadline = time.monotonic() + _LEAVE_SECONDS
-    while query(config, _OTHERS, values={"name": database}) != [["0"]]:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _awaited(entries: Iterable[Entry], expected: Mapping[str, TableRows]) -> dict[str, dict[int, Entry]]:

@@ -154,6 +154,7 @@ class LoadExecution:
             if not deadlocked(error):
                 raise
             self.facts["deadlocks"] = 1
+            self.progress.phase(RESTORE, note="anew, by one process: those of pg_restore had a deadlock")
             self._create()
             errors = self._restore_archive(jobs=1)
         self.facts["accepted_errors"] = errors.accepted
